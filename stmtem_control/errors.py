@@ -1,0 +1,44 @@
+"""Errors that a person can act on: one family, each also the builtin that it refines.
+
+Every message says what is wrong, where, and what to do, in one line.
+"""
+
+
+class StmTemError(Exception):
+    """Anything that this package raises on purpose."""
+
+
+class ConfigError(StmTemError, ValueError):
+    """A station file or an option that cannot be used as written."""
+
+
+class TransportError(StmTemError, ConnectionError):
+    """A link to an instrument that cannot be opened, or broke."""
+
+
+class TransportTimeout(TransportError, TimeoutError):
+    """An instrument did not answer within the deadline of an exchange."""
+
+
+class ProtocolError(StmTemError, ValueError):
+    """An answer that does not parse; the message quotes what was sent and received."""
+
+
+class InstrumentError(StmTemError, RuntimeError):
+    """An error that the instrument itself reported, from its own error queue."""
+
+
+class IdentityError(TransportError):
+    """The instrument at an address is not the one the station file names."""
+
+
+class LimitError(StmTemError, ValueError):
+    """A value outside the limits of the station or of the instrument."""
+
+
+class InterlockError(StmTemError, PermissionError):
+    """The station refused or ended an action to protect the sample."""
+
+
+class RecordingError(StmTemError, OSError):
+    """Data that cannot be written or read back."""
