@@ -1,0 +1,64 @@
+"""The station's clock: all waiting of plans and devices goes through it.
+
+On hardware it is the wall clock.  On the simulated bench it runs at the bench's speed, so that
+"hold for one second" means one second of the specimen's time, however fast the bench runs.
+"""
+
+import threading
+import time
+from collections.abc import Generator
+from typing import Any
+
+from .errors import ConfigError
+
+
+class StationClock:
+    """Seconds of station time since the clock was made.
+
+    Parameters
+    ----------
+    speed : float
+        Station seconds in one second of wall time; 1 on hardware.
+
+    Raises
+    ------
+    ConfigError
+        The speed is not a positive, finite number.
+    """
+
+    def __init__(self, speed: float = 1.0) -> None:
+        if not 0.0 < speed < float("inf"):
+            raise ConfigError(f"clock: speed is {speed}; give a positive number, 1 on hardware")
+        self.speed = float(speed)
+        self._monotonic0 = time.monotonic()
+        self._wall0 = time.time()
+
+    def now(self) -> float:
+        """Return the station time in seconds."""
+        return (time.monotonic() - self._monotonic0) * self.speed
+
+    def wall_time(self, t: float) -> float:
+        """Return the Unix time (s) at which the station time `t` (s) is, or was, reached.
+
+        It follows the monotonic clock from the moment the station clock was made, so that a step
+        of the computer's clock cannot bend a run.
+        """
+        return self._wall0 + t / self.speed
+
+    def wall_seconds(self, seconds: float) -> float:
+        """Return how long `seconds` of station time last on the wall, in seconds."""
+        return seconds / self.speed
+
+    def sleep(self, seconds: float) -> Generator[Any, Any, None]:
+        """Plan stub: wait `seconds` of station time without blocking the RunEngine."""
+        from bluesky import Msg
+
+        yield Msg("sleep", None, max(0.0, self.wall_seconds(seconds)))
+
+    def sleep_until(self, t: float) -> Generator[Any, Any, None]:
+        """Plan stub: wait until the station time `t` (s); return at once if it is past."""
+        yield from self.sleep(t - self.now())
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Wait in a worker thread for `event`, at most `seconds` of station time."""
+        return event.wait(max(0.0, self.wall_seconds(seconds)))

@@ -1,0 +1,97 @@
+"""What was true when: bias, readings, phase and blanking on the station's time axis.
+
+Devices write here what they know the moment they know it; the camera looks up what held during an
+exposure.  It is the one place where a frame meets its bias.
+"""
+
+import math
+import threading
+from bisect import bisect_right
+from collections import defaultdict
+from typing import Any
+
+KEEP = 200_000  # entries a channel keeps: at 20 readings a second, nearly three hours
+
+
+class Timeline:
+    """Piecewise-constant histories of named channels, safe to use from any thread.
+
+    Times are station seconds.  A channel holds its value from the time it was recorded until the
+    next entry.  Channels in use: ``bias_set_V``, ``voltage_V``, ``current_A``,
+    ``compliance`` (bool), ``phase`` (str), ``cycle`` (int), ``blanked`` (bool).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._times: dict[str, list[float]] = defaultdict(list)
+        self._values: dict[str, list[Any]] = defaultdict(list)
+        self.run_start = 0.0
+
+    def start_run(self, t: float) -> None:
+        """Make `t` (station s) the zero of run time."""
+        with self._lock:
+            self.run_start = t
+
+    def run_time(self, t: float) -> float:
+        """Return the run time (s) of the station time `t` (s)."""
+        return t - self.run_start
+
+    def record(self, channel: str, t: float, value: Any) -> None:
+        """Note that `channel` has `value` from the station time `t` (s) on.
+
+        Entries that arrive out of order are put in their place.
+        """
+        with self._lock:
+            times, values = self._times[channel], self._values[channel]
+            place = bisect_right(times, t)
+            times.insert(place, t)
+            values.insert(place, value)
+            if len(times) > KEEP:
+                del times[: KEEP // 10], values[: KEEP // 10]
+
+    def at(self, channel: str, t: float) -> Any:
+        """Return the value that `channel` had at `t` (station s), or None before its first entry."""
+        with self._lock:
+            place = bisect_right(self._times[channel], t)
+            return self._values[channel][place - 1] if place else None
+
+    def last(self, channel: str) -> Any:
+        """Return the newest value of `channel`, or None."""
+        with self._lock:
+            values = self._values[channel]
+            return values[-1] if values else None
+
+    def between(self, channel: str, start: float, stop: float) -> list[tuple[float, Any]]:
+        """Return the entries of `channel` with start < t <= stop, oldest first."""
+        with self._lock:
+            times = self._times[channel]
+            first, last = bisect_right(times, start), bisect_right(times, stop)
+            return list(zip(times[first:last], self._values[channel][first:last], strict=True))
+
+    def mean(self, channel: str, start: float, stop: float) -> tuple[float, int]:
+        """Return the mean of the numbers read in (start, stop] and how many they are.
+
+        With no reading in the interval, the newest one before it stands in, and the count is 0;
+        with none at all the mean is NaN.
+        """
+        inside = [float(value) for _, value in self.between(channel, start, stop)]
+        if inside:
+            return math.fsum(inside) / len(inside), len(inside)
+        before = self.at(channel, start)
+        return (math.nan if before is None else float(before)), 0
+
+    def seconds_true(self, channel: str, start: float, stop: float, *, default: bool) -> float:
+        """Return for how many seconds of [start, stop] a boolean channel was true.
+
+        `default` stands for the time before the channel's first entry.
+        """
+        if stop <= start:
+            return 0.0
+        value = self.at(channel, start)
+        state = default if value is None else bool(value)
+        total, since = 0.0, start
+        for t, new in self.between(channel, start, stop):
+            if state:
+                total += t - since
+            state, since = bool(new), t
+        return total + (stop - since if state else 0.0)
