@@ -1,3 +1,11 @@
-"""."""
+"""The simulated bench: a kinetic model in C behind instruments on their real wires.
 
-__all__: list[str] = []
+Nothing here is imported by the devices, and nothing here imports them: they meet on the wire.
+"""
+
+from .bench import Bench
+from .clock import HandClock, WallClock
+from .model import KineticModel
+from .specimen import Specimen
+
+__all__ = ["Bench", "HandClock", "KineticModel", "Specimen", "WallClock"]

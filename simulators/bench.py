@@ -1,0 +1,166 @@
+"""The simulated bench: one specimen, one clock, three instruments, and the wires between them."""
+
+import contextlib
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from .bias_source import SourceMeter
+from .camera import MerlinCamera
+from .clock import Clock, WallClock
+from .lines import wire
+from .probe import ProbeController
+from .server import LOOPBACK, PtyEndpoint, TcpEndpoint
+from .specimen import Specimen
+
+PASSWORD = "123456"  # the one the probe controller leaves the factory with
+SIZES = (256, 512, 1024, 2048)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the instruments of a bench listen; ready to be printed as JSON."""
+
+    bias_source: dict[str, Any]
+    probe: dict[str, Any]
+    camera: dict[str, Any]
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Return plain dictionaries."""
+        return asdict(self)
+
+
+class Bench:
+    """All simulated instruments around one specimen, each on its real wire.
+
+    Parameters
+    ----------
+    preset : str
+        Preset of the kinetic model.
+    seed : int
+        Fixes everything random: two benches with the same seed that get the same commands at the
+        same simulated times are identical.
+    speed : float
+        Simulated seconds in one second of wall time.
+    model : {"6430", "2400", "2450"}
+        What the biasing source says it is.
+    size : {256, 512, 1024, 2048}
+        Edge of the camera's image in pixels; the field of view stays the same.
+    clock : Clock, optional
+        Another clock, for instance one advanced by hand; `speed` is then ignored.
+    bias_source_port, probe_port, control_port, data_port : int
+        TCP ports on the loopback address; 0 takes free ones.
+
+    Raises
+    ------
+    ValueError
+        An unknown preset, model or size, or a speed that is not positive.
+    OSError
+        A port is taken.
+
+    Notes
+    -----
+    Wired as on a real station: line 1 of the source's digital port blanks the beam (high:
+    blanked), trigger link output 2 of the source triggers the camera, and the camera's shutter
+    output is trigger link input 1 of the source.
+    """
+
+    def __init__(
+        self,
+        *,
+        preset: str = "fig2",
+        seed: int = 1,
+        speed: float = 1.0,
+        model: str = "6430",
+        size: int = 512,
+        clock: Clock | None = None,
+        bias_source_port: int = 0,
+        probe_port: int = 0,
+        control_port: int = 0,
+        data_port: int = 0,
+    ) -> None:
+        if size not in SIZES:
+            raise ValueError(f"image size is {size}; choose one of {', '.join(map(str, SIZES))}")
+        self.clock: Clock = WallClock(speed) if clock is None else clock
+        with contextlib.ExitStack() as made:
+            made.callback(self.clock.close)
+            self.specimen = Specimen(self.clock, preset=preset, seed=seed)
+            self.source = SourceMeter(self.clock, self.specimen, model=model, seed=seed)
+            made.callback(self.source.close)
+            self.probe = ProbeController(self.clock, self.specimen, password=PASSWORD, seed=seed)
+            made.callback(self.probe.close)
+            self.camera = MerlinCamera(self.clock, self.specimen, size=size, seed=seed)
+            made.callback(self.camera.close)
+            self.specimen.before_looking = self.probe.settle
+            wire(self.source.digital_out[0], self.specimen.blank)
+            wire(self.source.trigger_out[1], self.camera.trigger_in)
+            wire(self.camera.trigger_out, self.source.trigger_in[0])
+            self.source_tcp = TcpEndpoint(self.source, bias_source_port)
+            made.callback(self.source_tcp.close)
+            self.source_pty = PtyEndpoint(self.source)
+            made.callback(self.source_pty.close)
+            self.probe_tcp = TcpEndpoint(self.probe.network, probe_port)
+            made.callback(self.probe_tcp.close)
+            self.probe_pty = PtyEndpoint(self.probe.console)
+            made.callback(self.probe_pty.close)
+            self.camera_control = TcpEndpoint(self.camera.control, control_port)
+            made.callback(self.camera_control.close)
+            self.camera_data = TcpEndpoint(self.camera.data, data_port)
+            made.callback(self.camera_data.close)
+            self._made = made.pop_all()
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where to attach."""
+        return Addresses(
+            bias_source={
+                "resource": f"TCPIP::{LOOPBACK}::{self.source_tcp.port}::SOCKET",
+                "serial": self.source_pty.path,
+            },
+            probe={
+                "serial": self.probe_pty.path,
+                "host": LOOPBACK,
+                "port": self.probe_tcp.port,
+                "password": PASSWORD,
+            },
+            camera={
+                "host": LOOPBACK,
+                "control": self.camera_control.port,
+                "data": self.camera_data.port,
+            },
+        )
+
+    def safe(self) -> dict[str, bool]:
+        """Tell, from the instruments themselves, what of the safe state holds."""
+        return {
+            "bias 0 V": self.source.level == 0.0,
+            "output off": not self.source.output_on,
+            "beam blanked": self.specimen.blanked,
+            "probe at rest": not self.probe.moving,
+        }
+
+    def close(self) -> None:
+        """End every server and thread; harmless when called again.
+
+        Raises
+        ------
+        RuntimeError
+            Something in the bench itself failed while it ran.
+        """
+        self._made.close()
+        failure = getattr(self.clock, "failure", None)
+        if failure is not None:
+            raise RuntimeError(f"the simulated bench failed: {failure}") from failure
+
+    def __enter__(self) -> Self:
+        """Return the bench."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the bench."""
+        self.close()

@@ -1,0 +1,286 @@
+"""The one physical world that all simulated instruments look at.
+
+A carbon fibre on one terminal of the source, lithium with its oxide skin on the STM probe at the
+other, an electron beam that a line can blank, and a camera's view of it all.  Everything is
+brought up to *now* when somebody looks; nothing runs in between.
+"""
+
+import math
+import threading
+from bisect import bisect_right
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .clock import Clock
+from .lines import Line
+from .model import KineticModel
+
+# Electrical surroundings of the fibre, as seen from the source.
+SLEW_V_PER_S = 5000.0  # a source-meter steps 5 V in about 1 ms
+CABLE_F = 20e-12  # stray capacitance of the cable
+LEAK_OHM = 1e12  # insulation of the holder
+SHORT_OHM = 1e6  # metal on carbon once the oxide is pierced
+
+# The probe: quantum point contact and the barrier of lithium's work function (about 4 eV gives
+# a current that falls by exp(-20.5) for each nm of gap).
+POINT_CONTACT_OHM = 12906.0
+DECAY_PER_NM = 20.5
+TIP_RADIUS_NM = 2000.0
+PIERCE_NM = 150.0  # pressed in further than this, the probe breaks the oxide
+
+BOLTZMANN_J_PER_K = 1.380649e-23
+ELEMENTARY_CHARGE_C = 1.602176634e-19
+
+
+class Specimen:
+    """Fibre, probe and beam; it is the terminals, the mount and the view of the instruments.
+
+    Parameters
+    ----------
+    clock : Clock
+        Whose time it follows.
+    preset : str
+        Preset of the kinetic model: "fig2", "fig3b", "fig3c", ...
+    seed : int
+        Fixes nucleation sites, motion and image noise.
+    gap_nm : float
+        Distance of the probe from the fibre at the start.
+    field_nm : float
+        Width of the camera's field of view.
+    dose_rate_e_per_A2_s : float
+        Of the beam at the specimen while it is not blanked.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        preset: str = "fig2",
+        seed: int = 1,
+        gap_nm: float = 420.0,
+        field_nm: float = 1280.0,
+        dose_rate_e_per_A2_s: float = 20.0,
+    ) -> None:
+        self.clock = clock
+        self.model = KineticModel(preset=preset, seed=seed)
+        self.field_nm = field_nm
+        self.dose_rate_e_per_A2_s = dose_rate_e_per_A2_s
+        self.blank = Line("blank", level=True)
+        self.blank.listen(self._note_blank)
+        self._lock = threading.RLock()
+        self._t = clock.now()
+        self._level: float | None = None
+        self._compliance = 0.0
+        self._applied = 0.0
+        self._limiting = False
+        self._charge = 0.0
+        self._gap0 = gap_nm
+        self._slider = [0.0, 0.0, 0.0]
+        self._bend = [0.0, 0.0, 0.0]
+        self._deepest_nm = 0.0
+        # Whoever moves the probe without being asked brings it up to now here.
+        self.before_looking: Callable[[], None] = lambda: None
+        self._blank_times = [-math.inf]
+        self._blank_levels = [True]
+
+    # -- the probe --------------------------------------------------------------------------
+
+    def step(self, axis: int, nm: float) -> None:
+        """Shift the slider of an axis (0, 1, 2 = x, y, z) by `nm`; z towards the fibre."""
+        with self._lock:
+            self._catch_up()
+            self._slider[axis] += nm
+            self._press()
+
+    def bend(self, axis: int, nm: float) -> None:
+        """Put the piezo of an axis at a deflection of `nm`."""
+        with self._lock:
+            self._catch_up()
+            self._bend[axis] = nm
+            self._press()
+
+    def capacitance_nF(self, axis: int) -> float:  # noqa: N802 - the unit keeps its case
+        """Return the capacitance of the actuator of `axis` in nF (typical of 1 uF stacks)."""
+        return (1020.173401, 1013.442100, 987.551300)[axis]
+
+    def _press(self) -> None:
+        self._deepest_nm = max(self._deepest_nm, -self.gap_nm)
+
+    @property
+    def probe_nm(self) -> tuple[float, float, float]:
+        """Displacement of the probe from its start, in nm."""
+        x, y, z = (s + b for s, b in zip(self._slider, self._bend, strict=True))
+        return x, y, z
+
+    @property
+    def gap_nm(self) -> float:
+        """Distance from probe to fibre in nm; below zero the probe is pressed in.
+
+        A probe that is off to the side meets the fibre later, as a sphere does.
+        """
+        x, y, z = self.probe_nm
+        return self._gap0 - z + (x * x + y * y) / (2.0 * TIP_RADIUS_NM)
+
+    @property
+    def pierced(self) -> bool:
+        """True once the probe was pressed through the oxide: from then on contact is a short."""
+        return self._deepest_nm > PIERCE_NM
+
+    @property
+    def deepest_nm(self) -> float:
+        """How far the probe was ever pressed in, in nm."""
+        return self._deepest_nm
+
+    def _gap_ohm(self) -> float:
+        return POINT_CONTACT_OHM * math.exp(min(DECAY_PER_NM * max(self.gap_nm, 0.0), 600.0))
+
+    # -- the circuit ------------------------------------------------------------------------
+
+    def drive(self, volts: float | None, compliance_A: float) -> None:
+        """Apply `volts` with a current limit; None opens the circuit."""
+        with self._lock:
+            self._catch_up()
+            self._level, self._compliance = volts, abs(compliance_A)
+            if volts is None:
+                self._limiting = False
+
+    def charge(self) -> float:
+        """Return the charge (C) that has flowed from the source, up to now."""
+        self.before_looking()
+        with self._lock:
+            self._catch_up()
+            return self._charge
+
+    def voltage(self) -> float:
+        """Return the voltage (V) across the terminals now."""
+        self.before_looking()
+        with self._lock:
+            self._catch_up()
+            return self._applied
+
+    def limiting(self) -> bool:
+        """Tell whether the source is in compliance now."""
+        with self._lock:
+            self._catch_up()
+            return self._limiting
+
+    def noise(self, bandwidth_Hz: float) -> float:
+        """Return thermal and shot noise of the contact, in A rms, in that bandwidth."""
+        with self._lock:
+            if self._level is None:
+                return 0.0
+            ohm = 1e9 * float(self.model.parameters["R_s"]) + self._gap_ohm()
+            thermal = 4.0 * BOLTZMANN_J_PER_K * 298.0 / ohm
+            shot = 2.0 * ELEMENTARY_CHARGE_C * abs(self.model.current)
+            return math.sqrt((thermal + shot) * bandwidth_Hz)
+
+    def _catch_up(self) -> None:
+        now = self.clock.now()
+        left = now - self._t
+        if left <= 0.0:
+            return
+        self._t = now
+        if self._level is None:
+            self._applied = 0.0
+            self._run(left, None, None)
+            return
+        target = self._reachable(self._level)
+        slew = min(SLEW_V_PER_S, self._compliance / CABLE_F) if self._compliance else SLEW_V_PER_S
+        ramp = abs(target - self._applied) / slew
+        self._limiting = target != self._level or (ramp > 0.0 and slew < SLEW_V_PER_S)
+        if ramp > 0.0:
+            part = min(left, ramp)
+            end = self._applied + math.copysign(slew * part, target - self._applied)
+            end = target if part == ramp else end
+            self._run(part, self._applied, end)
+            self._applied = end
+            left -= part
+            if left > 0.0:
+                self._limiting = target != self._level
+        if left > 0.0:
+            self._run(left, self._applied, self._applied)
+
+    def _reachable(self, level: float) -> float:
+        """Return the voltage at which the present load draws no more than the compliance."""
+        if self.pierced and self.gap_nm <= 0.0:
+            ohm = SHORT_OHM
+        elif self._in_circuit():
+            # Oxide, contact and the carbon path in series: what a steady current meets.
+            parameters = self.model.parameters
+            ohm = 1e9 * (float(parameters["R_s"]) + float(parameters["R_p"])) + self._gap_ohm()
+        else:
+            ohm = LEAK_OHM
+        return math.copysign(min(abs(level), self._compliance * ohm), level)
+
+    def _in_circuit(self) -> bool:
+        # Further away than this, less flows through the gap than through the insulation.
+        return self._gap_ohm() < 1e13
+
+    def _run(self, seconds: float, start: float | None, stop: float | None) -> None:
+        """Advance the model and count the charge, for a bias from `start` to `stop` (V)."""
+        if start is None or stop is None:
+            self.model.advance(seconds, None)
+            return
+        mean = 0.5 * (start + stop)
+        if self.pierced and self.gap_nm <= 0.0:
+            self.model.advance(seconds, None)
+            self._charge += mean / SHORT_OHM * seconds + CABLE_F * (stop - start)
+        elif self._in_circuit():
+            before = self.model.charge
+            series = self._gap_ohm() * 1e-9
+            self.model.advance(seconds, start, bias_end=stop, series_GOhm=series)
+            self._charge += self.model.charge - before
+        else:
+            self.model.advance(seconds, None)
+            self._charge += mean / LEAK_OHM * seconds + CABLE_F * (stop - start)
+
+    # -- the beam and the view --------------------------------------------------------------
+
+    def _note_blank(self, blanked: bool) -> None:
+        with self._lock:
+            self._blank_times.append(self.clock.now())
+            self._blank_levels.append(blanked)
+
+    @property
+    def blanked(self) -> bool:
+        """True while the beam is off the specimen."""
+        return self._blank_levels[-1]
+
+    def exposed(self, start: float, stop: float) -> float:
+        """Return for how many seconds of [start, stop] the beam was on the specimen."""
+        with self._lock:
+            place = bisect_right(self._blank_times, start) - 1
+            edges = [start, *self._blank_times[place + 1 :], math.inf]
+            levels = self._blank_levels[place:]
+        total = 0.0
+        for begin, end, blanked in zip(edges, edges[1:], levels, strict=False):
+            if begin >= stop:
+                break
+            if not blanked:
+                total += min(end, stop) - begin
+        return total
+
+    def image(
+        self, start: float, stop: float, shape: tuple[int, int], index: int
+    ) -> NDArray[np.uint16]:
+        """Return the counts of an exposure from `start` to `stop` (s), top row first."""
+        self.before_looking()
+        with self._lock:
+            self._catch_up()
+            x, y, _ = self.probe_nm
+            probe = (-0.36 * self.field_nm - max(self.gap_nm, -20.0) + x, y)
+        return self.model.frame(
+            shape=shape,
+            pixel_size_nm=self.field_nm / shape[1],
+            electrons_per_A2=self.dose_rate_e_per_A2_s * self.exposed(start, stop),
+            index=index,
+            probe_nm=probe,
+        )
+
+    def settle(self) -> None:
+        """Bring the specimen up to now."""
+        self.before_looking()
+        with self._lock:
+            self._catch_up()
