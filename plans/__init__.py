@@ -1,3 +1,19 @@
-"""."""
+"""Bluesky plans: what is done to the sample.
 
-__all__: list[str] = []
+Devices come in as arguments; parameters are plain numbers with their units in the name; however a
+plan ends, the bias is at 0 V, the output off, the beam blanked and the probe at rest.
+"""
+
+from .approach import approach_contact, retract
+from .biasing import deposit, deposition_stripping_cycles, strip
+from .safety import make_safe, safe
+
+__all__ = [
+    "approach_contact",
+    "deposit",
+    "deposition_stripping_cycles",
+    "make_safe",
+    "retract",
+    "safe",
+    "strip",
+]

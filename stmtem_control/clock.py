@@ -45,6 +45,10 @@ class StationClock:
         """
         return self._wall0 + t / self.speed
 
+    def station_time(self, wall_time: float) -> float:
+        """Return the station time (s) of a Unix time (s); undoes :meth:`wall_time`."""
+        return (wall_time - self._wall0) * self.speed
+
     def wall_seconds(self, seconds: float) -> float:
         """Return how long `seconds` of station time last on the wall, in seconds."""
         return seconds / self.speed

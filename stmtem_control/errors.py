@@ -16,7 +16,7 @@ class TransportError(StmTemError, ConnectionError):
     """A link to an instrument that cannot be opened, or broke."""
 
 
-class TransportTimeout(TransportError, TimeoutError):
+class TransportTimeout(TransportError, TimeoutError):  # noqa: N818 - as the builtin's stem
     """An instrument did not answer within the deadline of an exchange."""
 
 
@@ -34,6 +34,10 @@ class IdentityError(TransportError):
 
 class LimitError(StmTemError, ValueError):
     """A value outside the limits of the station or of the instrument."""
+
+
+class ApproachError(StmTemError, RuntimeError):
+    """The probe did not come to a usable contact; the message says why it gave up."""
 
 
 class InterlockError(StmTemError, PermissionError):

@@ -50,7 +50,7 @@ class Timeline:
                 del times[: KEEP // 10], values[: KEEP // 10]
 
     def at(self, channel: str, t: float) -> Any:
-        """Return the value that `channel` had at `t` (station s), or None before its first entry."""
+        """Return what `channel` was at `t` (station s), or None before its first entry."""
         with self._lock:
             place = bisect_right(self._times[channel], t)
             return self._values[channel][place - 1] if place else None

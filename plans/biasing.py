@@ -1,0 +1,328 @@
+"""Deposit and strip lithium under a bias, with frames taken throughout."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
+from bluesky.protocols import Flyable, Movable, Readable
+
+from stmtem_control.errors import LimitError
+
+from .approach import back_off, seek_contact
+from .roles import Camera, Plan, Source
+from .safety import safe
+from .stubs import mark, set_bias, watch
+
+Segment = tuple[str, int, float, float]  # phase, cycle, bias in V, duration in s
+
+
+def deposition_stripping_cycles(
+    bias: Movable,
+    camera: Flyable,
+    beam: Movable,
+    *,
+    probe: Readable | None = None,
+    cycles: int = 2,
+    deposit_V: float = -5.0,
+    strip_V: float = 5.0,
+    deposit_s: float = 1.0,
+    strip_s: float = 1.0,
+    rest_s: float = 0.25,
+    pre_roll_s: float = 0.5,
+    frame_rate_Hz: float = 25.0,
+    exposure_s: float = 0.035,
+    approach: bool = True,
+    retract_steps: int = 5,
+    md: dict[str, Any] | None = None,
+) -> Plan:
+    """Run cycles of deposition and stripping, with frames from before the first bias edge on.
+
+    With a probe, the run begins with the approach to contact and ends with the retraction, both
+    with the beam blanked.  The protocol is that of Wang et al., ACS Energy Lett. 2023, 8, 1929:
+    -5 V at the fibre deposits lithium, +5 V strips it.
+
+    Parameters
+    ----------
+    bias, camera, beam : device
+        The biasing source, the frame camera, the beam blanker.
+    probe : device, optional
+        The piezo probe; without it the contact is left as it is.
+    cycles : int
+        How many times to deposit and strip.
+    deposit_V, strip_V : float
+        Bias at the fibre in V: below zero, and above zero.
+    deposit_s, strip_s, rest_s : float
+        Durations in s of station time; the rest, at 0 V, follows each stripping.
+    pre_roll_s : float
+        Frames before the first bias edge, in s.
+    frame_rate_Hz, exposure_s : float
+        Of the camera.
+    approach : bool
+        Approach to contact before the cycles (needs a probe).
+    retract_steps : int
+        Coarse steps to go back at the end; 0 leaves the probe in contact.
+    md : dict, optional
+        Metadata for the start document.
+
+    Raises
+    ------
+    LimitError
+        A parameter is outside what the station or the method allows; nothing has moved.
+    ApproachError
+        The probe came to no usable contact.
+    """
+    if cycles < 1:
+        raise LimitError(f"cycles is {cycles}; give at least 1")
+    if retract_steps < 0:
+        raise LimitError(f"retract_steps is {retract_steps}; give 0 or more")
+    _check_sign("deposit_V", deposit_V, negative=True)
+    _check_sign("strip_V", strip_V, negative=False)
+    segments: list[Segment] = []
+    for cycle in range(1, cycles + 1):
+        segments.append(("deposit", cycle, deposit_V, deposit_s))
+        segments.append(("strip", cycle, strip_V, strip_s))
+        segments.append(("rest", cycle, 0.0, rest_s))
+    parameters = {
+        "cycles": cycles,
+        "deposit_V": deposit_V,
+        "strip_V": strip_V,
+        "deposit_s": deposit_s,
+        "strip_s": strip_s,
+        "rest_s": rest_s,
+        "pre_roll_s": pre_roll_s,
+        "frame_rate_Hz": frame_rate_Hz,
+        "exposure_s": exposure_s,
+        "approach": approach,
+        "retract_steps": retract_steps,
+    }
+    return (
+        yield from _recorded(
+            "deposition_stripping_cycles",
+            bias,
+            camera,
+            beam,
+            probe=probe,
+            segments=segments,
+            pre_roll_s=pre_roll_s,
+            frame_rate_Hz=frame_rate_Hz,
+            exposure_s=exposure_s,
+            approach=approach,
+            retract_steps=retract_steps,
+            parameters=parameters,
+            md=md,
+        )
+    )
+
+
+def deposit(
+    bias: Movable,
+    camera: Flyable,
+    beam: Movable,
+    *,
+    bias_V: float = -5.0,
+    duration_s: float = 1.0,
+    pre_roll_s: float = 0.5,
+    frame_rate_Hz: float = 25.0,
+    exposure_s: float = 0.035,
+    md: dict[str, Any] | None = None,
+) -> Plan:
+    """Deposit lithium: hold a negative bias at the fibre while frames are taken.
+
+    The probe must be in contact already, see `approach_contact`.
+
+    Parameters
+    ----------
+    bias, camera, beam : device
+        The biasing source, the frame camera, the beam blanker.
+    bias_V : float
+        Bias at the fibre in V, below zero.
+    duration_s, pre_roll_s : float
+        Time at the bias, and frames before it, in s.
+    frame_rate_Hz, exposure_s : float
+        Of the camera.
+    md : dict, optional
+        Metadata for the start document.
+
+    Raises
+    ------
+    LimitError
+        A parameter is outside what the station or the method allows; nothing has moved.
+    """
+    _check_sign("bias_V", bias_V, negative=True)
+    return (
+        yield from _hold(
+            "deposit", bias, camera, beam, bias_V, duration_s, pre_roll_s, frame_rate_Hz,
+            exposure_s, md,
+        )
+    )  # fmt: skip
+
+
+def strip(
+    bias: Movable,
+    camera: Flyable,
+    beam: Movable,
+    *,
+    bias_V: float = 5.0,
+    duration_s: float = 1.0,
+    pre_roll_s: float = 0.5,
+    frame_rate_Hz: float = 25.0,
+    exposure_s: float = 0.035,
+    md: dict[str, Any] | None = None,
+) -> Plan:
+    """Strip lithium: hold a positive bias at the fibre while frames are taken.
+
+    Parameters
+    ----------
+    bias, camera, beam : device
+        The biasing source, the frame camera, the beam blanker.
+    bias_V : float
+        Bias at the fibre in V, above zero.
+    duration_s, pre_roll_s : float
+        Time at the bias, and frames before it, in s.
+    frame_rate_Hz, exposure_s : float
+        Of the camera.
+    md : dict, optional
+        Metadata for the start document.
+
+    Raises
+    ------
+    LimitError
+        A parameter is outside what the station or the method allows; nothing has moved.
+    """
+    _check_sign("bias_V", bias_V, negative=False)
+    return (
+        yield from _hold(
+            "strip", bias, camera, beam, bias_V, duration_s, pre_roll_s, frame_rate_Hz,
+            exposure_s, md,
+        )
+    )  # fmt: skip
+
+
+def _hold(
+    phase: str,
+    bias: Movable,
+    camera: Flyable,
+    beam: Movable,
+    bias_V: float,
+    duration_s: float,
+    pre_roll_s: float,
+    frame_rate_Hz: float,
+    exposure_s: float,
+    md: dict[str, Any] | None,
+) -> Plan:
+    parameters = {
+        "bias_V": bias_V,
+        "duration_s": duration_s,
+        "pre_roll_s": pre_roll_s,
+        "frame_rate_Hz": frame_rate_Hz,
+        "exposure_s": exposure_s,
+    }
+    return (
+        yield from _recorded(
+            phase,
+            bias,
+            camera,
+            beam,
+            segments=[(phase, 1, bias_V, duration_s)],
+            pre_roll_s=pre_roll_s,
+            frame_rate_Hz=frame_rate_Hz,
+            exposure_s=exposure_s,
+            parameters=parameters,
+            md=md,
+        )
+    )
+
+
+def _check_sign(name: str, volts: float, *, negative: bool) -> None:
+    if not math.isfinite(volts) or (volts >= 0.0 if negative else volts <= 0.0):
+        side = "below" if negative else "above"
+        what = "deposits" if negative else "strips"
+        raise LimitError(f"{name} is {volts:g} V; give a bias {side} zero, which {what} lithium")
+
+
+def _check_durations(segments: Sequence[Segment], pre_roll_s: float) -> None:
+    for phase, _, _, duration in segments:
+        if not 0.0 <= duration < math.inf or (duration == 0.0 and phase != "rest"):
+            raise LimitError(
+                f"{phase}: duration is {duration:g} s; give a positive time in seconds"
+            )
+    if not 0.0 <= pre_roll_s < math.inf:
+        raise LimitError(f"pre_roll_s is {pre_roll_s:g}; give 0 or a positive time in seconds")
+
+
+def _recorded(
+    plan_name: str,
+    bias: Any,
+    camera: Any,
+    beam: Any,
+    *,
+    segments: Sequence[Segment],
+    pre_roll_s: float,
+    frame_rate_Hz: float,
+    exposure_s: float,
+    parameters: dict[str, Any],
+    md: dict[str, Any] | None,
+    probe: Any = None,
+    approach: bool = False,
+    retract_steps: int = 0,
+) -> Plan:
+    """Run bias segments with frames throughout, as one run that ends in the safe state."""
+    _check_durations(segments, pre_roll_s)
+    for _, _, volts, _ in segments:
+        bias.check_value(volts)
+    camera.check_timing(exposure_s=exposure_s, frame_rate_Hz=frame_rate_Hz)
+    others = () if probe is None else (probe,)
+
+    def body() -> Plan:
+        if probe is not None and approach:
+            yield from seek_contact(probe, bias)
+        yield from _with_frames(bias, camera, beam, others, frames)
+        if probe is not None and retract_steps:
+            yield from bps.stop(bias)
+            yield from back_off(probe, retract_steps)
+
+    def frames() -> Plan:
+        yield from mark(camera, "pre-roll", 0)
+        yield from watch(bias, camera, pre_roll_s, *others)
+        for phase, cycle, volts, duration in segments:
+            yield from mark(camera, phase, cycle)
+            yield from set_bias(bias, volts)
+            yield from watch(bias, camera, duration, *others)
+
+    def settings() -> Plan:
+        yield from bps.configure(camera, {"exposure_s": exposure_s, "frame_rate_Hz": frame_rate_Hz})
+        return (yield from bpp.run_wrapper(body(), md=start))
+
+    start = {"plan_name": plan_name, "plan_args": parameters, **(md or {})}
+    staged = bpp.stage_wrapper(settings(), [bias, beam, camera])
+    return (yield from safe(staged, bias, beam, camera, probe))
+
+
+def _with_frames(
+    bias: Source, camera: Camera, beam: Any, others: Sequence[Any], during: Callable[[], Plan]
+) -> Plan:
+    """Take frames, beam on, while `during` runs; every frame taken is collected, come what may."""
+    done: list[bool] = []
+
+    def body() -> Plan:
+        yield from bps.kickoff(camera, wait=True)
+        yield from bps.mv(beam, "open")
+        yield from during()
+        done.append(True)
+
+    def drain() -> Plan:
+        try:
+            yield from set_bias(bias, 0.0)
+            yield from mark(camera, "end", 0)
+            yield from bps.mv(beam, "blanked")
+            yield from bps.complete(camera, wait=True)
+            yield from bps.collect(camera, name="frames", return_payload=False)
+        except Exception:
+            # After a failure the first error is the one to tell; the rest is made safe outside.
+            if done:
+                raise
+
+    yield from bps.declare_stream(camera, name="frames", collect=True)
+    yield from bpp.finalize_wrapper(body(), drain)

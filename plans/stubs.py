@@ -1,0 +1,68 @@
+"""The parts that the plans are made of; none of them opens a run."""
+
+from typing import Any
+
+import bluesky.plan_stubs as bps
+from bluesky import Msg
+
+from .roles import Camera, Plan, Source
+
+READING_PERIOD_S = 0.05  # wall time between two readings: the RunEngine needs about 5 ms of it
+
+
+def read_bias(bias: Source, *others: Any, stream: str = "readings") -> Plan:
+    """Take one reading of the source, and note it with the state of `others` as an event."""
+    # Raw messages: the stubs of bluesky cost more than the reading itself.
+    yield Msg("trigger", bias, group="reading")
+    yield Msg("wait", None, group="reading")
+    yield Msg("create", None, name=stream)
+    yield Msg("read", bias)
+    for device in others:
+        yield Msg("read", device)
+    yield Msg("save")
+
+
+def collect_frames(camera: Camera) -> Plan:
+    """Hand the frames that are on disk to the documents."""
+    yield from bps.collect(camera, name="frames", return_payload=False)
+    # Without a checkpoint here, a resumed pause would collect new frames under old numbers.
+    yield from bps.checkpoint()
+
+
+def mark(camera: Camera, phase: str, cycle: int) -> Plan:
+    """Say what phase of which cycle begins now; each frame and reading carries it."""
+    yield Msg("set", camera.phase, phase, group="mark")
+    yield Msg("set", camera.cycle, cycle, group="mark")
+    yield Msg("wait", None, group="mark")
+
+
+def set_bias(bias: Source, volts: float) -> Plan:
+    """Apply a bias and wait until the source has taken it."""
+    yield Msg("checkpoint")
+    yield Msg("set", bias, volts, group="bias")
+    yield Msg("wait", None, group="bias")
+
+
+def watch(bias: Source, camera: Camera, seconds: float, *others: Any) -> Plan:
+    """Hold everything as it is for `seconds` of station time; read, and collect frames.
+
+    Time spent in a pause, with the bias at 0 V, does not count.
+    """
+    clock = bias.clock
+    end = clock.now() + seconds
+    paused = bias.paused_s
+    period = READING_PERIOD_S * clock.speed
+    cost = period
+    while True:
+        begun = clock.now()
+        left = end + (bias.paused_s - paused) - begun
+        if left < 1.2 * cost:
+            # Another reading would overrun the end.
+            yield from clock.sleep(left)
+            if clock.now() >= end + (bias.paused_s - paused):
+                return
+            continue
+        yield from read_bias(bias, camera.phase, camera.cycle, *others)
+        yield from collect_frames(camera)
+        cost = clock.now() - begun
+        yield from clock.sleep(min(period - cost, left - cost))

@@ -1,0 +1,238 @@
+"""A run on disk: one folder with the documents, the readings and the station that made them.
+
+The frames and their table are written by the camera, into the same folder.
+"""
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from .errors import RecordingError
+
+FREE_BYTES = 200_000_000  # a run of some seconds at 512 x 512 and 25 frames a second
+
+# Columns of bias.csv; the session says which data key of the readings fills each.
+BIAS_COLUMNS = (
+    "run_time_s",
+    "time_s",
+    "bias_set_V",
+    "voltage_V",
+    "current_A",
+    "in_compliance",
+    "phase",
+    "cycle",
+)
+
+
+def _plain(value: object) -> object:
+    """Turn NumPy values into what JSON knows."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written to documents.jsonl")
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that runs can be written under `folder`; make it if it is not there.
+
+    Raises
+    ------
+    RecordingError
+        The folder cannot be made or written, or its disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / f".writable-{os.getpid()}"
+        try:
+            trial.write_bytes(b"\0" * 65536)
+        finally:
+            trial.unlink(missing_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise RecordingError(
+            f"data folder {folder}: {error.strerror}; choose another with --out or [station] data"
+        ) from None
+    if free < FREE_BYTES:
+        raise RecordingError(
+            f"data folder {folder}: {free / 1e6:.0f} MB free, {FREE_BYTES / 1e6:.0f} MB are needed "
+            "to start; make room, or choose another with --out or [station] data"
+        )
+
+
+class RunFolder:
+    """A subscriber of the RunEngine that keeps each run in a folder of its own.
+
+    Parameters
+    ----------
+    root : Path
+        Where the folders of the runs go.
+    station_toml : str
+        Text of the station file, kept with every run.
+    readings : mapping
+        Which data key of the stream "readings" fills which column of ``bias.csv``.
+    run_time : callable
+        Turns a Unix time (s) into run time (s).
+    on_open : callable, optional
+        Called with the new folder and the start document before the run goes on.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        station_toml: str,
+        readings: Mapping[str, str],
+        run_time: Callable[[float], float],
+        on_open: Callable[[Path, dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.root = root
+        self.folder: Path | None = None
+        self._station_toml = station_toml
+        self._readings = dict(readings)
+        self._run_time = run_time
+        self._on_open = on_open
+        self._documents: IO[str] | None = None
+        self._bias: IO[str] | None = None
+        self._stream_of: dict[str, str] = {}
+
+    def __call__(self, name: str, doc: dict[str, Any]) -> None:
+        """Take one document.
+
+        Raises
+        ------
+        RecordingError
+            It cannot be written; the RunEngine then ends the plan, and the sample is made safe.
+        """
+        try:
+            if name == "start":
+                self._open(doc)
+            if self._documents is None:
+                return
+            self._documents.write(json.dumps([name, doc], default=_plain) + "\n")
+            self._documents.flush()
+            if name == "descriptor":
+                self._stream_of[doc["uid"]] = doc["name"]
+            elif name == "event" and self._stream_of.get(doc["descriptor"]) == "readings":
+                self._add_reading(doc)
+            elif name == "stop":
+                self.close()
+        except OSError as error:
+            self.close()
+            raise RecordingError(f"run folder {self.folder or self.root}: {error}") from error
+
+    def _open(self, doc: dict[str, Any]) -> None:
+        self.close()
+        moment = datetime.fromtimestamp(doc["time"], UTC)
+        plan = str(doc.get("plan_name", "run"))
+        folder = self.root / f"{moment:%Y%m%dT%H%M%SZ}_{plan}_{doc['uid'][:8]}"
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self._stream_of = {}
+        (folder / "station.toml").write_text(self._station_toml, "utf-8")
+        # Kept open for the whole run; closed at its stop document.
+        self._documents = open(folder / "documents.jsonl", "w", encoding="utf-8")  # noqa: SIM115
+        self._bias = open(folder / "bias.csv", "w", encoding="utf-8", newline="")  # noqa: SIM115
+        csv.writer(self._bias).writerow(BIAS_COLUMNS)
+        self._bias.flush()
+        if self._on_open is not None:
+            self._on_open(folder, doc)
+
+    def _add_reading(self, doc: dict[str, Any]) -> None:
+        assert self._bias is not None
+        data, stamps = doc["data"], doc["timestamps"]
+        moment = stamps.get(self._readings["voltage_V"], doc["time"])
+        row: dict[str, object] = {
+            "run_time_s": f"{self._run_time(moment):.6f}",
+            "time_s": f"{moment:.6f}",
+        }
+        for column, key in self._readings.items():
+            row[column] = data.get(key, "")
+        csv.writer(self._bias).writerow([row.get(column, "") for column in BIAS_COLUMNS])
+        self._bias.flush()
+
+    def close(self) -> None:
+        """Close the files of the run; harmless when none is open."""
+        for file in (self._documents, self._bias):
+            if file is not None:
+                file.close()
+        self._documents = self._bias = None
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a finished, or broken-off, run folder holds."""
+
+    folder: Path
+    uid: str
+    plan: str
+    started: datetime
+    status: str
+    reason: str
+    frames: int
+    readings: int
+
+
+def summarise(folder: Path) -> RunSummary:
+    """Read what is in a run folder, finished or not.
+
+    Raises
+    ------
+    RecordingError
+        It is not a run folder.
+    """
+    start: dict[str, Any] = {}
+    stop: dict[str, Any] = {}
+    try:
+        with open(folder / "documents.jsonl", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith('["start"'):
+                    start = json.loads(line)[1]
+                elif line.startswith('["stop"'):
+                    stop = json.loads(line)[1]
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{folder} is not a run folder: {error}") from None
+    if not start:
+        raise RecordingError(f"{folder} is not a run folder: documents.jsonl has no start document")
+    return RunSummary(
+        folder=folder,
+        uid=start["uid"],
+        plan=str(start.get("plan_name", "run")),
+        started=datetime.fromtimestamp(start["time"], UTC),
+        status=str(stop.get("exit_status", "not closed")),
+        reason=str(stop.get("reason", "")),
+        frames=count_rows(folder / "frames.csv"),
+        readings=count_rows(folder / "bias.csv"),
+    )
+
+
+def count_rows(table: Path) -> int:
+    """Return the number of whole rows under the header of a CSV file; 0 when there is none."""
+    try:
+        with open(table, "rb") as file:
+            return max(
+                0, sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b"")) - 1
+            )
+    except FileNotFoundError:
+        return 0
+
+
+def list_runs(root: Path) -> list[RunSummary]:
+    """Return the runs under `root`, oldest first; folders that are no runs are passed over."""
+    if not root.is_dir():
+        return []
+    return [
+        summarise(folder)
+        for folder in sorted(root.iterdir())
+        if (folder / "documents.jsonl").is_file()
+    ]

@@ -1,0 +1,108 @@
+"""Transport over a plain TCP socket, with reads straight into a caller's memory."""
+
+import contextlib
+import select
+import socket
+import time
+
+from .errors import TransportError, TransportTimeout
+from .transport import BufferedTransport
+
+CHUNK = 65536
+SEND_S = 1.0  # a request is short: if it cannot be sent in this time the peer is not reading
+
+
+class TcpTransport(BufferedTransport):
+    """A connected TCP socket with Nagle's algorithm off.
+
+    Parameters
+    ----------
+    host, port : str, int
+        Where the instrument listens.
+    timeout_s : float
+        How long to try to connect, in wall seconds.
+    receive_buffer : int
+        Size asked of the operating system for incoming bytes; 0 leaves its default.
+
+    Raises
+    ------
+    TransportError
+        Nothing listens there, or the host is unknown.
+    """
+
+    def __init__(
+        self, host: str, port: int, *, timeout_s: float = 2.0, receive_buffer: int = 0
+    ) -> None:
+        super().__init__(f"{host}:{port}")
+        try:
+            self._socket = socket.create_connection((host, port), timeout_s)
+        except OSError as error:
+            raise self._broken("cannot connect; is the instrument on?", error) from error
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if receive_buffer:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._socket.settimeout(SEND_S)
+
+    def _send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def _receive(self, seconds: float) -> bytes:
+        if not self._ready(seconds):
+            return b""
+        data = self._socket.recv(CHUNK)
+        if not data:
+            raise self._gone()
+        return data
+
+    def _ready(self, seconds: float) -> bool:
+        if self._socket.fileno() < 0:
+            raise TransportError(f"{self.address}: the connection is closed")
+        return bool(select.select([self._socket], [], [], max(0.0, seconds))[0])
+
+    def wait_readable(self, seconds: float) -> bool:
+        """Return whether a byte is there to read, waiting at most `seconds` for it."""
+        try:
+            return bool(self._buffer) or self._ready(seconds)
+        except (OSError, ValueError) as error:
+            if isinstance(error, TransportError):
+                raise
+            raise self._broken("receiving failed", error) from error
+
+    def read_into(self, view: memoryview, deadline: float) -> None:
+        """Fill `view` (bytes) with what comes next, without copies on the way.
+
+        Raises
+        ------
+        TransportTimeout
+            The bytes did not all come before `deadline`.
+        TransportError
+            The connection is broken or closed.
+        """
+        place = min(len(self._buffer), len(view))
+        view[:place] = self._buffer[:place]
+        del self._buffer[:place]
+        try:
+            while place < len(view):
+                left = deadline - time.monotonic()
+                if left <= 0.0:
+                    raise TransportTimeout(
+                        f"{self.address}: {len(view) - place} of {len(view)} bytes did not come"
+                    )
+                if not self._ready(min(left, 0.2)):
+                    continue
+                n = self._socket.recv_into(view[place:])
+                if n == 0:
+                    raise self._gone()
+                place += n
+        except TransportError:
+            raise
+        except (OSError, ValueError) as error:
+            raise self._broken("receiving failed", error) from error
+
+    def interrupt(self) -> None:
+        """End the conversation from another thread: a blocked or later read fails at once."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _close(self) -> None:
+        self._socket.close()

@@ -1,0 +1,187 @@
+"""What a link needs from a wire: bytes out, bytes in, and deadlines that hold.
+
+Library time-outs start again with every byte that arrives, so a dripping instrument would block a
+caller for ever.  Deadlines here are points in ``time.monotonic()`` and are kept by this module.
+"""
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+from .errors import ProtocolError, TransportError, TransportTimeout
+
+log = logging.getLogger("stmtem_control.wire")
+
+LONGEST_REPLY = 1 << 20  # a line longer than this is not an answer but noise
+SLICE_S = 0.2  # the longest single wait inside the operating system or a library
+
+
+class Transport(Protocol):
+    """An open connection to one instrument; used by one thread at a time."""
+
+    address: str
+
+    def write(self, data: bytes) -> None:
+        """Send all of `data`."""
+
+    def read_until(self, terminator: bytes, deadline: float) -> bytes:
+        """Return the bytes up to and including `terminator`."""
+
+    def read_exactly(self, n: int, deadline: float) -> bytes:
+        """Return the next `n` bytes."""
+
+    def drain(self, quiet_s: float = 0.0) -> bytes:
+        """Drop what has arrived, until nothing comes for `quiet_s`; return what was dropped."""
+
+    def close(self) -> None:
+        """Close; safe to call again."""
+
+
+def excerpt(data: bytes, longest: int = 120) -> str:
+    """Return `data` as text for a message or a log line, shortened if it is long."""
+    text = ascii(bytes(data[:longest]).decode("latin-1"))
+    return f"{text}... ({len(data)} bytes)" if len(data) > longest else text
+
+
+class BufferedTransport(ABC):
+    """A transport made of two primitives: send everything, receive what is there.
+
+    Parameters
+    ----------
+    address : str
+        Where the instrument is, as the station file names it; quoted in every error.
+    """
+
+    slice_s = SLICE_S
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._buffer = bytearray()
+        self._last_write = b""
+        self._written_at = time.monotonic()
+
+    @abstractmethod
+    def _send(self, data: bytes) -> None:
+        """Send all of `data` or raise OSError."""
+
+    @abstractmethod
+    def _receive(self, seconds: float) -> bytes:
+        """Return what arrives within `seconds`, at least one byte; b"" when nothing came.
+
+        A closed connection raises TransportError or OSError, it never looks like silence.
+        """
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Close the connection."""
+
+    def write(self, data: bytes) -> None:
+        """Send all of `data`.
+
+        Raises
+        ------
+        TransportError
+            The connection is broken or closed.
+        """
+        self._last_write = data
+        self._written_at = time.monotonic()
+        try:
+            self._send(data)
+        except TransportError:
+            raise
+        except OSError as error:
+            raise self._broken(f"sending {excerpt(data)} failed", error) from error
+        log.debug("%s <- %s", self.address, excerpt(data))
+
+    def read_until(self, terminator: bytes, deadline: float) -> bytes:
+        """Return the bytes up to and including `terminator`.
+
+        Raises
+        ------
+        TransportTimeout
+            The terminator did not come before `deadline` (``time.monotonic()`` seconds).
+        TransportError
+            The connection is broken or closed.
+        ProtocolError
+            More than a mebibyte came without the terminator.
+        """
+        searched = 0
+        while True:
+            place = self._buffer.find(terminator, max(0, searched - len(terminator) + 1))
+            if place >= 0:
+                return self._take(place + len(terminator))
+            searched = len(self._buffer)
+            if searched > LONGEST_REPLY:
+                raise ProtocolError(
+                    f"{self.address}: {searched} bytes without {terminator!r}, "
+                    f"beginning with {excerpt(self._buffer, 40)}"
+                )
+            self._fill(deadline)
+
+    def read_exactly(self, n: int, deadline: float) -> bytes:
+        """Return the next `n` bytes; raises as :meth:`read_until` does."""
+        while len(self._buffer) < n:
+            self._fill(deadline)
+        return self._take(n)
+
+    def drain(self, quiet_s: float = 0.0) -> bytes:
+        """Drop what has arrived, until nothing comes for `quiet_s`; return what was dropped.
+
+        At most one second, or ten times `quiet_s`, is spent on an instrument that never stops.
+        """
+        dropped = bytes(self._buffer)
+        self._buffer.clear()
+        end = time.monotonic() + max(1.0, 10.0 * quiet_s)
+        while time.monotonic() < end:
+            data = self._received(quiet_s)
+            if not data:
+                break
+            dropped += data
+        if dropped:
+            log.debug("%s dropped %s", self.address, excerpt(dropped))
+        return dropped
+
+    def close(self) -> None:
+        """Close; safe to call again, never raises."""
+        try:
+            self._close()
+        except OSError as error:
+            log.debug("%s: closing: %s", self.address, error)
+
+    def _fill(self, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0.0:
+            waited = time.monotonic() - self._written_at
+            got = f"only {excerpt(self._buffer)}" if self._buffer else "nothing"
+            raise TransportTimeout(
+                f"{self.address}: no complete answer to {excerpt(self._last_write)} within "
+                f"{waited:.2f} s (received {got})"
+            )
+        self._buffer += self._received(min(left, self.slice_s))
+
+    def _received(self, seconds: float) -> bytes:
+        try:
+            return self._receive(seconds)
+        except TransportError:
+            raise
+        except OSError as error:
+            raise self._broken("receiving failed", error) from error
+
+    def _take(self, n: int) -> bytes:
+        data = bytes(self._buffer[:n])
+        del self._buffer[:n]
+        log.debug(
+            "%s -> %s after %.2f ms",
+            self.address,
+            excerpt(data),
+            1e3 * (time.monotonic() - self._written_at),
+        )
+        return data
+
+    def _broken(self, what: str, error: BaseException) -> TransportError:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return TransportError(f"{self.address}: {what}: {reason}")
+
+    def _gone(self) -> TransportError:
+        return TransportError(f"{self.address}: the instrument closed the connection")
