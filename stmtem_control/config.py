@@ -47,7 +47,9 @@ class BiasSourceTable(_Table):
 
     driver: Literal["keithley-2400"] = "keithley-2400"
     resource: str
-    identity: str = "KEITHLEY"
+    model: str = ""
+    serial_number: str = ""
+    baud_rate: Annotated[int, Field(ge=300, le=57600)] = 9600
     max_bias_V: Annotated[float, Field(gt=0, le=210)] = 10.0
     compliance_A: Positive = 1e-8
     nplc: Annotated[float, Field(ge=0.01, le=10)] = 1.0
@@ -59,8 +61,7 @@ class ProbeTable(_Table):
 
     driver: Literal["anc300"] = "anc300"
     port: str
-    password: str | None = None
-    identity: str = "ANC300"
+    password: str = ""
     axes: tuple[int, int, int] = (1, 2, 3)
     frequency_Hz: Annotated[int, Field(ge=1, le=10000)] = 1000
     amplitude_V: Annotated[float, Field(gt=0, le=150)] = 30.0
@@ -142,7 +143,7 @@ class Station(_Table):
         raw["bench"].update(changes)
         raw["camera"]["pixel_size_nm"] *= self.bench.size / raw["bench"]["size"]
         if "model" in changes:
-            raw["bias_source"]["identity"] = f"MODEL {changes['model']}"
+            raw["bias_source"]["model"] = changes["model"]
         return parse_station(raw, f"station {self.station.name!r}")
 
     def with_data(self, folder: str | Path) -> "Station":

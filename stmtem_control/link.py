@@ -24,7 +24,7 @@ NORMAL = 1
 LOOK = 2  # priority of what may wait, such as looking whether a motion has ended
 
 
-class DroppedByStop(InterlockError):
+class DroppedError(InterlockError):
     """A command that a stop overtook before it was sent."""
 
 
@@ -92,7 +92,7 @@ class Link:
         name : str
             What the job is, for the message when it is dropped.
         cancellable : bool
-            The job fails with :class:`DroppedByStop` when a job of priority 0 comes first.
+            The job fails with :class:`DroppedError` when a job of priority 0 comes first.
         delay_s : float
             Wall seconds before the job is ready.
 
@@ -119,7 +119,7 @@ class Link:
                 self._condition.notify()
         for old in dropped:
             old.future.set_exception(
-                DroppedByStop(f"{self.name}: {old.name} was dropped, a stop came first")
+                DroppedError(f"{self.name}: {old.name} was dropped, a stop came first")
             )
         if failure is not None:
             job.future.set_exception(_again(failure))
@@ -201,9 +201,11 @@ class Link:
                 log.warning("%s: the link's thread did not end within %g s", self.name, timeout)
 
     def __enter__(self) -> "Link":
+        """Return the link."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the link."""
         self.close()
 
     def _take_cancellable(self) -> list[_Job]:

@@ -38,7 +38,7 @@ class Transport(Protocol):
         """Close; safe to call again."""
 
 
-def excerpt(data: bytes, longest: int = 120) -> str:
+def excerpt(data: bytes | bytearray, longest: int = 120) -> str:
     """Return `data` as text for a message or a log line, shortened if it is long."""
     text = ascii(bytes(data[:longest]).decode("latin-1"))
     return f"{text}... ({len(data)} bytes)" if len(data) > longest else text

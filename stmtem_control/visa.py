@@ -91,7 +91,7 @@ class VisaTransport(BufferedTransport):
         return interface if is_port or isinstance(interface, socket.socket) else None
 
     def _check_connected(self, interface: socket.socket) -> None:
-        """Opening a closed port succeeds in pyvisa-py; the socket knows better."""
+        """Ask the socket: opening a closed port succeeds in pyvisa-py."""
         code = interface.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         try:
             interface.getpeername()

@@ -1,0 +1,87 @@
+"""The simulated bench as a child process, for stations whose file has a [bench] table."""
+
+import contextlib
+import json
+import select
+import subprocess
+import sys
+import time
+from typing import IO, Any
+
+from .config import BenchTable
+from .errors import TransportError
+
+START_S = 30.0  # a cold start of Python and NumPy on a busy machine
+END_S = 5.0
+
+
+class BenchProcess:
+    """A bench that lives as long as this object, or as this process.
+
+    Parameters
+    ----------
+    options : BenchTable
+        Preset, seed, speed, model and image size.
+
+    Raises
+    ------
+    TransportError
+        The bench did not start; the message has its own words.
+    """
+
+    def __init__(self, options: BenchTable) -> None:
+        command = [sys.executable, "-m", "stmtem_control.simulators", "--json", "--until-eof"]
+        for name, value in options.model_dump().items():
+            command += [f"--{name}", str(value)]
+        # A session of its own: Ctrl-C at the terminal must reach the person's session, which
+        # makes the sample safe, and not take the instruments away from under it.
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            self.addresses: dict[str, dict[str, Any]] = json.loads(self._first_line())
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Process id of the bench."""
+        return self._process.pid
+
+    def _first_line(self) -> bytes:
+        out = _pipe(self._process.stdout)
+        deadline = time.monotonic() + START_S
+        line = b""
+        while not line.endswith(b"\n"):
+            if not select.select([out], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TransportError(f"the simulated bench did not start within {START_S:.0f} s")
+            chunk = out.readline()
+            if not chunk:
+                words = _pipe(self._process.stderr).read().decode(errors="replace").strip()
+                last = words.splitlines()[-1] if words else "it said nothing"
+                raise TransportError(f"the simulated bench did not start: {last}")
+            line += chunk
+        return line
+
+    def close(self) -> None:
+        """End the bench: by closing its input, and by force when that does not help."""
+        process = self._process
+        with contextlib.suppress(OSError):
+            _pipe(process.stdin).close()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdout, process.stderr):
+            _pipe(pipe).close()
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe

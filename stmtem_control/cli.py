@@ -1,0 +1,154 @@
+"""The command line.  Nothing heavy is imported before a command needs it."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .errors import StmTemError
+
+EXAMPLES = """\
+examples:
+  stmtem demo                         the main job on simulated instruments
+  stmtem sim                          only the simulated instruments, to attach to
+  stmtem doctor --station my_lab.toml say whether a station's instruments answer
+  stmtem session --station sim        IPython with the RunEngine, devices and plans
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="stmtem",
+        description="Instrument control and acquisition for in-situ STM-TEM.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"stmtem {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    demo = commands.add_parser(
+        "demo",
+        help="run deposition and stripping cycles on a simulated bench",
+        description="Approach, deposit and strip lithium with frames throughout, retract. The "
+        "last line is the run's folder.",
+    )
+    demo.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    demo.add_argument("--out", metavar="DIR", help="where the run folder goes")
+    demo.add_argument("--cycles", type=int, default=2, help="how many cycles (default 2)")
+    demo.add_argument("--deposit-V", type=float, default=-5.0, help="deposition bias (default -5)")
+    demo.add_argument("--strip-V", type=float, default=5.0, help="stripping bias (default 5)")
+    demo.add_argument("--seed", type=int, help="of the simulated specimen")
+    demo.add_argument("--speed", type=float, help="simulated seconds in a second")
+    demo.add_argument("--preset", help="of the simulated specimen")
+    demo.add_argument("--size", type=int, help="edge of the simulated camera's image in pixels")
+    demo.set_defaults(run=_demo)
+
+    sim = commands.add_parser("sim", help="run the simulated bench alone", add_help=False)
+    sim.add_argument("rest", nargs=argparse.REMAINDER)
+    sim.set_defaults(run=_sim)
+
+    doctor = commands.add_parser(
+        "doctor", help="check the installation and whether a station's instruments answer"
+    )
+    doctor.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    doctor.set_defaults(run=_doctor)
+
+    runs = commands.add_parser("runs", help="list the runs in a data folder")
+    runs.add_argument("folder", nargs="?", help="data folder (default: the station's)")
+    runs.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    runs.set_defaults(run=_runs)
+
+    session = commands.add_parser("session", help="open IPython at a station")
+    session.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    session.add_argument("--out", metavar="DIR", help="where run folders go")
+    session.add_argument(
+        "-c", dest="code", metavar="CODE", help="run this code instead of asking for input"
+    )
+    session.set_defaults(run=_session)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    0: done.  1: the experiment ended early, for the reason stated.  2: bad input, or refused;
+    nothing has moved.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["sim"]:
+        # The bench has options of its own, and works without the rest of the package.
+        return _sim(argparse.Namespace(rest=given[1:]))
+    options = _parser().parse_args(given)
+    try:
+        return int(options.run(options))
+    except StmTemError as error:
+        print(f"stmtem {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"stmtem {options.command}: interrupted", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+
+
+def _sim(options: argparse.Namespace) -> int:
+    from stmtem_control.simulators.__main__ import parser, run
+
+    return run(parser().parse_args(options.rest))
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo import run_demo
+
+    return run_demo(
+        station=options.station,
+        out=options.out,
+        cycles=options.cycles,
+        deposit_V=options.deposit_V,
+        strip_V=options.strip_V,
+        seed=options.seed,
+        speed=options.speed,
+        preset=options.preset,
+        size=options.size,
+    )
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .doctor import examine
+
+    return examine(options.station)
+
+
+def _runs(options: argparse.Namespace) -> int:
+    from .config import load_station
+    from .run_folder import list_runs
+
+    root = Path(options.folder or load_station(options.station).station.data)
+    runs = list_runs(root)
+    if not runs:
+        print(f"no runs in {root}")
+        return 0
+    rows: list[Sequence[Any]] = [
+        ("started (UTC)", "plan", "status", "frames", "readings", "folder")
+    ]
+    rows += [
+        (f"{r.started:%Y-%m-%d %H:%M:%S}", r.plan, r.status, r.frames, r.readings, r.folder)
+        for r in runs
+    ]
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [str(cell).ljust(width) for cell, width in zip(row, widths, strict=False)]
+        print("  ".join([*cells, str(row[-1])]))
+    return 0
+
+
+def _session(options: argparse.Namespace) -> int:
+    from .console import open_console
+
+    return open_console(options.station, options.out, options.code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

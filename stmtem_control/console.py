@@ -1,0 +1,66 @@
+"""IPython at a station: the RunEngine, the devices and the plans by name."""
+
+import sys
+from typing import Any
+
+from .config import load_station
+from .session import Session
+
+HELP = """\
+RE(plan) runs a plan; press Tab after a device's name to see what it has.
+  devices  bias (V, A), probe (x, y, z), camera (frames), beam (blanked)
+  plans    approach_contact, retract, deposit, strip, deposition_stripping_cycles
+  e.g.     RE(approach_contact(probe, bias, beam))
+           RE(deposit(bias, camera, beam, bias_V=-5, duration_s=1))
+  safe_state()   bias to 0 V, output off, beam blanked, probe stopped
+"""
+
+
+def namespace(session: Session) -> dict[str, Any]:
+    """Return the names that a session puts before a person."""
+    import bluesky.plan_stubs as bps
+    import bluesky.plans as bp
+
+    from stmtem_control import plans
+
+    names: dict[str, Any] = {
+        "RE": session.RE,
+        "session": session,
+        "clock": session.clock,
+        "safe_state": session.safe_state,
+        "bp": bp,
+        "bps": bps,
+        **session.devices,
+    }
+    names.update({name: getattr(plans, name) for name in plans.__all__})
+    return names
+
+
+def open_console(station: str, out: str | None = None, code: str | None = None) -> int:
+    """Open IPython with a station's namespace; everything is closed when it ends.
+
+    With `code`, run that instead of asking for input.
+
+    Raises
+    ------
+    StmTemError
+        The station could not be opened.
+    """
+    described = load_station(station)
+    if out is not None:
+        described = described.with_data(out)
+    with Session(described) as session:
+        names = namespace(session)
+        if code is not None:
+            exec(compile(code, "<stmtem session -c>", "exec"), names)
+            return 0
+        from IPython.terminal.embed import InteractiveShellEmbed
+        from traitlets.config import Config
+
+        config = Config()
+        config.InteractiveShellEmbed.confirm_exit = False
+        config.HistoryManager.enabled = sys.stdin.isatty()
+        banner = f"{described.station.name}: {session.identities()}\n{HELP}"
+        shell = InteractiveShellEmbed(config=config, banner1=banner, user_ns=names)
+        shell()
+    return 0

@@ -1,0 +1,87 @@
+"""The main job, as a command: deposit and strip lithium at a station, and show the result."""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from .config import Station, load_station
+from .contact_sheet import draw_contact_sheet
+from .errors import RecordingError
+from .progress import Progress
+from .session import Outcome, Session
+from .units import megabytes
+
+
+def run_demo(
+    *,
+    station: str = "sim",
+    out: str | None = None,
+    cycles: int = 2,
+    deposit_V: float = -5.0,
+    strip_V: float = 5.0,
+    seed: int | None = None,
+    speed: float | None = None,
+    preset: str | None = None,
+    size: int | None = None,
+) -> int:
+    """Run the deposition and stripping cycles and print what came of it.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done, 1 the experiment ended early.
+
+    Raises
+    ------
+    StmTemError
+        Something was refused before anything moved.
+    """
+    from stmtem_control.plans import deposition_stripping_cycles
+
+    described = load_station(station).with_bench(seed=seed, speed=speed, preset=preset, size=size)
+    if out is not None:
+        described = described.with_data(out)
+    console = Console(highlight=False)
+    with Session(described) as session:
+        console.print(f"station  {described.station.name}: {session.identities()}", soft_wrap=True)
+        plan = deposition_stripping_cycles(
+            session.bias,
+            session.camera,
+            session.beam,
+            probe=session.probe,
+            cycles=cycles,
+            deposit_V=deposit_V,
+            strip_V=strip_V,
+        )
+        with Progress(session, console).live(), session.ended_by_signals():
+            outcome = session.run(plan)
+        if outcome.folder is None:
+            raise outcome.refusal()
+        return _tell(outcome, outcome.folder, described, console)
+
+
+def _tell(outcome: Outcome, folder: Path, station: Station, console: Console) -> int:
+    """Print the summary; the folder's path is the last line."""
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    console.print(
+        f"\nframes   {outcome.frames} on disk, {outcome.dropped} dropped; "
+        f"{outcome.readings} readings; {megabytes(size)}"
+    )
+    console.print(
+        f"dose     {outcome.total_dose_e_per_A2:.1f} e/Å² at "
+        f"{station.beam.dose_rate_e_per_A2_s:g} e/Å²/s"
+    )
+    if outcome.frames:
+        try:
+            sheet = draw_contact_sheet(
+                folder, station.camera.pixel_size_nm, f"{station.station.name}   {folder.name}"
+            )
+            console.print(f"picture  {sheet}", soft_wrap=True)
+        except RecordingError as error:
+            print(f"stmtem demo: {error}", file=sys.stderr)
+    console.print(f"safe     {outcome.safe}", soft_wrap=True)
+    if outcome.exit_code:
+        print(f"stmtem demo: {outcome.status}: {outcome.reason}", file=sys.stderr)
+    print(folder, flush=True)
+    return outcome.exit_code

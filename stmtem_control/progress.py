@@ -1,0 +1,104 @@
+"""What a person sees while an experiment runs."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from .units import seconds, si
+
+if TYPE_CHECKING:
+    from .session import Session
+
+LINE_PERIOD_S = 1.0  # between two lines where the output is no terminal
+
+
+class Progress:
+    """Live state of a session's instruments, on a terminal or as plain lines.
+
+    It shows what the devices last published; it never talks to an instrument.
+    """
+
+    def __init__(self, session: "Session", console: Console) -> None:
+        self._session = session
+        self._console = console
+        self._begun = time.monotonic()
+        self._plan = ""
+        self._next_line = 0.0
+        self._last_phase: tuple[str, int] | None = None
+
+    def state(self) -> dict[str, str]:
+        """Return what is shown, by name."""
+        s = self._session
+        z = s.probe.z
+        dose = s.camera.total_dose.get()
+        contact = f"fine {z.fine.get():.1f} V, {z.coarse.get():+d} steps"
+        phase, cycle = self._phase()
+        return {
+            "phase": f"{phase} {cycle}" if cycle else phase,
+            "bias": si(s.bias.setpoint.get(), "V"),
+            "current": si(s.bias.current.get(), "A"),
+            "frames": f"{s.camera.frames_written.get()}",
+            "dropped": f"{s.camera.dropped.get()}",
+            "dose": f"{dose:.1f} e/Å²",
+            "beam": "blanked" if s.beam.blanked.get() else "on",
+            "probe": contact,
+        }
+
+    def _phase(self) -> tuple[str, int]:
+        if self._plan and not self._session.camera.running:
+            fine = self._session.bias.setpoint.get()
+            return ("approach" if fine else "between"), 0
+        return self._session.camera.phase.get(), int(self._session.camera.cycle.get())
+
+    def __call__(self, name: str, doc: dict[str, Any]) -> None:
+        """Take a document; without a terminal, write a line now and then."""
+        if name == "start":
+            self._plan = str(doc.get("plan_name", ""))
+            self._begun = time.monotonic()
+        if self._console.is_terminal or name not in ("event", "event_page"):
+            return
+        now = time.monotonic()
+        phase = self._phase()
+        if phase == self._last_phase and now < self._next_line:
+            return
+        self._last_phase, self._next_line = phase, now + LINE_PERIOD_S
+        state = self.state()
+        self._console.print(
+            f"{seconds(now - self._begun):>8}  {state['phase']:<10} {state['bias']:>8} "
+            f"{state['current']:>9}  {state['frames']:>4} frames  {state['dose']:>11}  "
+            f"beam {state['beam']}, probe {state['probe']}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def table(self) -> Table:
+        """Return the live table."""
+        table = Table(
+            title=f"{self._plan or 'ready'}   {seconds(time.monotonic() - self._begun)}",
+            title_justify="left",
+            show_header=True,
+            expand=False,
+        )
+        state = self.state()
+        for column in state:
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_row(*state.values())
+        return table
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Show the state while the block runs."""
+        token = self._session.RE.subscribe(self)
+        try:
+            if self._console.is_terminal:
+                with Live(get_renderable=self.table, console=self._console, refresh_per_second=8):
+                    yield
+            else:
+                yield
+        finally:
+            self._session.RE.unsubscribe(token)

@@ -1,0 +1,277 @@
+"""A station, opened: instruments connected, devices by name, a RunEngine that keeps every run."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import bluesky
+from bluesky import RunEngine
+from bluesky.utils import FailedPause, RunEngineInterrupted
+
+from . import __version__
+from .bench_process import BenchProcess
+from .clock import StationClock
+from .config import BENCH, Station, load_station
+from .errors import InterlockError, StmTemError
+from .run_folder import RunFolder, check_writable, count_rows
+from .timeline import Timeline
+
+if TYPE_CHECKING:
+    from stmtem_control.devices import BeamBlanker, BiasSource, FrameCamera, PiezoProbe
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a plan ended.
+
+    `folder` is None when the plan was refused before a run began; `error` is what ended it.
+    """
+
+    folder: Path | None
+    status: str
+    reason: str
+    safe: str
+    frames: int = 0
+    dropped: int = 0
+    readings: int = 0
+    total_dose_e_per_A2: float = 0.0
+    error: BaseException | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 1 ended early."""
+        return 0 if self.status == "success" and self.error is None else 1
+
+    def refusal(self) -> StmTemError:
+        """Return the error of a plan that never began a run."""
+        if isinstance(self.error, StmTemError):
+            return self.error
+        return InterlockError(f"nothing was run: {self.reason or self.status}")
+
+
+class Session:
+    """Open a station and hold it until `close`, or until the end of a with block.
+
+    Parameters
+    ----------
+    station : Station, str or Path
+        A station, the name of one that comes with the package, or a station file.
+
+    Attributes
+    ----------
+    RE : bluesky.RunEngine
+        Every run that it makes is kept in a folder of its own.
+    bias, probe, camera, beam : ophyd devices
+    clock : StationClock
+    timeline : Timeline
+
+    Raises
+    ------
+    ConfigError, TransportError, RecordingError
+        The station cannot be opened; what was open is closed again, and nothing has moved.
+    """
+
+    def __init__(self, station: Station | str | Path = "sim") -> None:
+        self.station = station if isinstance(station, Station) else load_station(station)
+        self.root = Path(self.station.station.data)
+        check_writable(self.root)
+        self._started = False
+        self._ended_by: str = ""
+        self._dropped_before = 0
+        with contextlib.ExitStack() as opened:
+            self.bench: BenchProcess | None = None
+            if self.station.bench is not None:
+                self.bench = BenchProcess(self.station.bench)
+                opened.callback(self.bench.close)
+            self.clock = StationClock(self.station.bench.speed if self.station.bench else 1.0)
+            self.timeline = Timeline()
+            self.bias: BiasSource
+            self.probe: PiezoProbe
+            self.camera: FrameCamera
+            self.beam: BeamBlanker
+            self._connect(opened)
+            self.run_folder = RunFolder(
+                self.root,
+                station_toml=self.station.to_toml(),
+                readings={
+                    "bias_set_V": self.bias.setpoint.name,
+                    "voltage_V": self.bias.voltage.name,
+                    "current_A": self.bias.current.name,
+                    "in_compliance": self.bias.in_compliance.name,
+                    "phase": self.camera.phase.name,
+                    "cycle": self.camera.cycle.name,
+                },
+                run_time=lambda moment: self.timeline.run_time(self.clock.station_time(moment)),
+                on_open=self._run_opened,
+            )
+            self.RE = RunEngine({})
+            self.RE.md["station"] = self.station.station.name
+            self.RE.md["versions"] = {
+                "stmtem-control": __version__,
+                "bluesky": bluesky.__version__,
+            }
+            opened.callback(self._end_run_engine)
+            # The record of truth comes first: if it cannot be written, nothing else is told.
+            self.RE.subscribe(self.run_folder)
+            self._opened = opened.pop_all()
+
+    def _connect(self, opened: contextlib.ExitStack) -> None:
+        """Open the links, make the devices, and see that the right instruments answer."""
+        from .connect import connect
+
+        addresses = None if self.bench is None else self.bench.addresses
+        devices = connect(self.station, self.clock, self.timeline, addresses, opened)
+        self.bias, self.probe = devices.bias, devices.probe
+        self.camera, self.beam = devices.camera, devices.beam
+        # Whatever happens from here on, closing makes the station safe first.
+        opened.callback(self.safe_state)
+
+    def _run_opened(self, folder: Path, start: dict[str, Any]) -> None:
+        self._started = True
+        self.timeline.start_run(self.clock.now())
+        self.camera.directory = folder
+
+    @property
+    def devices(self) -> dict[str, Any]:
+        """The devices by name."""
+        return {d.name: d for d in (self.bias, self.probe, self.camera, self.beam)}
+
+    def identities(self) -> str:
+        """Return who the instruments say they are, in one line."""
+        return ", ".join(str(d.identity.get()) for d in (self.bias, self.probe, self.camera))
+
+    def run(self, plan: Generator[Any, Any, Any]) -> Outcome:
+        """Run a plan to its end, and say how it ended.
+
+        Ctrl-C, once or twice, ends the plan; so do the signals of :meth:`ended_by_signals`.
+        """
+        self._started = False
+        self._ended_by = ""
+        before = self.run_folder.folder
+        error: BaseException | None = None
+        try:
+            self.RE(plan)
+        except RunEngineInterrupted:
+            if self.RE.state == "paused":
+                self._ended_by = self._ended_by or "Ctrl-C"
+                self._abort(self._ended_by)
+        except FailedPause as failure:
+            error, self._ended_by = failure, self._ended_by or "Ctrl-C"
+        except Exception as failure:
+            error = failure
+        return self._outcome(before, error)
+
+    def _abort(self, reason: str) -> None:
+        with contextlib.suppress(Exception):
+            self.RE.abort(reason)
+
+    def _outcome(self, before: Path | None, error: BaseException | None) -> Outcome:
+        unsafe = [part for part in self.safe_state() if not part[1]]
+        safe = (
+            "bias 0 V, output off, beam blanked, probe stopped"
+            if not unsafe
+            else "NOT SAFE: " + "; ".join(f"{part}: {text}" for part, _, text in unsafe)
+        )
+        folder = self.run_folder.folder
+        reason = self._ended_by or (_one_line(error) if error else "")
+        status = "aborted" if self._ended_by else ("failed" if error else "success")
+        if not self._started or folder is None or folder == before:
+            return Outcome(None, status, reason, safe, error=error)
+        if unsafe:
+            error = error or InterlockError(safe)
+        return Outcome(
+            folder=folder,
+            status=status,
+            reason=reason,
+            safe=safe,
+            frames=count_rows(folder / "frames.csv"),
+            dropped=int(self.camera.dropped.get()),
+            readings=count_rows(folder / "bias.csv"),
+            total_dose_e_per_A2=float(self.camera.total_dose.get()),
+            error=error,
+        )
+
+    def safe_state(self) -> list[tuple[str, bool, str]]:
+        """Make the station safe, with or without the RunEngine; harmless at any time.
+
+        Bias to 0 V and the output off, beam blanked, probe and camera stopped, in this order;
+        every part is tried even if one fails.
+
+        Returns
+        -------
+        list of (part, done, what happened)
+        """
+        report: list[tuple[str, bool, str]] = []
+        for device in (self.bias, self.beam, self.probe, self.camera):
+            try:
+                device.stop(success=False)
+                problem = getattr(device, "unsafe", None)
+                report.append((device.name, problem is None, str(problem or "safe")))
+            except Exception as error:
+                report.append((device.name, False, _one_line(error)))
+        return report
+
+    @contextlib.contextmanager
+    def ended_by_signals(self) -> Iterator[None]:
+        """Let SIGTERM and SIGHUP end the running plan as Ctrl-C would, while the block runs."""
+
+        def end(number: int, _frame: object) -> None:
+            name = signal.Signals(number).name
+            self._ended_by = name
+            if self.RE.state in ("running", "pausing", "paused"):
+                # Not here: the handler runs in the thread that the RunEngine blocks.
+                threading.Thread(target=self._abort, args=(name,), name=name).start()
+            else:
+                raise KeyboardInterrupt(name)
+
+        old = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def _end_run_engine(self) -> None:
+        if self.RE.state != "idle":
+            self._abort("the session was closed")
+        self.run_folder.close()
+        loop, thread = self.RE.loop, getattr(self.RE, "_th", None)
+        loop.call_soon_threadsafe(loop.stop)
+        if thread is not None:
+            thread.join(5.0)
+        if not loop.is_running():
+            loop.close()
+
+    def close(self) -> None:
+        """Make the station safe and close everything; harmless when called again."""
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        """Return the session."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the session."""
+        self.close()
+
+
+def _one_line(error: BaseException) -> str:
+    """Return what an error says, without the RunEngine's wrapping."""
+    for cause in (error.__cause__, *error.args):
+        if isinstance(cause, StmTemError):
+            return str(cause)
+    text = " ".join(str(error).split())
+    return text if isinstance(error, StmTemError) else f"{type(error).__name__}: {text}"
+
+
+__all__ = ["BENCH", "Outcome", "Session"]
