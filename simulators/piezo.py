@@ -1,0 +1,113 @@
+"""Mechanics of a stick-slip piezo axis: uneven steps, and a stack that bends with voltage.
+
+A slider creeps along with a slow ramp of the piezo and slips at its sharp end.  The step is
+nothing below a slip threshold and grows in proportion to the amplitude above it; it differs
+between the two directions and from step to step.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+SLIP_V = 10.0  # ramps of less amplitude than this move nothing
+NM_PER_V = 3.0  # of step per volt above the threshold, upwards: 60 nm at 30 V
+DOWN_RATIO = 0.8  # a step down, against the preload, is shorter
+SCATTER = 0.03  # relative standard deviation from step to step
+GRID_NM = 2.0**-10  # steps are multiples of this: sums are exact in any grouping
+BLOCK = 256
+
+BEND_NM_PER_V = 10.0
+BACKLASH_V = 15.0  # width of the hysteresis, and
+BACKLASH_SHARE = 0.03  # the part of the bend that shows it
+SLEW_V_PER_S = 10_000.0  # of the output amplifier
+SETTLED_V = 1e-3
+
+
+class Gait:
+    """Lengths of the steps of one slider.
+
+    The scatter is keyed by the number of the step since power-up, so that a step has the same
+    length however the motion is cut up by queries.
+
+    Parameters
+    ----------
+    seed : int
+        Of the bench.
+    axis : int
+        0, 1, 2.
+    """
+
+    def __init__(self, seed: int, axis: int) -> None:
+        self._seed = seed % 2**64
+        self._axis = axis
+        self._block = -1
+        self._normals: NDArray[np.float64] = np.empty(0)
+
+    def lengths_nm(
+        self, first: int, count: int, amplitude_V: float, upwards: bool
+    ) -> NDArray[np.float64]:
+        """Return the signed lengths in nm of `count` steps, the first of them number `first`."""
+        mean = NM_PER_V * max(0.0, amplitude_V - SLIP_V)
+        if not upwards:
+            mean *= DOWN_RATIO
+        scatter = np.array([self._normal(n) for n in range(first, first + count)])
+        lengths = mean * np.maximum(0.0, 1.0 + SCATTER * scatter)
+        lengths = np.round(lengths / GRID_NM) * GRID_NM
+        return lengths if upwards else -lengths
+
+    def _normal(self, number: int) -> float:
+        block, place = divmod(number, BLOCK)
+        if block != self._block:
+            key = np.array([self._seed, (self._axis << 48) + block], dtype=np.uint64)
+            generator = np.random.Generator(np.random.Philox(key=key))
+            self._normals = generator.standard_normal(BLOCK)
+            self._block = block
+        return float(self._normals[place])
+
+
+class Amplifier:
+    """An output voltage on its way to a level: slewing, or through a low-pass filter."""
+
+    def __init__(self) -> None:
+        self.level_V = 0.0
+        self._from_V = 0.0
+        self._since = 0.0
+        self._corner_Hz: float | None = None
+
+    def aim(self, now: float, level_V: float, corner_Hz: float | None) -> None:
+        """Head for `level_V` from the present voltage; None is no filter."""
+        self._from_V = self.volts(now)
+        self._since = now
+        self.level_V = level_V
+        self._corner_Hz = corner_Hz
+
+    def volts(self, now: float) -> float:
+        """Return the voltage at the time `now` (s)."""
+        way = self.level_V - self._from_V
+        gone = now - self._since
+        if self._corner_Hz is None:
+            rest = max(0.0, abs(way) - SLEW_V_PER_S * gone)
+        else:
+            rest = abs(way) * math.exp(-2.0 * math.pi * self._corner_Hz * gone)
+        if rest < SETTLED_V:
+            return self.level_V
+        return self.level_V - math.copysign(rest, way)
+
+    def settled(self, now: float) -> bool:
+        """Tell whether the level is reached."""
+        return self.volts(now) == self.level_V
+
+
+class Stack:
+    """The piezo stack: a bend in proportion to the voltage, with a narrow hysteresis (a play)."""
+
+    def __init__(self) -> None:
+        self._lagging_V = 0.0
+
+    def bend_nm(self, volts: float) -> float:
+        """Return the deflection in nm after the voltage has moved to `volts`."""
+        half = 0.5 * BACKLASH_V
+        self._lagging_V = min(max(self._lagging_V, volts - half), volts + half)
+        share = (1.0 - BACKLASH_SHARE) * volts + BACKLASH_SHARE * self._lagging_V
+        return BEND_NM_PER_V * share
