@@ -1,3 +1,39 @@
-"""."""
+"""Instruments of the station: ophyd Devices, and the drivers below them.
 
-__all__: list[str] = []
+The drivers (``keithley``, ``anc300``, ``merlin``) know nothing of ophyd; importing this package
+does not import it either, only asking for a device does.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .beam_blanker import BeamBlanker as BeamBlanker
+    from .bias_source import BiasSource as BiasSource
+    from .frame_camera import FrameCamera as FrameCamera
+    from .piezo_probe import PiezoAxis as PiezoAxis
+    from .piezo_probe import PiezoProbe as PiezoProbe
+
+__all__ = ["KINDS", "BeamBlanker", "BiasSource", "FrameCamera", "PiezoAxis", "PiezoProbe"]
+
+# Which device stands behind which table of the station file.
+KINDS = {
+    "bias_source": "BiasSource",
+    "probe": "PiezoProbe",
+    "camera": "FrameCamera",
+    "beam": "BeamBlanker",
+}
+
+_MODULES = {
+    "BeamBlanker": "beam_blanker",
+    "BiasSource": "bias_source",
+    "FrameCamera": "frame_camera",
+    "PiezoAxis": "piezo_probe",
+    "PiezoProbe": "piezo_probe",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

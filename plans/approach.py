@@ -36,9 +36,10 @@ def seek_contact(
     dict
         ``leak_A``, ``contact_A``, ``coarse`` (net steps) and ``fine_V`` at contact.
     """
-    _check_approach(threshold_A, short_A, fine_step_V, fine_range_V, coarse_step)
+    check_approach(
+        probe, bias, approach_V, threshold_A, short_A, fine_step_V, fine_range_V, coarse_step
+    )
     z = probe.z
-    bias.check_value(approach_V)
     yield from bps.mv(z.fine, 0.0)
     yield from set_bias(bias, approach_V)
     yield from bias.clock.sleep(SETTLE_S)
@@ -77,13 +78,19 @@ def seek_contact(
         yield from bps.mv(z.coarse, start + taken)
 
 
-def _check_approach(
+def check_approach(
+    probe: Any,
+    bias: Any,
+    approach_V: float,
     threshold_A: float,
     short_A: float,
     fine_step_V: float,
     fine_range_V: float,
     coarse_step: int,
 ) -> None:
+    """Raise LimitError for what `approach_contact` must not be given."""
+    bias.check_value(approach_V)
+    probe.z.fine.check_value(fine_range_V)
     if not 0.0 < threshold_A < short_A < math.inf:
         raise LimitError(
             f"approach: threshold_A is {threshold_A:g} and short_A {short_A:g}; "
@@ -170,6 +177,10 @@ def approach_contact(
         "coarse_step": coarse_step,
         "max_coarse_steps": max_coarse_steps,
     }
+
+    check_approach(
+        probe, bias, approach_V, threshold_A, short_A, fine_step_V, fine_range_V, coarse_step
+    )
 
     def body() -> Plan:
         return (yield from seek_contact(probe, bias, **parameters))  # type: ignore[arg-type]

@@ -11,9 +11,8 @@ import select
 import signal
 import sys
 
-from .bench import SIZES, Bench
+from .bench import MODELS, SIZES, Bench
 from .presets import PRESETS
-from .source_models import MODELS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,7 +36,7 @@ def add_options(options: argparse.ArgumentParser) -> None:
         "--preset", default="fig2", choices=sorted(PRESETS), help="the specimen (default fig2)"
     )
     options.add_argument(
-        "--model", default="6430", choices=sorted(MODELS), help="what the source says it is"
+        "--model", default="6430", choices=MODELS, help="what the source says it is"
     )
     options.add_argument(
         "--size", type=int, default=512, choices=SIZES, help="edge of the image in pixels"

@@ -15,6 +15,7 @@ from .specimen import Specimen
 
 PASSWORD = "123456"  # the one the probe controller leaves the factory with
 SIZES = (256, 512, 1024, 2048)
+MODELS = ("2400", "2450", "6430")
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,9 @@ class Head:
     continuous: bool
     gap_fill: int
     bias_V: float
-    temperature_C: float
+    board_celsius: float
     software: str
+    wafer: int
 
     @property
     def side(self) -> int:
@@ -88,7 +89,7 @@ def acquisition_header(
 ) -> bytes:
     """Return the body of the message that opens an acquisition, 2048 bytes."""
     started = datetime.fromtimestamp(start_ns // 10**9, UTC)
-    names = [f"W529_{chr(ord('A') + n % 11)}{1 + n // 11}" for n in range(head.chips)]
+    names = [f"W{head.wafer}_{chr(ord('A') + n % 11)}{1 + n // 11}" for n in range(head.chips)]
     modes = ("CM", "CSCM") if head.colour else ("SPM", "CSM")
     mode = modes[head.charge_summing]
     counters = "Counter 0"
@@ -121,7 +122,7 @@ def acquisition_header(
         ("Trigger Stop (Positive, Negative, Internal)", TRIGGERS[sequence.stop]),
         ("Sensor Bias (V)", f"{head.bias_V:g} V"),
         ("Sensor Polarity (Positive, Negative)", "Positive"),
-        ("Temperature (C)", f"Board Temp {head.temperature_C:.6f} Deg C"),
+        ("Temperature (C)", f"Board Temp {head.board_celsius:.6f} Deg C"),
         ("Humidity (%)", "Board Humidity 1.331848"),
         ("Medipix Clock (MHz)", "120MHz"),
         ("Readout System", "Merlin Quad"),

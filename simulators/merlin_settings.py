@@ -13,7 +13,7 @@ ENDLESS_FRAMES = 42_949_672_950
 MAX_DELAY_NS = 68_719_476_720
 
 
-class Bad(Exception):
+class BadValueError(Exception):
     """A value that a variable does not take."""
 
 
@@ -31,11 +31,11 @@ class Integer:
         try:
             value = float(text)
         except ValueError:
-            raise Bad from None
+            raise BadValueError from None
         if not math.isfinite(value) or value != int(value):
-            raise Bad
+            raise BadValueError
         if not self.low <= value <= self.high and value not in self.others:
-            raise Bad
+            raise BadValueError
         return int(value)
 
     def write(self, value: int) -> str:
@@ -54,7 +54,7 @@ class OneOf:
         """Return the value in `text`."""
         value = Integer(self.default, min(self.choices), max(self.choices)).read(text)
         if value not in self.choices:
-            raise Bad
+            raise BadValueError
         return value
 
     def write(self, value: int) -> str:
@@ -76,9 +76,9 @@ class Real:
         try:
             value = float(text)
         except ValueError:
-            raise Bad from None
+            raise BadValueError from None
         if not self.low <= value <= self.high:  # false for a NaN too
-            raise Bad
+            raise BadValueError
         return value
 
     def write(self, value: float) -> str:
@@ -95,7 +95,7 @@ class Text:
     def read(self, text: str) -> str:
         """Return the value in `text`."""
         if len(text) > 256:
-            raise Bad
+            raise BadValueError
         return text
 
     def write(self, value: str) -> str:
@@ -181,7 +181,7 @@ class Settings:
 
         Raises
         ------
-        Bad
+        BadValueError
             The value is not in the variable's range.
         """
         self._values[name] = VARIABLES[name].read(text)

@@ -15,7 +15,7 @@ from .clock import Alarm, Clock
 from .lines import Line
 from .ports import Mount
 from .probe_axis import MODULES, STEPPING, Axis
-from .probe_console import VERSION, Console, Refused
+from .probe_console import VERSION, Console, RefusedError
 
 SERIAL = "ANC300B-C-1514-3006076"
 MAX_HZ = 10_000
@@ -148,7 +148,7 @@ class ProbeController:
 
         Raises
         ------
-        Refused
+        RefusedError
             It is not carried out; nothing has moved.
         """
         name, *words = line.split()
@@ -169,21 +169,21 @@ class ProbeController:
                 self._wait(self._axis(words).end_of_measurement, before_waiting)
                 return "capacitance = 0.000000 nF\r\n"
         if name not in self._handlers:
-            raise Refused("Unknown command")
+            raise RefusedError("Unknown command")
         with self._lock:
             axis = self._axis(words)
             self.settle()
             if not name.startswith("get") and name != "stop" and axis.front_panel:
-                raise Refused("Axis not in computer control mode")
+                raise RefusedError("Axis not in computer control mode")
             text = self._handlers[name](axis, words[1:])
             self._plan()
         return text
 
     def _axis(self, words: list[str]) -> Axis:
         if not words:
-            raise Refused("Missing parameter")
+            raise RefusedError("Missing parameter")
         if not words[0].isdecimal() or not 1 <= int(words[0]) <= len(self.axes):
-            raise Refused("Wrong axis type")
+            raise RefusedError("Wrong axis type")
         return self.axes[int(words[0]) - 1]
 
     def _wait(self, end: Callable[[], float | None], before_waiting: Callable[[], None]) -> None:
@@ -202,7 +202,7 @@ class ProbeController:
 
     def _trigger_output(self, name: str, words: list[str]) -> str:
         if not words or words[0] not in ("1", "2", "3"):
-            raise Refused("Wrong trigger output")
+            raise RefusedError("Wrong trigger output")
         line = self.trigger_out[int(words[0]) - 1]
         if name == "getto":
             return f"trigger = {int(line.level)}\r\n"
@@ -296,7 +296,7 @@ class ProbeController:
     def _step(self, upwards: bool, axis: Axis, words: list[str]) -> str:
         count = None if words[:1] == ["c"] else int(_number(words, 1, MAX_STEPS))
         if axis.mode not in STEPPING:
-            raise Refused("Axis in wrong mode")
+            raise RefusedError("Axis in wrong mode")
         axis.begin_steps(self._clock.now(), upwards, count)
         return ""
 
@@ -308,7 +308,7 @@ class ProbeController:
 def _for_steppers(handler: Handler) -> Handler:
     def guarded(axis: Axis, words: list[str]) -> str:
         if not axis.module.steps:
-            raise Refused("Wrong axis type")
+            raise RefusedError("Wrong axis type")
         return handler(axis, words)
 
     return guarded
@@ -317,7 +317,7 @@ def _for_steppers(handler: Handler) -> Handler:
 def _for_scanners(handler: Handler) -> Handler:
     def guarded(axis: Axis, words: list[str]) -> str:
         if not axis.module.scans:
-            raise Refused("Wrong axis type")
+            raise RefusedError("Wrong axis type")
         return handler(axis, words)
 
     return guarded
@@ -341,26 +341,26 @@ def _trigger(line: int | None) -> str:
 
 def _number(words: list[str], low: float, high: float) -> float:
     if not words:
-        raise Refused("Missing parameter")
+        raise RefusedError("Missing parameter")
     if not NUMBER.fullmatch(words[0]):
-        raise Refused("Wrong parameter")
+        raise RefusedError("Wrong parameter")
     value = float(words[0])
     if not low <= value <= high:
-        raise Refused("Value out of range")
+        raise RefusedError("Value out of range")
     return value
 
 
 def _choice(words: list[str], choices: dict[str, T]) -> T:
     if not words:
-        raise Refused("Missing parameter")
+        raise RefusedError("Missing parameter")
     if words[0] not in choices:
-        raise Refused("Wrong parameter")
+        raise RefusedError("Wrong parameter")
     return choices[words[0]]
 
 
 def _pattern(words: list[str]) -> list[int]:
     if len(words) != 256:
-        raise Refused("Wrong number of parameters")
+        raise RefusedError("Wrong number of parameters")
     return [int(_number([word], 0, 255)) for word in words]
 
 

@@ -126,9 +126,7 @@ class Axis:
     def _slip(self, count: int, upwards: bool) -> None:
         pattern = self.pattern_up if upwards else self.pattern_down
         swing = (max(pattern) - min(pattern)) / 255.0
-        lengths = self._gait.lengths_nm(
-            self.steps_made, count, self.amplitude_V * swing, upwards
-        )
+        lengths = self._gait.lengths_nm(self.steps_made, count, self.amplitude_V * swing, upwards)
         self.steps_made += count
         if not self.stuck:
             for length in lengths[np.nonzero(lengths)]:

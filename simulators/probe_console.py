@@ -25,7 +25,7 @@ ECHO, SUPPRESS_GO_AHEAD = 1, 3
 NEGOTIATION = bytes([IAC, WILL, ECHO, IAC, WILL, SUPPRESS_GO_AHEAD])
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The controller does not carry out a request; the text is the reply's message."""
 
 
@@ -37,7 +37,7 @@ class Interpreter(Protocol):
 
         Raises
         ------
-        Refused
+        RefusedError
             It is not carried out.
         """
         ...
@@ -130,7 +130,7 @@ class Session:
         if line:
             try:
                 text = self._execute(line)
-            except Refused as error:
+            except RefusedError as error:
                 text = f"{error}\r\nERROR\r\n"
             except ClockClosed:  # the bench is being closed while the console waits
                 return
@@ -158,7 +158,7 @@ class Session:
         if words[0] != "echo":
             return self._interpreter.execute(line, self._flush)
         if words[1:] not in (["on"], ["off"]):
-            raise Refused("Wrong parameter: echo on|off")
+            raise RefusedError("Wrong parameter: echo on|off")
         self._echo = words[1] == "on"
         return ""
 

@@ -252,9 +252,10 @@ def one(parameters: Parameters) -> str:
     """Return the only parameter."""
     if not parameters:
         raise ScpiError(-109)
-    if len(parameters) > 1:
+    text, *more = parameters
+    if more:
         raise ScpiError(-108)
-    return parameters[0]
+    return text
 
 
 def number(text: str) -> float:

@@ -112,6 +112,7 @@ class ErrorQueue:
         self._entries.clear()
 
     def __len__(self) -> int:
+        """Return the number of entries."""
         return len(self._entries)
 
 

@@ -103,7 +103,9 @@ def fitting(scales: tuple[Scale, ...], value: float) -> Scale:
     return scales[-1]
 
 
-def _scales(lowest: int, highest: int, digit: float, step: float, floor: float) -> tuple[Scale, ...]:
+def _scales(
+    lowest: int, highest: int, digit: float, step: float, floor: float
+) -> tuple[Scale, ...]:
     """Decades from ``digit * 10**lowest``; noise is half a step, and not below `floor`."""
     fulls = [float(f"{digit:g}e{decade}") for decade in range(lowest, highest + 1)]
     return tuple(Scale(full, full * step, max(0.5 * full * step, floor)) for full in fulls)

@@ -17,10 +17,7 @@ from .clock import Clock
 from .lines import Line
 from .model import KineticModel
 
-# Electrical surroundings of the fibre, as seen from the source.
 SLEW_V_PER_S = 5000.0  # a source-meter steps 5 V in about 1 ms
-CABLE_F = 20e-12  # stray capacitance of the cable
-LEAK_OHM = 1e12  # insulation of the holder
 SHORT_OHM = 1e6  # metal on carbon once the oxide is pierced
 
 # The probe: quantum point contact and the barrier of lithium's work function (about 4 eV gives
@@ -60,11 +57,18 @@ class Specimen:
         preset: str = "fig2",
         seed: int = 1,
         gap_nm: float = 420.0,
-        field_nm: float = 1280.0,
+        field_nm: float = 1024.0,
         dose_rate_e_per_A2_s: float = 20.0,
     ) -> None:
         self.clock = clock
         self.model = KineticModel(preset=preset, seed=seed)
+        circuit = self.model.parameters
+        self._cable_F = 1e-12 * circuit["stray_pF"]
+        self._leak_ohm = 1e9 * circuit["leak_resistance_GOhm"]
+        # Oxide, contact and the carbon path: what a steady current meets without lithium.
+        self._path_ohm = 1e9 * (
+            circuit["series_resistance_GOhm"] + circuit["parallel_resistance_GOhm"]
+        )
         self.field_nm = field_nm
         self.dose_rate_e_per_A2_s = dose_rate_e_per_A2_s
         self.blank = Line("blank", level=True)
@@ -101,7 +105,7 @@ class Specimen:
             self._bend[axis] = nm
             self._press()
 
-    def capacitance_nF(self, axis: int) -> float:  # noqa: N802 - the unit keeps its case
+    def capacitance_nF(self, axis: int) -> float:
         """Return the capacitance of the actuator of `axis` in nF (typical of 1 uF stacks)."""
         return (1020.173401, 1013.442100, 987.551300)[axis]
 
@@ -171,7 +175,7 @@ class Specimen:
         with self._lock:
             if self._level is None:
                 return 0.0
-            ohm = 1e9 * float(self.model.parameters["R_s"]) + self._gap_ohm()
+            ohm = self._path_ohm + self._gap_ohm()
             thermal = 4.0 * BOLTZMANN_J_PER_K * 298.0 / ohm
             shot = 2.0 * ELEMENTARY_CHARGE_C * abs(self.model.current)
             return math.sqrt((thermal + shot) * bandwidth_Hz)
@@ -187,7 +191,11 @@ class Specimen:
             self._run(left, None, None)
             return
         target = self._reachable(self._level)
-        slew = min(SLEW_V_PER_S, self._compliance / CABLE_F) if self._compliance else SLEW_V_PER_S
+        slew = (
+            min(SLEW_V_PER_S, self._compliance / self._cable_F)
+            if self._compliance
+            else SLEW_V_PER_S
+        )
         ramp = abs(target - self._applied) / slew
         self._limiting = target != self._level or (ramp > 0.0 and slew < SLEW_V_PER_S)
         if ramp > 0.0:
@@ -207,11 +215,9 @@ class Specimen:
         if self.pierced and self.gap_nm <= 0.0:
             ohm = SHORT_OHM
         elif self._in_circuit():
-            # Oxide, contact and the carbon path in series: what a steady current meets.
-            parameters = self.model.parameters
-            ohm = 1e9 * (float(parameters["R_s"]) + float(parameters["R_p"])) + self._gap_ohm()
+            ohm = self._path_ohm + self._gap_ohm()
         else:
-            ohm = LEAK_OHM
+            ohm = self._leak_ohm
         return math.copysign(min(abs(level), self._compliance * ohm), level)
 
     def _in_circuit(self) -> bool:
@@ -226,7 +232,7 @@ class Specimen:
         mean = 0.5 * (start + stop)
         if self.pierced and self.gap_nm <= 0.0:
             self.model.advance(seconds, None)
-            self._charge += mean / SHORT_OHM * seconds + CABLE_F * (stop - start)
+            self._charge += mean / SHORT_OHM * seconds + self._cable_F * (stop - start)
         elif self._in_circuit():
             before = self.model.charge
             series = self._gap_ohm() * 1e-9
@@ -234,7 +240,7 @@ class Specimen:
             self._charge += self.model.charge - before
         else:
             self.model.advance(seconds, None)
-            self._charge += mean / LEAK_OHM * seconds + CABLE_F * (stop - start)
+            self._charge += mean / self._leak_ohm * seconds + self._cable_F * (stop - start)
 
     # -- the beam and the view --------------------------------------------------------------
 

@@ -6,10 +6,11 @@ import select
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import IO, Any
 
 from .config import BenchTable
-from .errors import TransportError
+from .errors import ConfigError, TransportError
 
 START_S = 30.0  # a cold start of Python and NumPy on a busy machine
 END_S = 5.0
@@ -80,6 +81,24 @@ class BenchProcess:
             process.wait()
         for pipe in (process.stdout, process.stderr):
             _pipe(pipe).close()
+
+
+def read_addresses(path: Path) -> dict[str, dict[str, Any]]:
+    """Read what ``stmtem sim --json`` printed, from a file.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, or is not that.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        return {role: dict(found[role]) for role in ("bias_source", "probe", "camera")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: not the addresses of a bench ({error}); give a file with the first line of "
+            "'stmtem sim --json'"
+        ) from None
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

@@ -43,6 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--speed", type=float, help="simulated seconds in a second")
     demo.add_argument("--preset", help="of the simulated specimen")
     demo.add_argument("--size", type=int, help="edge of the simulated camera's image in pixels")
+    demo.add_argument(
+        "--attach",
+        metavar="FILE",
+        help="use a bench that runs already; the file has what 'stmtem sim --json' printed",
+    )
     demo.set_defaults(run=_demo)
 
     sim = commands.add_parser("sim", help="run the simulated bench alone", add_help=False)
@@ -112,6 +117,7 @@ def _demo(options: argparse.Namespace) -> int:
         speed=options.speed,
         preset=options.preset,
         size=options.size,
+        attach=options.attach,
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from .bench_process import read_addresses
 from .config import Station, load_station
 from .contact_sheet import draw_contact_sheet
 from .errors import RecordingError
@@ -24,6 +25,7 @@ def run_demo(
     speed: float | None = None,
     preset: str | None = None,
     size: int | None = None,
+    attach: str | None = None,
 ) -> int:
     """Run the deposition and stripping cycles and print what came of it.
 
@@ -43,7 +45,8 @@ def run_demo(
     if out is not None:
         described = described.with_data(out)
     console = Console(highlight=False)
-    with Session(described) as session:
+    addresses = None if attach is None else read_addresses(Path(attach))
+    with Session(described, addresses=addresses) as session:
         console.print(f"station  {described.station.name}: {session.identities()}", soft_wrap=True)
         plan = deposition_stripping_cycles(
             session.bias,

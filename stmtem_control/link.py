@@ -8,7 +8,7 @@ import heapq
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from itertools import count
 from typing import Any, TypeVar
@@ -30,12 +30,12 @@ class DroppedError(InterlockError):
 
 class _Job:
     def __init__(
-        self, name: str, run: Callable[[Transport], Any], priority: int, cancellable: bool
+        self, name: str, run: Callable[[Transport], Any], priority: int, topic: str
     ) -> None:
         self.name = name
         self.run = run
         self.priority = priority
-        self.cancellable = cancellable
+        self.topic = topic
         self.future: Future[Any] = Future()
         self.future.set_running_or_notify_cancel()  # nobody else ends it: no cancel() races
 
@@ -78,7 +78,8 @@ class Link:
         priority: int = NORMAL,
         *,
         name: str = "",
-        cancellable: bool = False,
+        topic: str = "",
+        drops: Collection[str] = (),
         delay_s: float = 0.0,
     ) -> "Future[T]":
         """Queue a job and return its Future at once.
@@ -91,8 +92,11 @@ class Link:
             0 for stop, abort and safe state; these overtake all that waits.
         name : str
             What the job is, for the message when it is dropped.
-        cancellable : bool
-            The job fails with :class:`DroppedError` when a job of priority 0 comes first.
+        topic : str
+            A job with a topic can be dropped: it fails with :class:`DroppedError` when a job that
+            ``drops`` the same topic is queued before it has begun.
+        drops : collection of str
+            The topics that this job, a stop, makes pointless.
         delay_s : float
             Wall seconds before the job is ready.
 
@@ -100,7 +104,7 @@ class Link:
         -----
         The Future fails with TransportError when the link is broken or closed.
         """
-        job = _Job(name or "a command", run, priority, cancellable)
+        job = _Job(name or "a command", run, priority, topic)
         dropped: list[_Job] = []
         failure: TransportError | None = None
         with self._condition:
@@ -109,8 +113,8 @@ class Link:
             elif self._broken is not None:
                 failure = self._broken
             else:
-                if priority == SAFE:
-                    dropped = self._take_cancellable()
+                if drops:
+                    dropped = self._take_topics(drops)
                 number = next(self._numbers)
                 if delay_s > 0.0:
                     heapq.heappush(self._later, (time.monotonic() + delay_s, number, job))
@@ -208,10 +212,10 @@ class Link:
         """Close the link."""
         self.close()
 
-    def _take_cancellable(self) -> list[_Job]:
-        dropped = [job for _, _, job in (*self._ready, *self._later) if job.cancellable]
-        self._ready = [entry for entry in self._ready if not entry[2].cancellable]
-        self._later = [entry for entry in self._later if not entry[2].cancellable]
+    def _take_topics(self, topics: Collection[str]) -> list[_Job]:
+        dropped = [job for _, _, job in (*self._ready, *self._later) if job.topic in topics]
+        self._ready = [entry for entry in self._ready if entry[2].topic not in topics]
+        self._later = [entry for entry in self._later if entry[2].topic not in topics]
         heapq.heapify(self._ready)
         heapq.heapify(self._later)
         return dropped

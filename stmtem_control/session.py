@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from bluesky.utils import FailedPause, RunEngineInterrupted
 from . import __version__
 from .bench_process import BenchProcess
 from .clock import StationClock
-from .config import BENCH, Station, load_station
+from .config import Station, load_station
 from .errors import InterlockError, StmTemError
 from .run_folder import RunFolder, check_writable, count_rows
 from .timeline import Timeline
@@ -61,6 +61,9 @@ class Session:
     ----------
     station : Station, str or Path
         A station, the name of one that comes with the package, or a station file.
+    addresses : mapping, optional
+        What a simulated bench that runs already prints with ``--json``; without it, a station
+        with a [bench] table starts a bench of its own.
 
     Attributes
     ----------
@@ -76,25 +79,30 @@ class Session:
         The station cannot be opened; what was open is closed again, and nothing has moved.
     """
 
-    def __init__(self, station: Station | str | Path = "sim") -> None:
+    def __init__(
+        self,
+        station: Station | str | Path = "sim",
+        *,
+        addresses: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.station = station if isinstance(station, Station) else load_station(station)
         self.root = Path(self.station.station.data)
         check_writable(self.root)
         self._started = False
         self._ended_by: str = ""
-        self._dropped_before = 0
         with contextlib.ExitStack() as opened:
             self.bench: BenchProcess | None = None
-            if self.station.bench is not None:
+            if self.station.bench is not None and addresses is None:
                 self.bench = BenchProcess(self.station.bench)
                 opened.callback(self.bench.close)
+                addresses = self.bench.addresses
             self.clock = StationClock(self.station.bench.speed if self.station.bench else 1.0)
             self.timeline = Timeline()
             self.bias: BiasSource
             self.probe: PiezoProbe
             self.camera: FrameCamera
             self.beam: BeamBlanker
-            self._connect(opened)
+            self._connect(addresses, opened)
             self.run_folder = RunFolder(
                 self.root,
                 station_toml=self.station.to_toml(),
@@ -120,11 +128,14 @@ class Session:
             self.RE.subscribe(self.run_folder)
             self._opened = opened.pop_all()
 
-    def _connect(self, opened: contextlib.ExitStack) -> None:
+    def _connect(
+        self,
+        addresses: Mapping[str, Mapping[str, Any]] | None,
+        opened: contextlib.ExitStack,
+    ) -> None:
         """Open the links, make the devices, and see that the right instruments answer."""
         from .connect import connect
 
-        addresses = None if self.bench is None else self.bench.addresses
         devices = connect(self.station, self.clock, self.timeline, addresses, opened)
         self.bias, self.probe = devices.bias, devices.probe
         self.camera, self.beam = devices.camera, devices.beam
@@ -143,7 +154,10 @@ class Session:
 
     def identities(self) -> str:
         """Return who the instruments say they are, in one line."""
-        return ", ".join(str(d.identity.get()) for d in (self.bias, self.probe, self.camera))
+        source = ", ".join(str(self.bias.identity.get()).split(",")[:2])
+        controller = self.probe.controller.controller
+        probe = "" if controller is None else controller.version[0]
+        return f"{source}; {probe}; Merlin {self.camera.software_version.get()}"
 
     def run(self, plan: Generator[Any, Any, Any]) -> Outcome:
         """Run a plan to its end, and say how it ended.
@@ -272,6 +286,3 @@ def _one_line(error: BaseException) -> str:
             return str(cause)
     text = " ".join(str(error).split())
     return text if isinstance(error, StmTemError) else f"{type(error).__name__}: {text}"
-
-
-__all__ = ["BENCH", "Outcome", "Session"]

@@ -7,7 +7,6 @@ read never times out while bytes drip, and takes a peer that hung up for silence
 import contextlib
 import select
 import socket
-import time
 from typing import Any
 
 from .errors import TransportError
@@ -127,18 +126,11 @@ class VisaTransport(BufferedTransport):
             raise self._broken("receiving failed", error) from error
 
     def _receive_from_port(self, port: Any, seconds: float) -> bytes:
-        end = time.monotonic() + seconds
-        while True:
-            waiting = port.in_waiting
-            if waiting:
-                return bytes(port.read(waiting))
-            left = end - time.monotonic()
-            if left <= 0.0:
-                return b""
-            try:
-                select.select([port.fileno()], [], [], left)
-            except (AttributeError, OSError):  # Windows: ports cannot be selected
-                time.sleep(min(left, 0.002))
+        if not port.in_waiting and seconds > 0.0:
+            port.timeout = seconds
+            first = bytes(port.read(1))
+            return first + bytes(port.read(port.in_waiting)) if first else b""
+        return bytes(port.read(port.in_waiting))
 
     def _receive_from_library(self, seconds: float) -> bytes:
         import pyvisa

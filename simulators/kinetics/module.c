@@ -1,5 +1,375 @@
-/* placeholder until the core lands */
+/*
+ * Thin Python binding of the kinetic core: no physics here, no NumPy needed.
+ *
+ * Limited API 3.11.  The lock of a model is held only while no Python code can run, so that any
+ * number of threads may use one model; advance, frame and thickness release the interpreter.
+ */
+#ifndef Py_LIMITED_API
 #define Py_LIMITED_API 0x030B0000
+#endif
+#define PY_SSIZE_T_CLEAN
 #include <Python.h>
-static struct PyModuleDef m = {PyModuleDef_HEAD_INIT, "_kinetics", NULL, 0, NULL, NULL, NULL, NULL, NULL};
-PyMODINIT_FUNC PyInit__kinetics(void) { return PyModuleDef_Init(&m); }
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "export.h"
+#include "image.h"
+#include "model.h"
+
+#define TICKS_A_TURN 4096 /* between looks at pending signals */
+
+/* Slots newer than 3.11, given by number to interpreters that know them. */
+#define SLOT_MULTIPLE_INTERPRETERS 3
+#define SLOT_GIL 4
+#define PER_INTERPRETER_GIL_SUPPORTED ((void *)2)
+#define GIL_NOT_USED ((void *)1)
+
+typedef struct {
+    PyObject *model_type;
+} ModuleState;
+
+typedef struct {
+    PyObject_HEAD
+    Model *model;
+    PyThread_type_lock lock;
+} ModelObject;
+
+static void hold(ModelObject *self)
+{
+    if (PyThread_acquire_lock(self->lock, NOWAIT_LOCK))
+        return;
+    Py_BEGIN_ALLOW_THREADS
+    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    Py_END_ALLOW_THREADS
+}
+
+static void let_go(ModelObject *self)
+{
+    PyThread_release_lock(self->lock);
+}
+
+static int read_parameters(PyObject *values, Parameters *par)
+{
+    if (!PyTuple_Check(values) || PyTuple_Size(values) != (Py_ssize_t)parameter_count) {
+        PyErr_Format(PyExc_ValueError, "expected a tuple of %zu parameters", parameter_count);
+        return -1;
+    }
+    for (size_t i = 0; i < parameter_count; i++) {
+        const double value = PyFloat_AsDouble(PyTuple_GetItem(values, (Py_ssize_t)i));
+        if (value == -1.0 && PyErr_Occurred())
+            return -1;
+        parameters_set(par, i, value);
+    }
+    const char *complaint = parameters_complaint(par);
+    if (complaint) {
+        PyErr_Format(PyExc_ValueError, "parameter out of range: %s", complaint);
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"values", "seed", NULL};
+    PyObject *values;
+    unsigned long long seed;
+    Parameters par;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OK", names, &values, &seed) ||
+        read_parameters(values, &par) < 0)
+        return NULL;
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    ModelObject *self = (ModelObject *)allocate(type, 0);
+    if (!self)
+        return NULL;
+    self->lock = PyThread_allocate_lock();
+    self->model = model_create(&par, seed);
+    if (!self->lock || !self->model) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    return (PyObject *)self;
+}
+
+static void model_dealloc(PyObject *object)
+{
+    ModelObject *self = (ModelObject *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    model_free(self->model);
+    if (self->lock)
+        PyThread_free_lock(self->lock);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+static PyObject *model_advance(PyObject *object, PyObject *args)
+{
+    ModelObject *self = (ModelObject *)object;
+    double seconds, bias, bias_end, series_GOhm, beam;
+    if (!PyArg_ParseTuple(args, "ddddd", &seconds, &bias, &bias_end, &series_GOhm, &beam))
+        return NULL;
+    if (!(seconds >= 0.0 && seconds <= 1e5))
+        return PyErr_Format(PyExc_ValueError, "seconds must lie in 0 ... 1e5");
+    Drive drive = {
+        .bias = bias,
+        .bias_end = bias_end,
+        .terminals_off = isnan(bias),
+        .open = isnan(bias) || isinf(series_GOhm),
+        .series = isinf(series_GOhm) ? 0.0 : series_GOhm * 1e-3,
+        .beam = beam,
+    };
+    int64_t done = 0;
+    int first = 1;
+    do {
+        Py_BEGIN_ALLOW_THREADS
+        (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
+        if (first)
+            model_begin(self->model, &drive, seconds);
+        done = model_run(self->model, &drive, TICKS_A_TURN);
+        PyThread_release_lock(self->lock);
+        Py_END_ALLOW_THREADS
+        first = 0;
+        if (done < 0)
+            return PyErr_NoMemory();
+        if (PyErr_CheckSignals() < 0)
+            return NULL;
+    } while (done == TICKS_A_TURN);
+    Py_RETURN_NONE;
+}
+
+static PyObject *model_status(PyObject *object, PyObject *ignored)
+{
+    ModelObject *self = (ModelObject *)object;
+    (void)ignored;
+    hold(self);
+    const Model *m = self->model;
+    const double pC_per_nm3 = 1.0 / m->d.faraday;
+    const int64_t ticks = m->tick;
+    const unsigned long long count = m->particles.count, cycle = m->cycle, lost = m->events.lost;
+    const unsigned long long logged = m->events.count + m->events.lost;
+    const double time = model_time(m, m->tick), current = m->current * 1e-12;
+    const double charge = long_sum_value(&m->charge) * 1e-12;
+    const double net = long_sum_value(&m->net_volume) * pC_per_nm3 * 1e-12;
+    const double deposited = long_sum_value(&m->deposited) * pC_per_nm3 * 1e-12;
+    const double stripped = long_sum_value(&m->stripped_volume) * pC_per_nm3 * 1e-12;
+    const double eroded = long_sum_value(&m->eroded), volume = model_volume(m);
+    const double area = export_side_area(m), eta = m->eta, kirchhoff = m->kirchhoff;
+    const double faradaic = m->faradaic_current * 1e-12;
+    let_go(self);
+    return Py_BuildValue("LdddddddddddddKKKK", (long long)ticks, time, current, charge, net,
+                         deposited, stripped, eroded, volume, area, eta, kirchhoff, faradaic,
+                         pC_per_nm3 * 1e-12, count, cycle, logged, lost);
+}
+
+/* A bytearray with a copy of `size` bytes that were taken under the lock; frees them. */
+static PyObject *hand_over(void *copy, size_t size, int short_of_memory)
+{
+    if (short_of_memory)
+        return PyErr_NoMemory();
+    PyObject *bytes = PyByteArray_FromStringAndSize(copy, (Py_ssize_t)size);
+    free(copy);
+    return bytes;
+}
+
+static PyObject *model_particles(PyObject *object, PyObject *ignored)
+{
+    ModelObject *self = (ModelObject *)object;
+    (void)ignored;
+    hold(self);
+    const size_t size = self->model->particles.count * sizeof(ParticleRecord);
+    ParticleRecord *copy = malloc(size ? size : 1);
+    if (copy)
+        export_particles(self->model, copy);
+    let_go(self);
+    return hand_over(copy, size, copy == NULL);
+}
+
+static PyObject *model_events(PyObject *object, PyObject *args)
+{
+    ModelObject *self = (ModelObject *)object;
+    unsigned long long start;
+    if (!PyArg_ParseTuple(args, "K", &start))
+        return NULL;
+    hold(self);
+    const Events *e = &self->model->events;
+    const size_t skip = start > e->lost ? (size_t)(start - e->lost) : 0;
+    const size_t count = skip < e->count ? e->count - skip : 0;
+    const size_t size = count * sizeof(Event);
+    Event *copy = malloc(size ? size : 1);
+    if (copy && size)
+        memcpy(copy, e->log + skip, size);
+    let_go(self);
+    return hand_over(copy, size, copy == NULL);
+}
+
+/* A writable C-contiguous buffer of exactly `bytes` bytes. */
+static int take_buffer(PyObject *object, Py_buffer *buffer, size_t height, size_t width,
+                       size_t item)
+{
+    if (PyObject_GetBuffer(object, buffer, PyBUF_CONTIG) < 0)
+        return -1;
+    if (height == 0 || width == 0 || height > 65536 || width > 65536 ||
+        (size_t)buffer->len != height * width * item) {
+        PyErr_SetString(PyExc_ValueError, "the buffer does not have the size of the picture");
+        PyBuffer_Release(buffer);
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *model_frame(PyObject *object, PyObject *args)
+{
+    ModelObject *self = (ModelObject *)object;
+    PyObject *target;
+    unsigned long long index;
+    int ccd, probe;
+    Py_ssize_t height, width;
+    FrameRequest q = {0};
+    Py_buffer buffer;
+    if (!PyArg_ParseTuple(args, "OnnddddddKpddddpddd", &target, &height, &width, &q.view.pixel,
+                          &q.view.origin_x, &q.view.origin_y, &q.electrons_per_A2, &q.energy_keV,
+                          &q.underfocus, &index, &ccd, &q.detector.gain, &q.detector.offset,
+                          &q.detector.readout, &q.detector.spread, &probe, &q.probe_x,
+                          &q.probe_y, &q.probe_axis_rad))
+        return NULL;
+    q.view.height = (size_t)height;
+    q.view.width = (size_t)width;
+    q.index = index;
+    q.detector.ccd = ccd;
+    q.probe = probe;
+    if (take_buffer(target, &buffer, q.view.height, q.view.width, sizeof(uint16_t)) < 0)
+        return NULL;
+    bool done;
+    Py_BEGIN_ALLOW_THREADS
+    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    done = frame_render(self->model, &q, buffer.buf);
+    PyThread_release_lock(self->lock);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&buffer);
+    if (!done)
+        return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+static PyObject *model_thickness(PyObject *object, PyObject *args)
+{
+    ModelObject *self = (ModelObject *)object;
+    PyObject *target;
+    Py_ssize_t height, width;
+    View view;
+    Py_buffer buffer;
+    if (!PyArg_ParseTuple(args, "Onnddd", &target, &height, &width, &view.pixel, &view.origin_x,
+                          &view.origin_y))
+        return NULL;
+    view.height = (size_t)height;
+    view.width = (size_t)width;
+    if (take_buffer(target, &buffer, view.height, view.width, sizeof(float)) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    (void)thickness_render(self->model, &view, buffer.buf);
+    PyThread_release_lock(self->lock);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&buffer);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef model_methods[] = {
+    {"advance", model_advance, METH_VARARGS,
+     "advance(seconds, bias_V, bias_end_V, series_GOhm, beam_e_per_nm2_s)\n--\n\n"
+     "Let time pass; NaN bias: terminals open; infinite series_GOhm: no contact."},
+    {"status", model_status, METH_NOARGS, "status()\n--\n\nAll scalars of the state."},
+    {"particles", model_particles, METH_NOARGS, "particles()\n--\n\nRecords, one a particle."},
+    {"events", model_events, METH_VARARGS, "events(start)\n--\n\nRecords from number start on."},
+    {"frame", model_frame, METH_VARARGS, "frame(buffer, ...)\n--\n\nDraw one frame of counts."},
+    {"thickness", model_thickness, METH_VARARGS,
+     "thickness(buffer, height, width, pixel_nm, x_nm, y_nm)\n--\n\nDraw the thickness map."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot model_slots[] = {
+    {Py_tp_new, model_new},
+    {Py_tp_dealloc, model_dealloc},
+    {Py_tp_methods, model_methods},
+    {Py_tp_doc, "Model(values, seed)\n--\n\nState of the specimen; see model.KineticModel."},
+    {0, NULL},
+};
+
+static PyType_Spec model_spec = {
+    .name = "stmtem_control.simulators._kinetics.Model",
+    .basicsize = sizeof(ModelObject),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = model_slots,
+};
+
+/* ((name, default, low, high), ...) */
+static PyObject *parameter_rows(void)
+{
+    PyObject *rows = PyTuple_New((Py_ssize_t)parameter_count);
+    for (size_t i = 0; rows && i < parameter_count; i++) {
+        const ParameterRow *r = &parameter_table[i];
+        PyObject *row = Py_BuildValue("sddd", r->name, r->value, r->low, r->high);
+        if (!row || PyTuple_SetItem(rows, (Py_ssize_t)i, row) < 0) {
+            Py_DECREF(rows);
+            return NULL;
+        }
+    }
+    return rows;
+}
+
+static int module_exec(PyObject *module)
+{
+#define X(code, type, name) "('" #name "','" code "'),"
+    static const char record[] = "(" PARTICLE_RECORD(X) ")";
+#undef X
+    ModuleState *state = PyModule_GetState(module);
+    state->model_type = PyType_FromModuleAndSpec(module, &model_spec, NULL);
+    if (!state->model_type || PyModule_AddObjectRef(module, "Model", state->model_type) < 0)
+        return -1;
+    PyObject *rows = parameter_rows();
+    const int added = PyModule_AddObjectRef(module, "PARAMETERS", rows);
+    Py_XDECREF(rows);
+    if (added < 0)
+        return -1;
+    return PyModule_AddStringConstant(module, "PARTICLE_RECORD", record);
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    ModuleState *state = PyModule_GetState(module);
+    Py_VISIT(state->model_type);
+    return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+    ModuleState *state = PyModule_GetState(module);
+    Py_CLEAR(state->model_type);
+    return 0;
+}
+
+static PyModuleDef_Slot module_slots[4] = {{Py_mod_exec, module_exec}};
+
+static PyModuleDef module_definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "stmtem_control.simulators._kinetics",
+    .m_doc = "C core of the kinetic model.",
+    .m_size = sizeof(ModuleState),
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+};
+
+PyMODINIT_FUNC PyInit__kinetics(void)
+{
+    /* An older interpreter refuses slot numbers that it does not know. */
+    size_t k = 1;
+    if (Py_Version >= 0x030C0000)
+        module_slots[k++] = (PyModuleDef_Slot){SLOT_MULTIPLE_INTERPRETERS,
+                                               PER_INTERPRETER_GIL_SUPPORTED};
+    if (Py_Version >= 0x030D0000)
+        module_slots[k++] = (PyModuleDef_Slot){SLOT_GIL, GIL_NOT_USED};
+    module_slots[k] = (PyModuleDef_Slot){0, NULL};
+    return PyModuleDef_Init(&module_definition);
+}

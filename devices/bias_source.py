@@ -1,0 +1,341 @@
+"""The biasing source: sets volts, reads volts and amperes, and is left at 0 V whatever happens."""
+
+import logging
+import threading
+import time
+from typing import Any
+
+from ophyd import Device
+from ophyd.status import Status
+
+from stmtem_control.clock import StationClock
+from stmtem_control.errors import LimitError, StmTemError
+from stmtem_control.timeline import Timeline
+
+from .keithley import Keithley2400, SourceState
+from .keithley import Reading as Measurement
+from .signals import check_range, follow, reading, setting
+
+log = logging.getLogger(__name__)
+
+STOP_S = 1.0  # wall seconds that a stop may take before it gives up waiting
+PAUSE_FOLLOWS_S = 10.0  # Bluesky stops before it pauses; a stop longer ago was another one
+
+
+class BiasSource(Device):
+    """A source-measure unit that biases the specimen through the probe.
+
+    Setting a level switches the output on; 0 V leaves it on, so that readings go on.  A stop, a
+    pause and the end of staging go to 0 V and switch the output off, in high impedance.
+
+    Parameters
+    ----------
+    name : str
+        Of the device; the documents' keys begin with it.
+    source : Keithley2400
+        The driver.
+    clock, timeline : StationClock, Timeline
+        The station's clock, and where levels and readings are noted for the frames.
+    max_bias_V : float
+        Largest magnitude that may be set, in V.
+    compliance_A : float
+        Limit of the current at the start, in A.
+    max_compliance_A : float, optional
+        Largest compliance that may be set, in A; by default a hundred times the first.
+    nplc : float
+        Integration time in power-line cycles.
+    current_range_A : float, optional
+        Fixed measurement range in A; by default the compliance's.
+    leak_S : float
+        Conductance of holder and cables without contact, from the calibration, in S.
+    """
+
+    voltage = reading("Voltage at the output, as measured.", "V", kind="hinted")
+    current = reading("Current through the output, as measured.", "A", kind="hinted")
+    in_compliance = reading("Whether the last reading was limited.", value=False)
+    setpoint = reading("Level that the source is set to.", "V")
+    output = reading("Whether the output is on.", value=False)
+    compliance = setting("Limit of the current, both signs.", "A", kind="config")
+    nplc = reading("Integration time of a reading in power-line cycles.", kind="config")
+    leak = reading("Conductance of holder and cables without contact.", "S", kind="config")
+    identity = reading("The instrument's own name.", value="", kind="config")
+
+    def __init__(
+        self,
+        *,
+        name: str = "bias",
+        source: Keithley2400,
+        clock: StationClock,
+        timeline: Timeline,
+        max_bias_V: float,
+        compliance_A: float = 1e-8,
+        max_compliance_A: float | None = None,
+        nplc: float = 1.0,
+        current_range_A: float | None = None,
+        leak_S: float = 0.0,  # noqa: N803
+        **kwargs: Any,
+    ) -> None:
+        super().__init__("", name=name, **kwargs)
+        self.source = source
+        self.clock = clock
+        self.timeline = timeline
+        self.max_bias_V = max_bias_V
+        self.unsafe: str | None = None
+        self._compliance_A = compliance_A
+        self._nplc = nplc
+        self._current_range_A = current_range_A
+        self._lock = threading.RLock()
+        self._demand: float | None = None  # None: output off
+        self._interrupted: tuple[float, float] | None = None  # level, monotonic time of the stop
+        self._resume_level: float | None = None
+        self._paused_since: float | None = None
+        self._paused_s = 0.0
+        self._stop_was_success = True
+        self.voltage.low, self.voltage.high = -max_bias_V, max_bias_V
+        self.setpoint.low, self.setpoint.high = -max_bias_V, max_bias_V
+        highest = 100.0 * compliance_A if max_compliance_A is None else max_compliance_A
+        self.compliance.low, self.compliance.high = 0.0, highest
+        self.compliance.check = self._check_compliance
+        self.compliance.apply = self.set_compliance
+        self.leak.publish(leak_S)
+        self.compliance.publish(compliance_A)
+        self.nplc.publish(nplc)
+
+    # Life
+
+    def connect(self, timeout: float = 10.0) -> None:
+        """Open the link, make sure who is there, and configure; 0 V, output off.
+
+        Raises
+        ------
+        TransportError
+            Nothing answers.
+        IdentityError
+            Another instrument answers.
+        InstrumentError
+            It refuses a setting.
+        """
+        self.source.link.open(timeout)
+        self.identity.publish(self.source.open().result(timeout).text)
+        state = self.source.configure(
+            compliance_A=self._compliance_A, nplc=self._nplc,
+            voltage_range_V=max(self.max_bias_V, 0.2), current_range_A=self._current_range_A,
+        ).result(timeout)  # fmt: skip
+        self._publish_state(state)
+        self.setpoint.publish(0.0)
+        self.output.publish(False)
+        self.timeline.record("bias_set_V", self.clock.now(), 0.0)
+
+    def disconnect(self) -> None:
+        """Leave the instrument safe and close its link."""
+        if self.source.link.alive:
+            self.stop()
+        self.source.link.close()
+
+    # Movable, Locatable
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Lowest and highest level in V."""
+        return -self.max_bias_V, self.max_bias_V
+
+    def check_value(self, value: float, **_: Any) -> None:
+        """Raise LimitError when `value` (V) is beyond the station's limits."""
+        check_range(
+            self.name, value, -self.max_bias_V, self.max_bias_V, "V", "[bias_source] max_bias_V"
+        )
+
+    def set(self, value: float) -> Status:
+        """Set the level in V and switch the output on; done when the instrument has taken it.
+
+        Raises
+        ------
+        LimitError
+            Beyond the limits; nothing was sent.
+        """
+        self.check_value(value)
+        volts = float(value)
+        with self._lock:
+            self._end_pause()
+            self._interrupted = None
+            self._demand = volts
+            future = self.source.set_level(volts)
+
+        def publish(t: float) -> None:
+            self.timeline.record("bias_set_V", t, volts)
+            stamp = self.clock.wall_time(t)
+            self.setpoint.publish(volts, stamp)
+            self.output.publish(True, stamp)
+            self.unsafe = None
+
+        return follow(
+            future, self, timeout=self._timeout_s, publish=publish,
+            forgive=lambda: self._stop_was_success,
+        )  # fmt: skip
+
+    def locate(self) -> dict[str, float]:
+        """Return the level set and the voltage last read, in V."""
+        return {"setpoint": self.setpoint.get(), "readback": self.voltage.get()}
+
+    def set_compliance(self, amperes: float) -> Status:
+        """Set the limit of the current in A; the Status fails if it does not read back.
+
+        Raises
+        ------
+        LimitError
+            Not positive, or beyond the limit.
+        """
+        self._check_compliance(amperes)
+        future = self.source.set_compliance(float(amperes), self._current_range_A)
+        return follow(
+            future, self, timeout=self._timeout_s, publish=self._publish_state,
+            forgive=lambda: self._stop_was_success,
+        )  # fmt: skip
+
+    # Readable
+
+    def trigger(self) -> Status:
+        """Take one reading of voltage and current, from the same sample."""
+        with self._lock:
+            self._interrupted = None
+        return follow(
+            self.source.read(), self, timeout=self._timeout_s, publish=self._publish_reading,
+            forgive=lambda: self._stop_was_success,
+        )  # fmt: skip
+
+    # Stoppable, Pausable, Stageable
+
+    def stop(self, *, success: bool = True) -> None:
+        """Go to 0 V and switch the output off, before all that waits; never raises.
+
+        When the instrument does not answer, the setpoint is 0 all the same, the error is logged,
+        and ``unsafe`` says what is wrong.  `success` tells how a set that is dropped ends.
+        """
+        with self._lock:
+            self._stop_was_success = success
+            self._resume_level = None
+            if self._demand is not None:
+                self._interrupted = (self._demand, time.monotonic())
+            self._demand = None
+            self.setpoint.publish(0.0)
+        self._zero_and_off()
+
+    def output_off(self) -> None:
+        """Go to 0 V and switch the output off.
+
+        Raises
+        ------
+        StmTemError
+            The instrument did not do it.
+        """
+        self.stop()
+        with self._lock:
+            self._interrupted = None
+        if self.unsafe is not None:
+            raise StmTemError(f"{self.name}: {self.unsafe}")
+
+    def make_safe(self) -> list[tuple[str, bool, str]]:
+        """Stop, and tell for each part whether it worked: (part, ok, what is wrong)."""
+        self.stop(success=False)
+        return [("bias 0 V, output off", self.unsafe is None, self.unsafe or "")]
+
+    def pause(self) -> None:
+        """Go to 0 V and switch the output off; remember the level for :meth:`resume`."""
+        with self._lock:
+            level, interrupted = self._demand, self._interrupted
+            if level is None and interrupted is not None:
+                # Bluesky calls stop() on what was set just before it calls pause().
+                recent = time.monotonic() - interrupted[1] < PAUSE_FOLLOWS_S
+                level = interrupted[0] if recent else None
+            if self._paused_since is None:
+                self._paused_since = self.clock.now()
+        self.stop()
+        with self._lock:
+            self._interrupted = None
+            self._resume_level = level
+
+    def resume(self) -> None:
+        """Restore the level that was set when the pause came: a person asked to go on.
+
+        Raises
+        ------
+        StmTemError
+            The instrument did not take it.
+        """
+        with self._lock:
+            level, self._resume_level = self._resume_level, None
+            self._end_pause()
+        if level is not None:
+            log.info("%s: back to %g V after the pause", self.name, level)
+            self.set(level).wait(STOP_S)
+
+    @property
+    def paused_s(self) -> float:
+        """How long this device has been paused so far, in seconds of station time."""
+        with self._lock:
+            now = 0.0 if self._paused_since is None else self.clock.now() - self._paused_since
+            return self._paused_s + now
+
+    def stage(self) -> list[object]:
+        """Forget what an earlier run left behind."""
+        with self._lock:
+            self._interrupted = None
+            self._end_pause()
+        return list(super().stage())
+
+    def unstage(self) -> list[object]:
+        """Go to 0 V and switch the output off."""
+        self.stop()
+        with self._lock:
+            self._interrupted = None
+            self._end_pause()
+        return list(super().unstage())
+
+    # The rest is for this class.
+
+    @property
+    def _timeout_s(self) -> float:
+        return 5.0 + self.clock.wall_seconds(1.0)
+
+    def _end_pause(self) -> None:
+        self._resume_level = None
+        if self._paused_since is not None:
+            self._paused_s += self.clock.now() - self._paused_since
+            self._paused_since = None
+
+    def _check_compliance(self, amperes: Any) -> None:
+        check_range(
+            f"{self.name} compliance", amperes, 0.0, self.compliance.high, "A",
+            "[bias_source] compliance_A",
+        )  # fmt: skip
+        if float(amperes) <= 0.0:
+            raise LimitError(f"{self.name}: a compliance of {amperes} A; give a positive one")
+
+    def _zero_and_off(self) -> None:
+        problem: str | None = None
+        try:
+            t = self.source.zero_and_off().result(STOP_S)
+        except TimeoutError as error:
+            problem = str(error) or f"no answer within {STOP_S:g} s"
+        except Exception as error:
+            problem = str(error)
+        else:
+            self.timeline.record("bias_set_V", t, 0.0)
+            self.output.publish(False, self.clock.wall_time(t))
+        if problem is not None:
+            log.error("%s: 0 V and output off NOT confirmed: %s", self.name, problem)
+            problem = f"0 V and output off not confirmed: {problem}"
+        self.unsafe = problem
+
+    def _publish_reading(self, found: Measurement) -> None:
+        stamp = self.clock.wall_time(found.t)
+        self.timeline.record("voltage_V", found.t, found.voltage)
+        self.timeline.record("current_A", found.t, found.current)
+        self.timeline.record("compliance", found.t, found.compliance)
+        self.voltage.publish(found.voltage, stamp)
+        self.current.publish(found.current, stamp)
+        self.in_compliance.publish(found.compliance, stamp)
+
+    def _publish_state(self, state: SourceState) -> None:
+        self.compliance.publish(state.compliance_A)
+        self.nplc.publish(state.nplc)

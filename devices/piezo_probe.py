@@ -1,0 +1,386 @@
+"""The STM probe: three axes, each with coarse steps and a fine offset."""
+
+import logging
+import math
+import threading
+import time
+from concurrent.futures import Future
+from typing import Any
+
+from ophyd import Component, Device
+from ophyd.status import Status
+
+from stmtem_control.clock import StationClock
+from stmtem_control.errors import (
+    InstrumentError,
+    InterlockError,
+    LimitError,
+    StmTemError,
+    TransportTimeout,
+)
+from stmtem_control.link import DroppedError
+
+from .anc300 import Anc300, Mode
+from .signals import StoppableSetting, check_range, done, follow, reading, setting
+
+log = logging.getLogger(__name__)
+
+STOP_S = 1.0  # wall seconds that a stop may take before it gives up waiting
+LOOK_S = 0.02  # wall seconds between two looks whether the steps have ended
+LATE_S = 2.0  # wall seconds that steps may take longer than their number and frequency say
+SET_S = 5.0
+# What each kind of module can do; ANM300 steps and keeps its offset meanwhile.
+MODE_OF_MODULE: dict[str, Mode] = {"ANM150": "stp", "ANM200": "off", "ANM300": "stp+"}
+
+
+class _Motion:
+    """A train of steps on its way."""
+
+    def __init__(self, start: int, steps: int, status: Status) -> None:
+        self.start = start
+        self.steps = steps
+        self.status = status
+        self.begun: float | None = None  # station time when the controller took it
+        self.deadline = math.inf
+
+
+class PiezoAxis(Device):
+    """One axis: coarse steps without a scale, and a fine offset in volts.
+
+    ``coarse`` counts net steps since the probe was connected.  Setting it sends only what is
+    missing, so that a set that Bluesky repeats after a pause moves no further.  Where a train of
+    steps was stopped, the count is an estimate from time and frequency.
+    """
+
+    coarse = setting("Net steps since connecting.", "step", value=0, cls=StoppableSetting)
+    fine = setting("DC offset of the piezo.", "V")
+    mode = reading("The axis's mode.", value="gnd")
+    frequency_Hz = setting("Step frequency.", "Hz", value=0, kind="config")
+    amplitude_V = setting("Step amplitude.", "V", kind="config")
+
+    def __init__(self, prefix: str = "", **kwargs: Any) -> None:
+        super().__init__(prefix, **kwargs)
+        self._lock = threading.RLock()
+        self._motion: _Motion | None = None
+        self.number = 0
+        self._max_steps = 0
+        self._stop_was_success = True
+
+    def attach(
+        self,
+        controller: Anc300,
+        clock: StationClock,
+        number: int,
+        *,
+        max_fine_V: float,
+        max_steps: int,
+        frequency_Hz: int,
+        amplitude_V: float,
+    ) -> None:
+        """Say which axis of which controller this is, and what it may do; no exchange yet."""
+        self._controller = controller
+        self._clock = clock
+        self.number = number
+        self._max_steps = max_steps
+        self.coarse.low, self.coarse.high = float(-max_steps), float(max_steps)
+        self.coarse.check, self.coarse.apply = self._check_coarse, self._move_to
+        self.coarse.halt = lambda success: self.stop(success=success)
+        self.fine.low, self.fine.high = 0.0, max_fine_V
+        self.fine.check, self.fine.apply = self._check_fine, self._set_fine
+        self.frequency_Hz.low, self.frequency_Hz.high = 1.0, 10_000.0
+        self.frequency_Hz.apply = self._set_frequency
+        self.frequency_Hz.publish(frequency_Hz)
+        self.amplitude_V.low, self.amplitude_V.high = 0.0, 150.0
+        self.amplitude_V.apply = self._set_amplitude
+        self.amplitude_V.publish(amplitude_V)
+
+    def connect(self, timeout: float) -> None:
+        """Bring the axis to a known state: at rest, no offset, frequency and amplitude set."""
+        number, controller = self.number, self._controller
+        assert controller.controller is not None
+        module = controller.controller.modules[number]
+        mode = MODE_OF_MODULE.get(module[:6], "stp")
+        controller.stop([number]).result(timeout)
+        try:
+            controller.seta(number, 0.0).result(timeout)
+        except InstrumentError:
+            log.info("%s: no offset in its present mode", self.name)
+        controller.setm(number, mode).result(timeout)
+        if mode != "stp":
+            controller.seta(number, 0.0).result(timeout)
+            self.fine.publish(controller.geta(number).result(timeout))
+        if mode != "off":
+            controller.setf(number, int(self.frequency_Hz.get())).result(timeout)
+            controller.setv(number, self.amplitude_V.get()).result(timeout)
+            self.frequency_Hz.publish(round(controller.getf(number).result(timeout)))
+            self.amplitude_V.publish(controller.getv(number).result(timeout))
+        self.mode.publish(controller.getm(number).result(timeout))
+        self.coarse.publish(0)
+
+    @property
+    def moving(self) -> bool:
+        """Whether a train of steps is on its way."""
+        return self._motion is not None
+
+    def stop(self, *, success: bool = True) -> None:
+        """Stop stepping, keep the fine offset; never raises.  The count is then an estimate."""
+        parent = self.parent
+        assert isinstance(parent, PiezoProbe)
+        parent.stop_axes([self], success=success)
+
+    def stopped(self, success: bool) -> None:
+        """Take note that the controller stopped this axis."""
+        with self._lock:
+            self._stop_was_success = success
+            motion, self._motion = self._motion, None
+            if motion is None:
+                return
+            taken = 0
+            if motion.begun is not None:
+                seconds = self._clock.now() - motion.begun
+                taken = min(abs(motion.steps), int(seconds * self.frequency_Hz.get()))
+            self.coarse.publish(motion.start + int(math.copysign(taken, motion.steps)))
+        if success:
+            motion.status.set_finished()
+        else:
+            motion.status.set_exception(
+                InterlockError(f"{self.name}: stopped after about {taken} of {abs(motion.steps)}")
+            )
+
+    # Coarse
+
+    def _check_coarse(self, value: Any) -> None:
+        check_range(
+            self.coarse.name, value, -self._max_steps, self._max_steps, "step", "[probe] max_steps"
+        )
+        if float(value) != int(value):
+            raise LimitError(f"{self.coarse.name}: {value} is not a whole number of steps")
+
+    def _move_to(self, value: Any) -> Status:
+        with self._lock:
+            if self._motion is not None:
+                raise InterlockError(f"{self.name}: still stepping; wait for it, or stop it first")
+            if self.mode.get() not in ("stp", "stp+", "stp-"):
+                raise InterlockError(
+                    f"{self.name}: cannot step in mode {self.mode.get()!r}; connect it again"
+                )
+            here = int(self.coarse.get())
+            steps = int(value) - here
+            if steps == 0:
+                return done(self.coarse)
+            duration = self._clock.wall_seconds(abs(steps) / self.frequency_Hz.get())
+            status = Status(self.coarse, timeout=duration + LATE_S + SET_S)
+            motion = self._motion = _Motion(here, steps, status)
+            future = self._controller.step(self.number, steps)
+        future.add_done_callback(lambda ended: self._started(motion, ended, duration))
+        return status
+
+    def _started(self, motion: _Motion, ended: "Future[Any]", duration: float) -> None:
+        if (error := ended.exception()) is not None:
+            self._failed(motion, error)
+            return
+        motion.begun = self._clock.now()
+        motion.deadline = time.monotonic() + duration + LATE_S
+        self._look(motion, duration)
+
+    def _look(self, motion: _Motion, delay_s: float) -> None:
+        future = self._controller.geto(self.number, delay_s=delay_s)
+        future.add_done_callback(lambda ended: self._looked(motion, ended))
+
+    def _looked(self, motion: _Motion, ended: "Future[float]") -> None:
+        if (error := ended.exception()) is not None:
+            self._failed(motion, error)
+        elif self._at_rest(ended.result()):
+            with self._lock:
+                if self._motion is not motion:
+                    return
+                self._motion = None
+                self.coarse.publish(motion.start + motion.steps)
+            motion.status.set_finished()
+        elif time.monotonic() > motion.deadline:
+            self._failed(
+                motion,
+                TransportTimeout(
+                    f"{self.name}: still stepping {LATE_S:g} s after {abs(motion.steps)} steps "
+                    "should have ended; stop it, and look at the controller"
+                ),
+            )
+        else:
+            self._look(motion, LOOK_S)
+
+    def _at_rest(self, output_V: float) -> bool:
+        slack = 0.01 * max(1.0, self.amplitude_V.get())
+        return bool(min(abs(output_V), abs(output_V - self.fine.get())) < slack)
+
+    def _failed(self, motion: _Motion, error: BaseException) -> None:
+        with self._lock:
+            if self._motion is not motion:
+                return  # a stop has ended it already
+            if isinstance(error, DroppedError):
+                return  # a stop is ending it
+            self._motion = None
+        motion.status.set_exception(error)
+
+    # Fine, frequency, amplitude
+
+    def _check_fine(self, value: Any) -> None:
+        check_range(self.fine.name, value, 0.0, float(self.fine.high), "V", "[probe] max_fine_V")
+
+    def _set_fine(self, value: Any) -> Status:
+        if self.mode.get() not in ("off", "stp+", "stp-"):
+            raise InterlockError(f"{self.name}: no fine offset in mode {self.mode.get()!r}")
+        volts = float(value)
+        return self._set(self.fine, self._controller.seta(self.number, volts), volts)
+
+    def _set_frequency(self, value: Any) -> Status:
+        hertz = round(float(value))
+        return self._set(self.frequency_Hz, self._controller.setf(self.number, hertz), hertz)
+
+    def _set_amplitude(self, value: Any) -> Status:
+        volts = float(value)
+        return self._set(self.amplitude_V, self._controller.setv(self.number, volts), volts)
+
+    def _set(self, signal: Any, future: "Future[Any]", value: float) -> Status:
+        return follow(
+            future,
+            signal,
+            timeout=SET_S,
+            publish=lambda _: signal.publish(value),
+            forgive=lambda: self._stop_was_success,
+        )
+
+
+class PiezoProbe(Device):
+    """The probe on its three-axis piezo drive.
+
+    Parameters
+    ----------
+    name : str
+        Of the device; the documents' keys begin with it.
+    controller : Anc300
+        The driver.
+    clock : StationClock
+        The station's clock: steps take station time.
+    axes : tuple of int
+        Axis numbers of the controller for x, y, z.
+    frequency_Hz, amplitude_V : int, float
+        Of the steps, for all axes at the start.
+    max_fine_V : float
+        Largest fine offset in V.
+    max_steps : int
+        Largest magnitude of the net coarse steps.
+    """
+
+    x = Component(PiezoAxis, "")
+    y = Component(PiezoAxis, "")
+    z = Component(PiezoAxis, "")
+
+    def __init__(
+        self,
+        *,
+        name: str = "probe",
+        controller: Anc300,
+        clock: StationClock,
+        axes: tuple[int, int, int] = (1, 2, 3),
+        frequency_Hz: int = 1000,
+        amplitude_V: float = 30.0,
+        max_fine_V: float = 150.0,
+        max_steps: int = 200,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__("", name=name, **kwargs)
+        self.controller = controller
+        self.clock = clock
+        self.unsafe: str | None = None
+        for axis, number in zip(self._axes, axes, strict=True):
+            axis.attach(
+                controller,
+                clock,
+                number,
+                max_fine_V=max_fine_V,
+                max_steps=max_steps,
+                frequency_Hz=frequency_Hz,
+                amplitude_V=amplitude_V,
+            )
+
+    @property
+    def _axes(self) -> tuple[PiezoAxis, PiezoAxis, PiezoAxis]:
+        return self.x, self.y, self.z
+
+    def connect(self, timeout: float = 10.0) -> None:
+        """Open the link, make sure who is there, and bring every axis to a known state.
+
+        Raises
+        ------
+        TransportError
+            Nothing answers.
+        IdentityError
+            Another instrument answers, or a module is missing.
+        InstrumentError
+            It refuses a setting.
+        """
+        self.controller.link.open(timeout)
+        self.controller.open().result(timeout)
+        for axis in self._axes:
+            axis.connect(timeout)
+
+    def disconnect(self) -> None:
+        """Stop and ground all axes, and close the link."""
+        if self.controller.link.alive:
+            try:
+                self.ground()
+            except StmTemError as error:
+                log.error("%s: not grounded: %s", self.name, error)
+        self.controller.link.close()
+
+    def stop(self, *, success: bool = True) -> None:
+        """Stop all axes before all that waits; fine offsets are kept.  Never raises."""
+        self.stop_axes(list(self._axes), success=success)
+
+    def stop_axes(self, axes: list[PiezoAxis], *, success: bool) -> None:
+        """Stop some axes; see :meth:`stop`."""
+        numbers = [axis.number for axis in axes]
+        problem: str | None = None
+        try:
+            self.controller.stop(numbers).result(STOP_S)
+        except TimeoutError as error:
+            problem = str(error) or f"no answer within {STOP_S:g} s"
+        except Exception as error:
+            problem = str(error)
+        if problem is not None:
+            log.error("%s: stop NOT confirmed: %s", self.name, problem)
+            problem = f"stop not confirmed: {problem}"
+        self.unsafe = problem
+        for axis in axes:
+            axis.stopped(success)
+
+    def make_safe(self) -> list[tuple[str, bool, str]]:
+        """Stop, and tell whether it worked: (part, ok, what is wrong)."""
+        self.stop(success=False)
+        return [("probe at rest", self.unsafe is None, self.unsafe or "")]
+
+    def pause(self) -> None:
+        """Stop all axes."""
+        self.stop()
+
+    def resume(self) -> None:
+        """Do nothing: what is missing of a coarse set is sent when it is set again."""
+
+    def ground(self) -> None:
+        """Stop all axes and take their outputs to ground.
+
+        Raises
+        ------
+        StmTemError
+            The controller did not do it.
+        """
+        try:
+            self.controller.ground().result(STOP_S)
+        except TimeoutError as error:
+            raise TransportTimeout(f"{self.name}: grounding was not confirmed: {error}") from error
+        finally:
+            for axis in self._axes:
+                axis.stopped(True)
+        for axis in self._axes:
+            axis.mode.publish("gnd")
+            axis.fine.publish(0.0)

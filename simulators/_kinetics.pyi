@@ -1,0 +1,66 @@
+from typing_extensions import Buffer
+
+PARAMETERS: tuple[tuple[str, float, float, float], ...]
+PARTICLE_RECORD: str
+
+class Model:
+    def __new__(cls, values: tuple[float, ...], seed: int) -> Model: ...
+    def advance(
+        self,
+        seconds: float,
+        bias_V: float,
+        bias_end_V: float,
+        series_GOhm: float,
+        beam_e_per_nm2_s: float,
+        /,
+    ) -> None: ...
+    def status(
+        self,
+    ) -> tuple[
+        int,
+        float,
+        float,
+        float,
+        float,
+        float,
+        float,
+        float,
+        float,
+        float,
+        float,
+        float,
+        float,
+        float,
+        int,
+        int,
+        int,
+        int,
+    ]: ...
+    def particles(self) -> bytearray: ...
+    def events(self, start: int, /) -> bytearray: ...
+    def frame(
+        self,
+        buffer: Buffer,
+        height: int,
+        width: int,
+        pixel_nm: float,
+        x_nm: float,
+        y_nm: float,
+        electrons_per_A2: float,
+        energy_keV: float,
+        underfocus_nm: float,
+        index: int,
+        ccd: bool,
+        gain: float,
+        offset: float,
+        readout: float,
+        spread: float,
+        probe: bool,
+        probe_x_nm: float,
+        probe_y_nm: float,
+        probe_axis_rad: float,
+        /,
+    ) -> None: ...
+    def thickness(
+        self, buffer: Buffer, height: int, width: int, pixel_nm: float, x_nm: float, y_nm: float, /
+    ) -> None: ...

@@ -1,0 +1,165 @@
+#include "nucleation.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "motion.h"
+#include "rng.h"
+
+static bool sites_allocate(Sites *t, size_t count)
+{
+    const size_t room = count ? count : 1;
+    t->fibre = malloc(room * sizeof *t->fibre);
+    t->s = malloc(room * sizeof *t->s);
+    t->y = malloc(room * sizeof *t->y);
+    t->rate_factor = malloc(room * sizeof *t->rate_factor);
+    t->feed = malloc(room * sizeof *t->feed);
+    t->hazard = malloc(room * sizeof *t->hazard);
+    t->threshold = malloc(room * sizeof *t->threshold);
+    t->used = calloc(room, 1);
+    t->blocked = calloc(room, 1);
+    t->count = count;
+    return t->fibre && t->s && t->y && t->rate_factor && t->feed && t->hazard && t->threshold &&
+           t->used && t->blocked;
+}
+
+void sites_free(Sites *t)
+{
+    free(t->fibre);
+    free(t->s);
+    free(t->y);
+    free(t->rate_factor);
+    free(t->feed);
+    free(t->hazard);
+    free(t->threshold);
+    free(t->used);
+    free(t->blocked);
+    *t = (Sites){0};
+}
+
+bool sites_create(Model *m)
+{
+    Sites *t = &m->sites;
+    const size_t per_fibre = (size_t)m->par.site_count;
+    if (!sites_allocate(t, per_fibre * (size_t)m->par.fibre_count))
+        return false;
+    t->per_fibre = per_fibre;
+    for (size_t i = 0; i < t->count; i++) {
+        const PhiloxBlock place = rng_draw(m->seed, DRAW_SITE_PLACE, i, 0);
+        double z[2];
+        rng_normal_pair(rng_draw(m->seed, DRAW_SITE_RATE, i, 0), z);
+        t->fibre[i] = i / per_fibre;
+        t->s[i] = m->par.fibre_length_nm * rng_uniform(place.v[0], place.v[1]);
+        t->y[i] = m->d.period * rng_uniform(place.v[2], place.v[3]);
+        t->rate_factor[i] = exp(m->par.site_scatter * z[0]);
+        t->feed[i] = exp(m->par.feed_scatter * z[1]);
+        if (i % per_fibre == 0 && m->par.first_site_feed > 0.0) {
+            t->feed[i] = m->par.first_site_feed; /* a chosen crystal, in the middle of the view */
+            t->s[i] = 0.5 * m->par.fibre_length_nm;
+            t->y[i] = 0.04 * m->d.period;
+        }
+    }
+    sites_rearm(m);
+    return grid_build(&m->site_grid, &m->par, m->d.period, t->count, t->fibre, t->s, t->y);
+}
+
+void sites_rearm(Model *m)
+{
+    Sites *t = &m->sites;
+    for (size_t i = 0; i < t->count; i++) {
+        const PhiloxBlock b = rng_draw(m->seed, DRAW_SITE_THRESHOLD, i, m->cycle);
+        t->threshold[i] = -log(rng_uniform(b.v[0], b.v[1]));
+        t->hazard[i] = 0.0;
+        t->used[i] = 0;
+    }
+}
+
+/* Mark the sites that lie in the exclusion zone of a particle; particles look for sites, so the
+ * work is the covered area, whatever the sizes. */
+static void block_sites(Model *m)
+{
+    Sites *t = &m->sites;
+    const Particles *p = &m->particles;
+    const Grid *g = &m->site_grid;
+    for (size_t i = 0; i < t->count; i++)
+        t->blocked[i] = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        const double reach =
+            (1.0 + m->par.exclusion_factor) * p->base[i] + m->par.exclusion_gap_nm;
+        const GridWindow window = grid_window(g, p->fibre[i], p->s[i], p->y[i], reach);
+        for (size_t c = 0; c < window.cells; c++) {
+            const size_t cell = grid_window_cell(g, &window, c);
+            for (size_t k = g->start[cell]; k < g->start[cell + 1]; k++) {
+                const size_t site = g->item[k];
+                const double ds = t->s[site] - p->s[i];
+                const double dy = around_distance(t->y[site] - p->y[i], m->d.period);
+                if (ds * ds + dy * dy < reach * reach)
+                    t->blocked[site] = 1;
+            }
+        }
+    }
+}
+
+/* A nucleus of n0 atoms, or of a cap 10 % above the critical radius if that is more. */
+static double birth_volume(const Model *m)
+{
+    const double radius = 1.1 * m->d.critical / m->eta;
+    const double tau = m->d.line.tau_advancing;
+    const double base = radius * 2.0 * tau / (1.0 + tau * tau);
+    const double cap = cap_volume_factor(tau) * base * base * base;
+    return fmax(m->d.birth_volume, cap);
+}
+
+static void bring_to_life(Model *m, size_t site, double volume, double time)
+{
+    const Sites *t = &m->sites;
+    Particles *p = &m->particles;
+    const size_t i = particles_append(p);
+    p->uid[i] = m->next_uid++;
+    p->fibre[i] = t->fibre[site];
+    p->s[i] = t->s[site];
+    p->y[i] = t->y[site];
+    p->volume[i] = volume;
+    p->base[i] = 0.0;
+    p->tau[i] = contact_line_slide(&m->d.line, volume, &p->base[i], &p->side[i]);
+    p->phi[i] = 0.0;
+    p->feed[i] = t->feed[site];
+    p->neck[i] = p->neck_direction[i] = p->neck_share[i] = 0.0;
+    p->lattice[i] = p->uid[i];
+    p->lattice_2[i] = 0;
+    p->boundary_life[i] = 0.0;
+    p->born[i] = time;
+    p->current[i] = p->free_growth[i] = 0.0;
+    p->level[i] = 0;
+    model_book(m, 0.0, volume);
+    model_log(m, time, EVENT_BIRTH, p->uid[i], 0, volume, p->fibre[i]);
+}
+
+double nucleation_step(Model *m)
+{
+    Sites *t = &m->sites;
+    if (!(m->eta > 0.0) || t->count == 0)
+        return 0.0;
+    const double ratio = m->par.nucleation_overpotential_V / m->eta;
+    const double rate =
+        m->par.nucleation_rate_Hz * exp(-m->par.nucleation_barrier * (ratio * ratio - 1.0));
+    if (!(rate > 0.0))
+        return 0.0;
+    const double tick = m->par.tick_s, now = model_time(m, m->tick);
+    const double volume = birth_volume(m);
+    double born = 0.0;
+    block_sites(m);
+    for (size_t i = 0; i < t->count; i++) {
+        if (t->used[i] || t->blocked[i])
+            continue;
+        const double gain = rate * t->rate_factor[i] * tick;
+        const double missing = t->threshold[i] - t->hazard[i];
+        t->hazard[i] += gain;
+        if (gain < missing)
+            continue;
+        t->used[i] = 1;
+        bring_to_life(m, i, volume, now + tick * fmin(1.0, fmax(0.0, missing / gain)));
+        born += volume;
+    }
+    return born;
+}

@@ -1,0 +1,444 @@
+"""The specimen: lithium on carbon fibres, integrated by the C core.
+
+Model and numerics: see :mod:`.presets` for the parameters and ``kinetics/*.h`` for the equations.
+"""
+
+from collections.abc import Mapping
+from math import inf, isfinite, nan, radians
+from types import MappingProxyType
+from typing import ClassVar, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _kinetics
+from .presets import resolve
+
+__all__ = ["EVENT_KINDS", "KineticModel"]
+
+#: Number of each kind of event in :attr:`KineticModel.events`.
+EVENT_KINDS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "birth": 0,
+        "merge": 1,
+        "facet_on": 2,
+        "facet_off": 3,
+        "depin": 4,
+        "gone": 5,
+        "boundary_end": 6,
+    }
+)
+
+_PARTICLE: Final = np.dtype(
+    [
+        ("uid", "i8"),
+        ("fibre", "i8"),
+        ("s_nm", "f8"),
+        ("y_nm", "f8"),
+        ("volume_nm3", "f8"),
+        ("base_radius_nm", "f8"),
+        ("contact_angle_rad", "f8"),
+        ("height_nm", "f8"),
+        ("radius_nm", "f8"),
+        ("diameter_nm", "f8"),
+        ("side_area_nm2", "f8"),
+        ("phi", "f8"),
+        ("neck_nm", "f8"),
+        ("neck_direction_rad", "f8"),
+        ("neck_share", "f8"),
+        ("grains", "i8"),
+        ("boundary_life_s", "f8"),
+        ("crystalline", "f8"),
+        ("current_A", "f8"),
+        ("feed", "f8"),
+        ("age_s", "f8"),
+        ("born_s", "f8"),
+    ]
+)
+_EVENT: Final = np.dtype(
+    [
+        ("time_s", "f8"),
+        ("kind", "i8"),
+        ("uid", "i8"),
+        ("other", "i8"),
+        ("volume_nm3", "f8"),
+        ("fibre", "i8"),
+    ]
+)
+_LARGEST_BIAS_V: Final = 1000.0
+
+
+class KineticModel:
+    """Lithium particles on carbon fibres under a bias, and their picture.
+
+    The state advances in whole ticks (1 ms); what is left of the time asked for is carried to the
+    next call, so that a waveform cut in other pieces gives the same state to the last bit.  One
+    object may be used by several threads.
+
+    Parameters
+    ----------
+    preset
+        ``"fig2"``, ``"fig3b"``, ``"fig3c"``, ``"na"`` or ``"k"``; see :data:`.presets.PRESETS`.
+    seed
+        0 ... 2**64 - 1.  Places and strengths of sites, thermal motion, lattices and noise of
+        frames all follow from it.
+    **parameters
+        Values that differ from the preset; see :mod:`.presets`.
+
+    Raises
+    ------
+    ValueError
+        Unknown preset or parameter, or a value out of its range.
+    """
+
+    EVENT_KINDS: ClassVar[Mapping[str, int]] = EVENT_KINDS
+
+    def __init__(self, preset: str = "fig2", seed: int = 1, **parameters: float) -> None:
+        values = resolve(preset, parameters)
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+            raise ValueError(f"seed must be a whole number in 0 ... 2**64 - 1, not {seed!r}")
+        self._preset = preset
+        self._seed = seed
+        self._parameters = MappingProxyType(values)
+        self._core = _kinetics.Model(tuple(values.values()), seed)
+
+    def __repr__(self) -> str:
+        """Preset, seed, time and number of particles."""
+        status = self._core.status()
+        return (
+            f"<KineticModel {self._preset!r} seed={self._seed} at {status[1]:.3f} s, "
+            f"{status[14]} particles>"
+        )
+
+    # ---- time ------------------------------------------------------------------------------
+
+    def advance(
+        self,
+        seconds: float,
+        bias: float | None,
+        *,
+        bias_end: float | None = None,
+        series_GOhm: float = 0.0,
+        beam_e_per_A2_s: float = 0.0,
+    ) -> None:
+        """Let time pass under a bias.
+
+        A tick takes the conditions of the call in which it ends.
+
+        Parameters
+        ----------
+        seconds
+            Time, 0 ... 1e5 s.
+        bias
+            Volts at the fibre; negative deposits lithium.  ``None``: relay open, no current.
+        bias_end
+            If given, the bias runs linearly from ``bias`` to this over the call.
+        series_GOhm
+            Resistance added in series to the contact (the gap of the probe), GOhm.  ``inf``: no
+            contact, but the terminals are live (leakage and stray capacitance are read).
+        beam_e_per_A2_s
+            Dose rate on the specimen; without effect while the beam parameters are zero.
+
+        Raises
+        ------
+        ValueError
+            A value that is not a number or out of range.
+        """
+        _require(0.0 <= seconds <= 1e5, "seconds", "0 ... 1e5", seconds)
+        start = nan if bias is None else float(bias)
+        end = start if bias_end is None else float(bias_end)
+        if bias is None:
+            if bias_end is not None:
+                raise ValueError("bias_end is given but bias is None (open circuit)")
+        else:
+            span = f"-{_LARGEST_BIAS_V:g} ... {_LARGEST_BIAS_V:g} V"
+            _require(abs(start) <= _LARGEST_BIAS_V, "bias", span, bias)
+            _require(abs(end) <= _LARGEST_BIAS_V, "bias_end", span, bias_end)
+        _require(series_GOhm >= 0.0, "series_GOhm", "0 ... inf", series_GOhm)
+        _require(0.0 <= beam_e_per_A2_s < inf, "beam_e_per_A2_s", "0 or more", beam_e_per_A2_s)
+        self._core.advance(
+            float(seconds), start, end, float(series_GOhm), float(beam_e_per_A2_s) * 100.0
+        )
+
+    @property
+    def time(self) -> float:
+        """Time of the whole ticks done, s."""
+        return self._core.status()[1]
+
+    @property
+    def ticks(self) -> int:
+        """Whole ticks done."""
+        return self._core.status()[0]
+
+    # ---- circuit ---------------------------------------------------------------------------
+
+    @property
+    def current(self) -> float:
+        """What a meter at the terminals reads, A, mean over the last tick, without its noise.
+
+        Negative while depositing at negative bias; 0 at open circuit.  With the charging of
+        the stray capacitance and the leakage of the holder.
+        """
+        return self._core.status()[2]
+
+    @property
+    def charge(self) -> float:
+        """Integral of :attr:`current` since the start, C."""
+        return self._core.status()[3]
+
+    @property
+    def faradaic_current(self) -> float:
+        """Current that becomes metal on the fibres, A, mean over the last tick, + deposits."""
+        return self._core.status()[12]
+
+    @property
+    def faradaic_charge(self) -> float:
+        """Charge of the metal deposited minus that of the metal stripped, C."""
+        return self._core.status()[4]
+
+    @property
+    def deposited_charge(self) -> float:
+        """Charge of all metal ever deposited, C."""
+        return self._core.status()[5]
+
+    @property
+    def stripped_charge(self) -> float:
+        """Charge of all metal ever stripped, C."""
+        return self._core.status()[6]
+
+    @property
+    def charge_per_nm3(self) -> float:
+        """Charge of 1 nm3 of the metal, e0/Omega, C/nm3."""
+        return self._core.status()[13]
+
+    @property
+    def overpotential(self) -> float:
+        """Overpotential at the fibres, V; positive deposits."""
+        return self._core.status()[10]
+
+    @property
+    def kirchhoff_residual(self) -> float:
+        """Relative residual of the circuit equation, tick averages, in the last tick."""
+        return self._core.status()[11]
+
+    # ---- particles -------------------------------------------------------------------------
+
+    @property
+    def particles(self) -> NDArray[np.void]:
+        """Structured array, one row per living particle; a copy.
+
+        ``uid``, ``fibre``; ``s_nm`` along and ``y_nm`` around the fibre; ``volume_nm3``;
+        ``base_radius_nm`` of the contact line and ``diameter_nm``, twice that;
+        ``contact_angle_rad``, ``height_nm``, ``radius_nm`` of the sphere; ``side_area_nm2``;
+        ``phi`` (facet order, 0 droplet, >= 0.1 local facets, >= 0.6 faceted); ``neck_nm`` (distance
+        of two fused bodies, 0 when round), ``neck_direction_rad``, ``neck_share`` (volume share of
+        the smaller body); ``grains``, ``boundary_life_s``; ``crystalline`` (BCC share of its
+        atoms); ``current_A`` (+ deposits); ``feed``; ``age_s``, ``born_s``.
+        """
+        return np.frombuffer(self._core.particles(), dtype=_PARTICLE)
+
+    @property
+    def events(self) -> NDArray[np.void]:
+        """Structured array of what happened, oldest first; see :meth:`events_from`."""
+        return self.events_from(0)
+
+    def events_from(self, start: int) -> NDArray[np.void]:
+        """Events from number ``start`` on; the newest 262144 are kept.
+
+        ``time_s``; ``kind``, a number in :data:`EVENT_KINDS`; ``uid``; ``other`` (merge: the
+        particle absorbed; facet_on and facet_off: level reached, 0 droplet, 1 local, 2 faceted);
+        ``volume_nm3``; ``fibre``.
+        """
+        return np.frombuffer(self._core.events(max(0, int(start))), dtype=_EVENT)
+
+    @property
+    def event_count(self) -> int:
+        """Number of events so far."""
+        return self._core.status()[16]
+
+    @property
+    def cycle(self) -> int:
+        """Deposition half-cycles begun after a stripping."""
+        return self._core.status()[15]
+
+    @property
+    def lithium_volume_nm3(self) -> float:
+        """Volume of all living particles, nm3."""
+        return self._core.status()[8]
+
+    @property
+    def eroded_volume_nm3(self) -> float:
+        """Volume that the beam took away, nm3 (0 by default)."""
+        return self._core.status()[7]
+
+    @property
+    def projected_area_nm2(self) -> float:
+        """Side-view area of all particles, nm2, each as if alone."""
+        return self._core.status()[9]
+
+    @property
+    def fibres(self) -> int:
+        """Number of carbon fibres."""
+        return int(self._parameters["fibre_count"])
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """All parameters, read only."""
+        return self._parameters
+
+    @property
+    def preset(self) -> str:
+        """Name of the preset."""
+        return self._preset
+
+    @property
+    def seed(self) -> int:
+        """Seed of all random numbers."""
+        return self._seed
+
+    # ---- pictures --------------------------------------------------------------------------
+
+    def frame(
+        self,
+        *,
+        shape: tuple[int, int] = (512, 512),
+        pixel_size_nm: float = 2.5,
+        electrons_per_A2: float = 0.8,
+        origin_nm: tuple[float, float] = (0.0, 0.0),
+        index: int = 0,
+        energy_keV: float = 200.0,
+        underfocus_nm: float = 1000.0,
+        detector: Literal["counting", "ccd"] = "counting",
+        gain: float = 8.0,
+        offset: float = 100.0,
+        readout: float = 3.0,
+        spread: float = 0.08,
+        probe_nm: tuple[float, float] | None = None,
+        probe_axis_deg: float | None = None,
+    ) -> NDArray[np.uint16]:
+        """Bright-field picture of the present state, row 0 at the top.
+
+        The fibres run along the rows; their free end is at -``fibre_length_nm``/2.  View
+        coordinates: x to the right, y up, nm, (0, 0) in the middle of the picture.  An exposure
+        over several ticks is the sum of frames of partial dose, each with an index of its own.
+
+        Parameters
+        ----------
+        shape
+            Rows and columns.
+        pixel_size_nm
+            Side of a pixel on the specimen, nm.
+        electrons_per_A2
+            Dose on the specimen in this exposure; 0: beam blanked.
+        origin_nm
+            Point (x, y) of the specimen in the middle of the picture; the middle of the fibres is
+            (0, 0).  A drifting stage moves it.
+        index
+            Names the noise: same state, seed and index give the same frame.
+        energy_keV
+            Of the electrons, 30 ... 1000.
+        underfocus_nm
+            Defocus, positive for a weakened lens; it draws Fresnel fringes along edges.
+        detector
+            ``"counting"``: one count per electron.  ``"ccd"``: with ``spread`` (share of the
+            charge of a pixel that each neighbour in a line gets), ``gain`` (counts per electron),
+            ``offset`` (counts) and ``readout`` (counts rms).
+        probe_nm
+            Where the apex of the STM tip is, view coordinates; ``None``: out of the picture.
+        probe_axis_deg
+            Direction from the apex into the tip's body, counter-clockwise from x.  Default: along
+            the fibres, to the side of the picture that the apex is nearer to.
+
+        Returns
+        -------
+        numpy.ndarray
+            uint16 counts, saturating at 65535.
+
+        Raises
+        ------
+        ValueError
+            A value out of range.
+        """
+        height, width = _shape(shape)
+        _check_view(pixel_size_nm, origin_nm)
+        _require(0.0 <= electrons_per_A2 <= 1e6, "electrons_per_A2", "0 ... 1e6", electrons_per_A2)
+        _require(30.0 <= energy_keV <= 1000.0, "energy_keV", "30 ... 1000", energy_keV)
+        _require(abs(underfocus_nm) <= 1e6, "underfocus_nm", "-1e6 ... 1e6", underfocus_nm)
+        _require(0 <= index < 2**64, "index", "0 ... 2**64 - 1", index)
+        if detector not in ("counting", "ccd"):
+            raise ValueError(f"detector must be 'counting' or 'ccd', not {detector!r}")
+        for name, value in (("gain", gain), ("offset", offset), ("readout", readout)):
+            _require(0.0 <= value <= 65535.0, name, "0 ... 65535", value)
+        _require(0.0 <= spread <= 0.33, "spread", "0 ... 0.33", spread)
+        x, y = (0.0, 0.0) if probe_nm is None else (float(probe_nm[0]), float(probe_nm[1]))
+        _require(isfinite(x) and isfinite(y), "probe_nm", "finite numbers", probe_nm)
+        axis = probe_axis_deg if probe_axis_deg is not None else (180.0 if x < 0.0 else 0.0)
+        _require(isfinite(axis), "probe_axis_deg", "a finite number", axis)
+        picture = np.empty((height, width), dtype=np.uint16)
+        self._core.frame(
+            picture,
+            height,
+            width,
+            float(pixel_size_nm),
+            float(origin_nm[0]),
+            float(origin_nm[1]),
+            float(electrons_per_A2),
+            float(energy_keV),
+            float(underfocus_nm),
+            int(index),
+            detector == "ccd",
+            float(gain),
+            float(offset),
+            float(readout),
+            float(spread),
+            probe_nm is not None,
+            x,
+            y,
+            radians(axis),
+        )
+        return picture
+
+    def thickness(
+        self,
+        shape: tuple[int, int] = (512, 512),
+        pixel_size_nm: float = 2.5,
+        origin_nm: tuple[float, float] = (0.0, 0.0),
+    ) -> NDArray[np.float32]:
+        """Thickness of metal along the beam, nm; the ground truth of a frame.
+
+        Times the area of a pixel its sum is the volume of what lies in the view.
+
+        Raises
+        ------
+        ValueError
+            A value out of range.
+        """
+        height, width = _shape(shape)
+        _check_view(pixel_size_nm, origin_nm)
+        picture = np.empty((height, width), dtype=np.float32)
+        self._core.thickness(
+            picture,
+            height,
+            width,
+            float(pixel_size_nm),
+            float(origin_nm[0]),
+            float(origin_nm[1]),
+        )
+        return picture
+
+
+def _require(good: bool, name: str, span: str, value: object) -> None:
+    if not good:
+        raise ValueError(f"{name} must lie in {span}, not {value!r}")
+
+
+def _shape(shape: tuple[int, int]) -> tuple[int, int]:
+    if len(shape) != 2 or not all(1 <= side <= 16384 for side in shape):
+        raise ValueError(f"shape must be two whole numbers in 1 ... 16384, not {shape!r}")
+    return int(shape[0]), int(shape[1])
+
+
+def _check_view(pixel_size_nm: float, origin_nm: tuple[float, float]) -> None:
+    _require(1e-3 <= pixel_size_nm <= 1e4, "pixel_size_nm", "1e-3 ... 1e4", pixel_size_nm)
+    if len(origin_nm) != 2 or not all(isfinite(value) for value in origin_nm):
+        raise ValueError(f"origin_nm must be two finite numbers, not {origin_nm!r}")

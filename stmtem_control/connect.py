@@ -1,0 +1,180 @@
+"""From a station file to connected devices: the one place that knows which driver goes where."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from stmtem_control.devices import BeamBlanker, BiasSource, FrameCamera, PiezoProbe
+from stmtem_control.devices.anc300 import Anc300
+from stmtem_control.devices.keithley import Keithley2400
+from stmtem_control.devices.merlin import Merlin
+
+from .clock import StationClock
+from .config import BENCH, Station
+from .link import Link
+from .timeline import Timeline
+from .transport import Transport
+
+ANSWER_S = 10.0  # wall seconds that a connection with identification may take
+
+Addresses = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Drivers:
+    """A driver for each instrument; connecting, but not yet asked who they are."""
+
+    source: Keithley2400
+    controller: Anc300
+    merlin: Merlin
+
+    def identify(self) -> list[tuple[str, Callable[[], str]]]:
+        """Return, by role, a call that asks an instrument who it is; it raises TransportError."""
+
+        def ask(link: Link, start: Callable[[], "Future[Any]"]) -> str:
+            link.open(ANSWER_S)
+            found = start().result(ANSWER_S)
+            return str(getattr(found, "text", found))
+
+        return [
+            ("bias_source", lambda: ask(self.source.link, self.source.open)),
+            ("probe", lambda: ask(self.controller.link, self.controller.open)),
+            ("camera", lambda: ask(self.merlin.link, self.merlin.open)),
+        ]
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices of a station, connected."""
+
+    bias: BiasSource
+    probe: PiezoProbe
+    camera: FrameCamera
+    beam: BeamBlanker
+
+
+def open_drivers(
+    station: Station,
+    clock: StationClock,
+    addresses: Addresses | None,
+    opened: contextlib.ExitStack,
+) -> Drivers:
+    """Open a link to each instrument of a station; nothing is sent but what a log-in needs.
+
+    Parameters
+    ----------
+    station : Station
+    clock : StationClock
+        Readings are stamped with its time.
+    addresses : mapping, optional
+        Of the simulated bench, for the instruments whose address is "bench".
+    opened : ExitStack
+        Closes the links.
+    """
+    bench = addresses or {}
+    source, probe, camera = station.bias_source, station.probe, station.camera
+
+    resource = source.resource
+    if resource == BENCH:
+        resource = str(bench["bias_source"]["resource"])
+    port = str(bench["probe"]["serial"]) if probe.port == BENCH else probe.port
+    host, control, data = camera.host, camera.control_port, camera.data_port
+    if host == BENCH:
+        place = bench["camera"]
+        host, control, data = str(place["host"]), int(place["control"]), int(place["data"])
+
+    def open_source() -> Transport:
+        from .visa import VisaTransport
+
+        return VisaTransport(resource, baud_rate=source.baud_rate)
+
+    def open_probe() -> Transport:
+        from .serial_port import SerialTransport
+
+        return SerialTransport(port)
+
+    def open_camera() -> Transport:
+        from .tcp import TcpTransport
+
+        return TcpTransport(host, control)
+
+    def link(opener: Callable[[], Transport], name: str) -> Link:
+        made = Link(opener, name=name)
+        opened.callback(made.close)
+        return made
+
+    return Drivers(
+        source=Keithley2400(
+            link(open_source, "bias_source"),
+            model=source.model,
+            serial_number=source.serial_number,
+            now=clock.now,
+            speed=clock.speed,
+            line_frequency_Hz=source.line_frequency_Hz,
+        ),
+        controller=Anc300(link(open_probe, "probe"), axes=probe.axes, password=probe.password or None),
+        merlin=Merlin(link(open_camera, "camera"), host=host, data_port=data),
+    )
+
+
+def connect(
+    station: Station,
+    clock: StationClock,
+    timeline: Timeline,
+    addresses: Addresses | None,
+    opened: contextlib.ExitStack,
+) -> Devices:
+    """Connect every instrument of a station, see that it is the right one, and configure it.
+
+    Raises
+    ------
+    TransportError
+        An instrument does not answer, or is another than the station file names.
+    InstrumentError
+        An instrument refuses its settings.
+    """
+    drivers = open_drivers(station, clock, addresses, opened)
+    source = station.bias_source
+    bias = BiasSource(
+        name="bias",
+        source=drivers.source,
+        clock=clock,
+        timeline=timeline,
+        max_bias_V=source.max_bias_V,
+        compliance_A=source.compliance_A,
+        nplc=source.nplc,
+    )
+    probe = PiezoProbe(
+        name="probe",
+        controller=drivers.controller,
+        clock=clock,
+        axes=station.probe.axes,
+        frequency_Hz=station.probe.frequency_Hz,
+        amplitude_V=station.probe.amplitude_V,
+        max_fine_V=station.probe.max_fine_V,
+        max_steps=station.probe.max_steps,
+    )
+    camera = FrameCamera(
+        name="camera",
+        merlin=drivers.merlin,
+        clock=clock,
+        timeline=timeline,
+        pixel_size_nm=station.camera.pixel_size_nm,
+        dose_rate_e_per_A2_s=station.beam.dose_rate_e_per_A2_s,
+        frames_per_file=station.camera.frames_per_file,
+    )
+    beam = BeamBlanker(
+        name="beam",
+        source=drivers.source,
+        clock=clock,
+        timeline=timeline,
+        line=station.beam.line,
+        blanked_level=station.beam.blanked_level,
+        dose_rate_e_per_A2_s=station.beam.dose_rate_e_per_A2_s,
+    )
+    for device in (bias, beam, probe, camera):
+        opened.callback(device.disconnect)
+        device.connect()
+    return Devices(bias, probe, camera, beam)

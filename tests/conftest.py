@@ -1,0 +1,67 @@
+"""Benches, stations and sessions for the tests, and the rule that nothing is left behind."""
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stmtem_control.config import Station, load_station
+from stmtem_control.session import Session
+from stmtem_control.simulators import Bench
+
+SPEED = 10.0
+STAY = {"AnyIO worker thread"}  # threads of libraries that keep a pool for the whole process
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """Fail a test that leaves a thread behind; unclosed sockets are errors as warnings are."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 2.0
+    left: list[threading.Thread] = []
+    while time.monotonic() < deadline:
+        left = [t for t in threading.enumerate() if t not in before and t.name not in STAY]
+        for thread in left:
+            thread.join(0.05)
+        if not left:
+            break
+    gc.collect()
+    assert not left, f"threads left running: {[t.name for t in left]}"
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """A bench in this process, ten times faster than life, with small images."""
+    with Bench(speed=SPEED, size=256, seed=1) as made:
+        yield made
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Station:
+    """The simulated station at the bench's speed, with its data in a temporary folder."""
+    return load_station("sim").with_bench(speed=SPEED, size=256).with_data(tmp_path / "runs")
+
+
+@pytest.fixture
+def open_session(station: Station, bench: Bench) -> Iterator[Callable[[], Session]]:
+    """Open the station on the bench of this process, so that the bench can be asked too."""
+    opened: list[Session] = []
+
+    def make() -> Session:
+        session = Session(station, addresses=bench.addresses.as_dict())
+        opened.append(session)
+        return session
+
+    yield make
+    for session in opened:
+        session.close()
+
+
+@pytest.fixture
+def session(open_session: Callable[[], Session]) -> Session:
+    """A session on the bench of this process."""
+    return open_session()

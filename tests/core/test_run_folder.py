@@ -1,0 +1,135 @@
+"""The run folder: documents as emitted, readings as rows, errors in one line."""
+
+import csv
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from stmtem_control import run_folder as subject
+from stmtem_control.errors import RecordingError
+from stmtem_control.run_folder import RunFolder, check_writable, list_runs, summarise
+
+UID = "5267297b-0000-0000-0000-000000000000"
+START = {"uid": UID, "time": 1_700_000_000.0, "plan_name": "deposit"}
+READINGS = {"bias_set_V": "bias_setpoint", "voltage_V": "bias_voltage", "current_A": "bias_current"}
+
+
+def folder(root: Path, on_open: Callable[[Path, dict[str, Any]], None] | None = None) -> RunFolder:
+    return RunFolder(
+        root,
+        station_toml="[station]\n",
+        readings=READINGS,
+        run_time=lambda moment: moment - START["time"],  # type: ignore[operator]
+        on_open=on_open,
+    )
+
+
+def reading(t: float, current: float) -> dict[str, Any]:
+    data = {"bias_setpoint": -5.0, "bias_voltage": -4.999, "bias_current": current}
+    return {
+        "descriptor": "d1",
+        "time": START["time"] + t + 0.01,  # type: ignore[operator]
+        "data": data,
+        "timestamps": dict.fromkeys(data, START["time"] + t),  # type: ignore[operator]
+    }
+
+
+def test_a_run_is_kept_as_it_happens(tmp_path: Path) -> None:
+    opened: list[Path] = []
+    keeper = folder(tmp_path, lambda path, _: opened.append(path))
+    keeper("start", START)
+    keeper("descriptor", {"uid": "d1", "name": "readings", "data_keys": {}})
+    keeper("event", reading(0.5, -2.5e-10))
+    assert keeper.folder is not None
+    assert opened == [keeper.folder]
+    assert keeper.folder.name == "20231114T221320Z_deposit_5267297b"
+    # Read before the run is closed: nothing waits in memory.
+    rows = list(csv.DictReader((keeper.folder / "bias.csv").read_text().splitlines()))
+    assert rows[0]["run_time_s"] == "0.500000"
+    assert float(rows[0]["current_A"]) == -2.5e-10
+    assert summarise(keeper.folder).status == "not closed"
+    keeper("stop", {"run_start": UID, "exit_status": "success"})
+    text = (keeper.folder / "documents.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [name for name, _ in lines] == ["start", "descriptor", "event", "stop"]
+    assert (keeper.folder / "station.toml").read_text() == "[station]\n"
+    found = list_runs(tmp_path)
+    assert [(r.uid, r.status, r.readings, r.frames) for r in found] == [(UID, "success", 1, 0)]
+
+
+def test_events_of_other_streams_are_no_readings(tmp_path: Path) -> None:
+    keeper = folder(tmp_path)
+    keeper("start", START)
+    keeper("descriptor", {"uid": "d1", "name": "approach", "data_keys": {}})
+    keeper("event", reading(0.5, 1e-12))
+    keeper("stop", {"exit_status": "success"})
+    assert list_runs(tmp_path)[0].readings == 0
+
+
+def test_numpy_values_are_written_as_plain_ones(tmp_path: Path) -> None:
+    keeper = folder(tmp_path)
+    keeper("start", {**START, "a": np.float64(1.5), "b": np.arange(3), "c": Path("x")})
+    keeper.close()
+    text = next(tmp_path.glob("*/documents.jsonl")).read_text()
+    assert json.loads(text)[1]["b"] == [0, 1, 2]
+
+
+def test_two_runs_get_two_folders(tmp_path: Path) -> None:
+    keeper = folder(tmp_path)
+    keeper("start", START)
+    keeper("stop", {"exit_status": "success"})
+    keeper("start", {**START, "uid": "ffffffff-1"})
+    keeper("stop", {"exit_status": "abort", "reason": "Ctrl-C"})
+    assert [r.status for r in list_runs(tmp_path)] == ["success", "abort"]
+
+
+def test_a_disk_that_fills_up_ends_the_run_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = folder(tmp_path)
+    keeper("start", START)
+
+    class Full:
+        def write(self, _text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self) -> None:
+            pass
+
+    assert keeper._documents is not None
+    keeper._documents.close()
+    monkeypatch.setattr(keeper, "_documents", Full())
+    with pytest.raises(RecordingError, match="No space left on device"):
+        keeper("event", reading(0.1, 0.0))
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordingError, match="--out"):
+        check_writable(tmp_path / "file" / "runs")
+
+
+def test_a_full_disk_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Usage(NamedTuple):
+        total: int
+        used: int
+        free: int
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**9, 10**9, 1_000_000))
+    with pytest.raises(RecordingError, match="1 MB free"):
+        check_writable(tmp_path)
+    assert subject.FREE_BYTES > 1_000_000
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="not a run folder"):
+        summarise(tmp_path)

@@ -1,0 +1,62 @@
+"""Where a frame meets its bias."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stmtem_control.timeline import Timeline
+
+times = st.floats(0.0, 100.0, allow_nan=False)
+
+
+def test_a_value_holds_from_its_time_on() -> None:
+    line = Timeline()
+    assert line.at("bias_set_V", 0.0) is None
+    line.record("bias_set_V", 1.0, -5.0)
+    line.record("bias_set_V", 2.0, 5.0)
+    assert line.at("bias_set_V", 0.999) is None
+    assert line.at("bias_set_V", 1.0) == -5.0
+    assert line.at("bias_set_V", 1.999) == -5.0
+    assert line.last("bias_set_V") == 5.0
+
+
+@given(st.lists(st.tuples(times, st.integers()), min_size=1, unique_by=lambda e: e[0]), times)
+def test_the_order_of_arrival_does_not_matter(entries: list[tuple[float, int]], t: float) -> None:
+    line = Timeline()
+    for moment, value in entries:
+        line.record("x", moment, value)
+    before = [entry for entry in sorted(entries) if entry[0] <= t]
+    assert line.at("x", t) == (before[-1][1] if before else None)
+
+
+@given(
+    st.lists(st.tuples(times, st.booleans()), unique_by=lambda e: e[0]), times, times, st.booleans()
+)
+def test_true_and_false_make_up_the_interval(
+    entries: list[tuple[float, bool]], a: float, b: float, default: bool
+) -> None:
+    start, stop = min(a, b), max(a, b)
+    line, inverse = Timeline(), Timeline()
+    for moment, value in entries:
+        line.record("blanked", moment, value)
+        inverse.record("blanked", moment, not value)
+    total = line.seconds_true("blanked", start, stop, default=default)
+    rest = inverse.seconds_true("blanked", start, stop, default=not default)
+    assert total + rest == pytest.approx(stop - start, abs=1e-9)
+
+
+def test_the_mean_takes_what_was_read_inside() -> None:
+    line = Timeline()
+    assert math.isnan(line.mean("current_A", 0.0, 1.0)[0])
+    for t, value in ((0.0, 1.0), (1.0, 2.0), (1.5, 4.0), (3.0, 8.0)):
+        line.record("current_A", t, value)
+    assert line.mean("current_A", 0.5, 2.0) == (3.0, 2)
+    assert line.mean("current_A", 2.0, 2.5) == (4.0, 0)  # the newest before stands in
+
+
+def test_run_time_counts_from_the_start_of_the_run() -> None:
+    line = Timeline()
+    line.start_run(10.0)
+    assert line.run_time(12.5) == 2.5

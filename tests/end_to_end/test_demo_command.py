@@ -1,0 +1,200 @@
+"""The demo as a person runs it: what is printed, what is on disk, and what ends it."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tifffile
+
+from stmtem_control.run_folder import summarise
+from stmtem_control.simulators import Bench
+
+SPEED = "5"
+FAST = ["--speed", SPEED, "--size", "256"]
+STMTEM = [sys.executable, "-m", "stmtem_control.cli"]
+
+
+@pytest.fixture
+def slow_bench() -> Iterator[Bench]:
+    """Provide a bench that outlives the program, so that it can be asked what was left behind."""
+    with Bench(speed=float(SPEED), size=256, seed=1) as made:
+        yield made
+
+
+def demo(bench: Bench, folder: Path, *more: str) -> "subprocess.Popen[str]":
+    attach = folder / "bench.json"
+    attach.write_text(json.dumps(bench.addresses.as_dict()))
+    return subprocess.Popen(
+        [*STMTEM, "demo", *FAST, "--attach", str(attach), "--out", str(folder / "runs"), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def wait_for(process: "subprocess.Popen[str]", word: str) -> list[str]:
+    """Read the program's lines until one has `word` in it."""
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line)
+        if word in line:
+            return lines
+    pytest.fail(f"{word!r} never came: {''.join(lines)}{process.stderr and process.stderr.read()}")
+
+
+def check_left_behind(folder: Path, bench: Bench) -> Path:
+    """All safe on the bench itself, and on disk pages = rows, readable."""
+    assert bench.safe() == dict.fromkeys(bench.safe(), True)
+    (run,) = (folder / "runs").iterdir()
+    pages = 0
+    for path in sorted(run.glob("frames_*.tif")):
+        with tifffile.TiffFile(path) as file:
+            assert file.pages[-1].asarray().shape == (256, 256)  # type: ignore[union-attr]
+            pages += len(file.pages)
+    table = list(csv.DictReader((run / "frames.csv").read_text().splitlines()))
+    assert pages == len(table) > 0
+    return run
+
+
+def test_the_demo_runs_and_ends_with_the_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*STMTEM, "demo", *FAST, "--out", str(tmp_path / "runs"), "--cycles", "1"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    folder = Path(done.stdout.splitlines()[-1])
+    assert folder.is_dir()
+    for word in ("deposit 1", "strip 1", "frames", "picture", "bias 0 V, output off"):
+        assert word in done.stdout
+    summary = summarise(folder)
+    assert summary.status == "success"
+    assert summary.frames > 30
+    assert summary.readings > 5
+    png = (folder / "contact_sheet.png").read_bytes()
+    assert png.startswith(b"\x89PNG")
+    assert len(png) > 100_000
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_ends_it_safely(slow_bench: Bench, tmp_path: Path, presses: int) -> None:
+    process = demo(slow_bench, tmp_path, "--cycles", "50")
+    wait_for(process, "deposit 1")
+    process.send_signal(signal.SIGINT)
+    if presses == 2:
+        # The RunEngine says what the first did; then the second is not taken for a bounce.
+        wait_for(process, "pause")
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 1, err
+    run = check_left_behind(tmp_path, slow_bench)
+    assert out.splitlines()[-1] == str(run)
+    assert err.strip() == "stmtem demo: aborted: Ctrl-C"
+    assert summarise(run).status == "abort"
+
+
+def test_sigterm_ends_it_safely(slow_bench: Bench, tmp_path: Path) -> None:
+    process = demo(slow_bench, tmp_path, "--cycles", "50")
+    wait_for(process, "strip 1")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1, err
+    run = check_left_behind(tmp_path, slow_bench)
+    assert err.strip() == "stmtem demo: aborted: SIGTERM"
+    assert summarise(run).status == "abort"
+
+
+def test_a_camera_that_dies_ends_it_safely(slow_bench: Bench, tmp_path: Path) -> None:
+    process = demo(slow_bench, tmp_path, "--cycles", "50")
+    wait_for(process, "deposit 1")
+    slow_bench.camera_data.close()
+    slow_bench.camera_control.close()
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1, err
+    check_left_behind(tmp_path, slow_bench)
+    assert err.startswith("stmtem demo: failed: camera")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_source_that_dies_is_told_as_not_safe(slow_bench: Bench, tmp_path: Path) -> None:
+    """Nothing can be set any more: the person must be told to act."""
+    process = demo(slow_bench, tmp_path, "--cycles", "50")
+    wait_for(process, "deposit 1")
+    slow_bench.source_tcp.close()
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 1, err
+    assert "NOT SAFE: bias" in out
+    assert "stmtem demo: failed: " in err
+    assert len(err.splitlines()) == 1
+    (run,) = (tmp_path / "runs").iterdir()
+    assert summarise(run).status == "fail"
+
+
+def refused(*arguments: str, cwd: Path) -> str:
+    """Run a command that must be refused, and return its one line."""
+    done = subprocess.run(
+        [*STMTEM, *arguments], capture_output=True, text=True, cwd=cwd, check=False, timeout=50
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert not list(cwd.glob("runs/*"))
+    return lines[0]
+
+
+def station_file(folder: Path, old: str, new: str) -> str:
+    import stmtem_control
+
+    source = Path(stmtem_control.__file__).parent / "stations" / "sim.toml"
+    text = source.read_text("utf-8")
+    assert old in text
+    path = folder / "lab.toml"
+    path.write_text(text.replace(old, new))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("max_bias_V", "max_bais_V", "did you mean 'max_bias_V'?"),
+        ('driver = "merlin"', 'driver = "merlyn"', "[camera] driver"),
+        ('model = "6430"\nmax', 'model = "2400"\nmax', "expected a Keithley 2400"),
+        ('port = "bench"', 'port = "/dev/nothing"', "/dev/nothing"),
+        ('host = "bench"', 'host = "127.0.0.1"\ncontrol_port = 1', "127.0.0.1:1"),
+        ('data = "runs"', 'data = "/proc/runs"', "/proc/runs"),
+        ("max_bias_V = 10.0", "max_bias_V = 4.0", "4"),
+    ],
+)
+def test_bad_input_is_one_line_and_moves_nothing(
+    tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    path = station_file(tmp_path, old, new)
+    assert words in refused("demo", "--station", path, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--cycles", "0"], "cycles is 0"),
+        (["--deposit-V=-99"], "99"),
+        (["--speed", "-1"], "[bench] speed"),
+        (["--size", "300"], "[bench] size"),
+        (["--preset", "fig9"], "fig9"),
+        (["--station", "nowhere.toml"], "nowhere.toml"),
+        (["--attach", "nothing.json"], "nothing.json"),
+    ],
+)
+def test_bad_options_are_one_line(tmp_path: Path, arguments: list[str], words: str) -> None:
+    assert words in refused("demo", *arguments, cwd=tmp_path)

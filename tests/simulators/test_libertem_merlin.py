@@ -1,0 +1,114 @@
+"""LiberTEM-live's Merlin control client and libertem_qd_mpx's receiver, unchanged."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stmtem_control.simulators.camera import MerlinCamera
+from stmtem_control.simulators.clock import WallClock
+from stmtem_control.simulators.server import TcpEndpoint
+
+control = pytest.importorskip(
+    "libertem_live.detectors.merlin.control", reason="libertem-live not installed"
+)
+receiver = pytest.importorskip("libertem_qd_mpx", reason="libertem-qd-mpx not installed")
+
+
+class Chart:
+    """Every exposure shows its number, and another one in the top row."""
+
+    def image(
+        self, start: float, stop: float, shape: tuple[int, int], index: int
+    ) -> NDArray[np.uint16]:
+        picture = np.full(shape, index % 50, np.uint16)
+        picture[0] = 60
+        return picture
+
+
+class Rig:
+    """The clients at work on the simulator."""
+
+    def __init__(self, size: int) -> None:
+        self.clock = WallClock()
+        self.camera = MerlinCamera(self.clock, Chart(), size=size)
+        self.control_port = TcpEndpoint(self.camera.control)
+        self.data_port = TcpEndpoint(self.camera.data)
+        self.merlin: Any = control.MerlinControl(port=self.control_port.port)
+        self.merlin.connect()
+
+    def close(self) -> None:
+        self.merlin.close()
+        self.control_port.close()
+        self.data_port.close()
+        self.camera.close()
+        self.clock.close()
+        assert self.clock.failure is None
+
+
+@pytest.fixture(params=[256, 512])
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    made = Rig(request.param)
+    yield made
+    made.close()
+
+
+def test_control_client(rig: Rig) -> None:
+    merlin = rig.merlin
+    merlin.set("ACQUISITIONTIME", 2.5)
+    assert float(merlin.get("ACQUISITIONTIME")) == pytest.approx(2.5)
+    merlin.set("NUMFRAMESTOACQUIRE", 128)
+    assert merlin.get("NUMFRAMESTOACQUIRE") == b"128"
+    assert merlin.get("DETECTORSTATUS") == b"0"
+    assert int(merlin.get("IMAGEX")) == int(merlin.get("IMAGEY"))
+    with pytest.raises(Exception, match="out of range"):
+        merlin.set("ACQUISITIONTIME", -1)
+    with pytest.raises(Exception, match="Unrecognised"):
+        merlin.get("NOSUCH")
+    with pytest.raises(Exception, match="Busy"):
+        merlin.cmd("SOFTTRIGGER")
+
+
+@pytest.mark.parametrize("trigger", ["internal", "soft"])
+@pytest.mark.parametrize(("depth", "dtype"), [(6, np.uint8), (12, np.uint16), (24, np.uint32)])
+def test_receiver_gets_every_frame(
+    rig: Rig, tmp_path: Path, trigger: str, depth: int, dtype: type[np.unsignedinteger[Any]]
+) -> None:
+    merlin = rig.merlin
+    merlin.set("COUNTERDEPTH", depth)
+    merlin.set("ACQUISITIONTIME", 0.5)
+    merlin.set("ACQUISITIONPERIOD", 4)
+    merlin.set("NUMFRAMESTOACQUIRE", 32)
+    if trigger == "soft":
+        merlin.set("TRIGGERSTART", 5)
+        merlin.set("NUMFRAMESPERTRIGGER", 32)
+    connection = receiver.QdConnection(
+        "127.0.0.1", rig.data_port.port, 8, str(tmp_path / "handle"), drain=False
+    )
+    connection.start_passive()
+    merlin.cmd("STARTACQUISITION")
+    if trigger == "soft":
+        merlin.cmd("SOFTTRIGGER")
+    arm = connection.wait_for_arm(10.0)
+    assert arm is not None
+    assert arm.frames_in_acquisition() == 32
+    client = receiver.CamClient(connection.get_socket_path())
+    count = 0
+    while (stack := connection.get_next_stack(8)) is not None:
+        shape = tuple(stack.get_shape())
+        assert stack.get_dtype_string() == np.dtype(dtype).name
+        pictures = np.zeros((len(stack), *shape), dtype)
+        client.decode_range_into_buffer(stack, pictures, 0, len(stack))
+        client.done(stack)
+        for picture in pictures:
+            # Sent bottom row first: the receiver keeps that order or turns it; one edge is 60.
+            assert {int(picture[0, 0]), int(picture[-1, 0])} == {count, 60}
+            assert (picture[1:-1] == count).all()
+            count += 1
+    assert count == 32
+    assert merlin.get("DETECTORSTATUS") == b"0"
+    client.close()
+    connection.close()

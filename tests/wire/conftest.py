@@ -1,0 +1,98 @@
+"""Wires made of text: what is sent must be what was written down, and so are the answers."""
+
+import runpy
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stmtem_control.link import Link
+from stmtem_control.transport import BufferedTransport
+
+Step = tuple[bytes, bytes]  # what is sent, what is answered
+
+
+class Transcript(BufferedTransport):
+    """A transport that follows a script; what departs from it fails the exchange."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        super().__init__("transcript")
+        self.left = list(steps)
+        self.arrived = bytearray()
+
+    def _send(self, data: bytes) -> None:
+        assert self.left, f"sent {data!r} after the end of the script"
+        expected, answer = self.left.pop(0)
+        assert data == expected
+        self.arrived += answer
+
+    def _receive(self, seconds: float) -> bytes:
+        data = bytes(self.arrived)
+        self.arrived.clear()
+        return data
+
+    def _close(self) -> None:
+        pass
+
+
+class ManualTransport(Transcript):
+    """A transport that answers as the table of the manuals says, whatever the order."""
+
+    def __init__(self, entries: Sequence[Any]) -> None:
+        super().__init__([])
+        self.answers = {entry.request: entry.reply for entry in entries}
+        self.sent: list[bytes] = []
+
+    def _send(self, data: bytes) -> None:
+        assert data in self.answers, f"{data!r} is not in the table"
+        self.sent.append(data)
+        self.arrived += self.answers[data]
+
+
+@pytest.fixture(scope="session")
+def manual() -> Callable[[str], list[Any]]:
+    """The table of wire bytes: a function from an instrument's name to its entries."""
+    table = runpy.run_path(str(Path(__file__).with_name("manual_bytes.py")))
+    return table["exchanges"]  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def link_to() -> Iterator[Callable[[Any], Link]]:
+    """A function that makes a link to a transport; all are closed at the end."""
+    links: list[Link] = []
+
+    def make(transport: Any) -> Link:
+        links.append(Link(lambda: transport, name="device"))
+        return links[-1]
+
+    yield make
+    for link in links:
+        link.close()
+
+
+@pytest.fixture
+def scripted(link_to: Callable[[Any], Link]) -> Iterator[Callable[[Sequence[Step]], Link]]:
+    """A function that makes a link to a script; all of every script must be used."""
+    scripts: list[Transcript] = []
+
+    def make(steps: Sequence[Step]) -> Link:
+        scripts.append(Transcript(steps))
+        return link_to(scripts[-1])
+
+    yield make
+    for script in scripts:
+        assert script.left == [], "the driver did not send all of the script"
+
+
+@pytest.fixture
+def by_the_manual(
+    link_to: Callable[[Any], Link], manual: Callable[[str], list[Any]]
+) -> Callable[[str], tuple[Link, list[bytes]]]:
+    """A function that makes a link to an instrument of the table, and a list of what is sent."""
+
+    def make(instrument: str) -> tuple[Link, list[bytes]]:
+        transport = ManualTransport(manual(instrument))
+        return link_to(transport), transport.sent
+
+    return make

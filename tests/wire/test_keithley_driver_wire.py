@@ -1,0 +1,316 @@
+"""The SCPI-2400 driver, byte for byte."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stmtem_control.devices.keithley import (
+    Keithley2400,
+    parse_error,
+    parse_identity,
+    parse_reading,
+)
+from stmtem_control.errors import (
+    IdentityError,
+    InstrumentError,
+    LimitError,
+    ProtocolError,
+    TransportTimeout,
+)
+from stmtem_control.link import Link
+
+Scripted = Callable[[Sequence[tuple[bytes, bytes]]], Link]
+ByTheManual = Callable[[str], tuple[Link, list[bytes]]]
+
+IDN = b"KEITHLEY INSTRUMENTS INC.,MODEL 6430,1175680,C30   Mar 17 2006 09:29:29/A02  /K/J\n"
+NONE = b'0,"No error"\n'
+ASK = (b":SYST:ERR?\n", NONE)
+W = 5.0  # wall seconds that a test waits at most
+
+
+def sets(*commands: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the script of commands that are accepted: each is followed by a look at the queue."""
+    return [step for command in commands for step in ((command + b"\n", b""), ASK)]
+
+
+def test_everything_the_driver_sends_is_in_the_manual(by_the_manual: ByTheManual) -> None:
+    link, sent = by_the_manual("keithley")
+    source = Keithley2400(link, model="2400")
+    assert source.open().result(W).serial == "1175680"
+    state = source.configure(compliance_A=1e-5).result(W)
+    assert state.compliance_A == 1e-5
+    assert state.voltage_range_V == 21.0
+    source.set_line(1, False).result(W)
+    source.digital_lines(1).result(W)
+    source.set_level(-5.0).result(W)
+    reading = source.read().result(W)
+    assert (reading.voltage, reading.current) == (-5.000012, -2.4813e-6)
+    source.abort().result(W)
+    source.output_off().result(W)
+    source.zero_and_off().result(W)
+    assert not any(b"MEAS" in data or b"CONF" in data for data in sent)
+
+
+def test_small_compliance_goes_down_in_steps(scripted: Scripted) -> None:
+    """From *RST: 105 uA on the 100 uA range; 10 nA must not be sent before a smaller range."""
+    source = Keithley2400(
+        scripted(
+            [
+                (b":SENS:CURR:RANG?\n", b"1.050000E-04\n"),
+                *sets(b":SENS:CURR:PROT 1.051050E-07", b":SENS:CURR:RANG 1.051050E-07"),
+                (b":SENS:CURR:RANG?\n", b"1.050000E-06\n"),
+                (b":SENS:CURR:RANG?\n", b"1.050000E-06\n"),
+                *sets(b":SENS:CURR:PROT 1.000000E-08", b":SENS:CURR:RANG 1.000000E-08"),
+                (b":SENS:CURR:PROT?\n", b"1.000000E-08\n"),
+                (b":SENS:CURR:PROT?\n", b"1.000000E-08\n"),
+                (b":SENS:CURR:RANG?\n", b"1.050000E-08\n"),
+                (b":SOUR:VOLT:RANG?\n", b"2.100000E+01\n"),
+                (b":SENS:CURR:NPLC?\n", b"1.00\n"),
+            ]
+        )
+    )
+    state = source.set_compliance(1e-8).result(W)
+    assert (state.compliance_A, state.current_range_A) == (1e-8, 1.05e-8)
+
+
+def test_large_compliance_goes_up_before_its_range(scripted: Scripted) -> None:
+    source = Keithley2400(
+        scripted(
+            [
+                (b":SENS:CURR:RANG?\n", b"1.050000E-08\n"),
+                *sets(b":SENS:CURR:PROT 1.000000E-04", b":SENS:CURR:RANG 1.000000E-05"),
+                (b":SENS:CURR:PROT?\n", b"1.000000E-04\n"),
+                (b":SENS:CURR:PROT?\n", b"1.000000E-04\n"),
+                (b":SENS:CURR:RANG?\n", b"1.050000E-05\n"),
+                (b":SOUR:VOLT:RANG?\n", b"2.100000E+01\n"),
+                (b":SENS:CURR:NPLC?\n", b"1.00\n"),
+            ]
+        )
+    )
+    state = source.set_compliance(1e-4, current_range_A=1e-5).result(W)
+    assert state.current_range_A == 1.05e-5
+
+
+def test_compliance_below_what_the_smallest_range_allows(scripted: Scripted) -> None:
+    """A 2400 measures from 1 uA up: 0.1 nA cannot be limited."""
+    source = Keithley2400(
+        scripted(
+            [
+                (b":SENS:CURR:RANG?\n", b"1.050000E-06\n"),
+                *sets(b":SENS:CURR:PROT 1.051050E-09", b":SENS:CURR:RANG 1.051050E-09"),
+                (b":SENS:CURR:RANG?\n", b"1.050000E-06\n"),
+            ]
+        )
+    )
+    with pytest.raises(InstrumentError, match="smallest range"):
+        source.set_compliance(1e-10).result(W)
+
+
+def test_compliance_that_does_not_read_back(scripted: Scripted) -> None:
+    source = Keithley2400(
+        scripted(
+            [
+                (b":SENS:CURR:RANG?\n", b"1.050000E-06\n"),
+                *sets(b":SENS:CURR:PROT 1.000000E-07", b":SENS:CURR:RANG 1.000000E-07"),
+                (b":SENS:CURR:PROT?\n", b"1.050000E-06\n"),
+            ]
+        )
+    )
+    with pytest.raises(InstrumentError, match="reads back"):
+        source.set_compliance(1e-7).result(W)
+
+
+def test_all_errors_of_the_queue_come_in_one_line(scripted: Scripted) -> None:
+    source = Keithley2400(
+        scripted(
+            [
+                (b":SOUR:VOLT 5.0000000E+00\n", b""),
+                (b":SYST:ERR?\n", b'-222,"Parameter data out of range"\n'),
+                (b":SYST:ERR?\n", b'+802,"Output blocked by interlock"\n'),
+                ASK,
+            ]
+        )
+    )
+    with pytest.raises(InstrumentError) as caught:
+        source.set_level(5.0).result(W)
+    assert str(caught.value) == (
+        "device: :SOUR:VOLT 5.0000000E+00 was refused: -222 Parameter data out of range; "
+        "+802 Output blocked by interlock"
+    )
+
+
+def test_a_refused_zero_still_switches_the_output_off(scripted: Scripted) -> None:
+    source = Keithley2400(
+        scripted(
+            [
+                (b":SOUR:VOLT 0\n", b""),
+                (b":SYST:ERR?\n", b'-221,"Settings conflict"\n'),
+                ASK,
+                *sets(b":OUTP OFF"),
+                (b":OUTP?\n", b"0\n"),
+            ]
+        )
+    )
+    with pytest.raises(InstrumentError, match="the output is off"):
+        source.zero_and_off().result(W)
+
+
+def test_an_output_that_stays_on_is_told(scripted: Scripted) -> None:
+    source = Keithley2400(
+        scripted([*sets(b":SOUR:VOLT 0", b":OUTP OFF"), (b":OUTP?\n", b"1\n")])
+    )
+    with pytest.raises(InstrumentError, match="still on"):
+        source.zero_and_off().result(W)
+
+
+def test_reading_with_the_output_off_sends_nothing(scripted: Scripted) -> None:
+    with pytest.raises(InstrumentError, match="output is off"):
+        Keithley2400(scripted([])).read().result(W)
+
+
+def test_second_level_does_not_switch_the_output_again(scripted: Scripted) -> None:
+    source = Keithley2400(
+        scripted(
+            sets(b":SOUR:VOLT -5.0000000E+00", b":OUTP ON", b":SOUR:VOLT 5.0000000E+00"),
+        )
+    )
+    source.set_level(-5.0).result(W)
+    source.set_level(5.0).result(W)
+
+
+@pytest.mark.parametrize(("model", "serial"), [("2400", ""), ("6430", "999")])
+def test_wrong_identity_names_expected_and_found(
+    scripted: Scripted, model: str, serial: str
+) -> None:
+    source = Keithley2400(scripted([(b"*IDN?\n", IDN)]), model=model, serial_number=serial)
+    with pytest.raises(IdentityError, match=rf"expected a Keithley {model}.*MODEL 6430"):
+        source.open().result(W)
+
+
+def test_a_2450_must_speak_the_dialect(scripted: Scripted) -> None:
+    source = Keithley2400(
+        scripted(
+            [
+                (b"*IDN?\n", b"KEITHLEY INSTRUMENTS,MODEL 2450,04096331,1.6.4c\n"),
+                (b"*LANG?\n", b"SCPI\n"),
+            ]
+        ),
+        model="2450",
+    )
+    with pytest.raises(IdentityError, match=r"\*LANG SCPI2400"):
+        source.open().result(W)
+
+
+def test_answers_that_are_late_are_thrown_away(scripted: Scripted) -> None:
+    """The answer to the lost question comes just before the identity."""
+    link = scripted(
+        [
+            (b"*IDN?\n", IDN),
+            *sets(b":SOUR:VOLT 1.0000000E+00", b":OUTP ON"),
+            (b":READ?\n", b""),  # lost
+            (b"*IDN?\n", b"+1.000000E+00,+1.000000E-09,+1.000000E+00,+0.000000E+00\n" + IDN),
+            (b":SYST:ERR?\n", b'-410,"Query INTERRUPTED"\n'),
+            ASK,
+            (b":OUTP?\n", b"1\n"),
+            (b":READ?\n", b"+1.000000E+00,+2.000000E-09,+2.000000E+00,+0.000000E+00\n"),
+        ]
+    )
+    source = Keithley2400(link, model="6430", timeout_s=0.05)
+    source.open().result(W)
+    source.set_level(1.0).result(W)
+    with pytest.raises(TransportTimeout, match="READ"):
+        source.read().result(W)
+    assert source.read().result(W).current == 2e-9
+
+
+def test_another_instrument_after_a_timeout(scripted: Scripted) -> None:
+    link = scripted(
+        [
+            (b"*IDN?\n", IDN),
+            *[(b":SOUR2:TTL?\n", b"")],
+            (b"*IDN?\n", IDN.replace(b"1175680", b"7654321")),
+        ]
+    )
+    source = Keithley2400(link, timeout_s=0.05)
+    source.open().result(W)
+    with pytest.raises(TransportTimeout):
+        source.set_line(1, True).result(W)
+    with pytest.raises(IdentityError, match="7654321"):
+        source.abort().result(W)
+
+
+def test_bad_arguments_are_refused_before_anything_is_sent(scripted: Scripted) -> None:
+    source = Keithley2400(scripted([]))
+    for call in (
+        lambda: source.set_level(math.nan),
+        lambda: source.set_line(5, True),
+        lambda: source.digital_lines(16),
+        lambda: source.set_compliance(0.0),
+        lambda: source.configure(compliance_A=1e-6, nplc=20.0),
+    ):
+        with pytest.raises(LimitError, match=r"^device: "):
+            call()
+
+
+def test_stamp_is_the_middle_of_the_exchange(scripted: Scripted) -> None:
+    ticks = iter([10.0, 11.0, 20.0, 21.0, 30.0, 32.0])
+    source = Keithley2400(
+        scripted(
+            [
+                *sets(b":SOUR:VOLT 1.0000000E+00", b":OUTP ON"),
+                (b":READ?\n", b"+1.000000E+00,+2.000000E-09,+2.000000E+00,+0.000000E+00\n"),
+            ]
+        ),
+        now=lambda: next(ticks),
+    )
+    assert source.set_level(1.0).result(W) == 20.5
+    assert source.read().result(W).t == 31.0
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e9, max_value=1e9)
+
+
+@given(finite, finite, st.integers(0, 2**24 - 1))
+def test_any_reading_survives_the_wire(volts: float, amperes: float, word: int) -> None:
+    line = f"{volts:+.6E},{amperes:+.6E},+1.000000E+00,{word:+.7E}"
+    found = parse_reading(line)
+    assert found.voltage == pytest.approx(volts, rel=1e-6)
+    assert found.current == pytest.approx(amperes, rel=1e-6)
+    assert found.status == word
+    assert found.compliance == bool(word & 0x10008)
+
+
+@given(st.text())
+def test_no_text_breaks_the_parsers(text: str) -> None:
+    for parse in (parse_reading, parse_error, parse_identity):
+        try:
+            parse(text)
+        except ProtocolError as error:
+            assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "text"),
+    [
+        ('0,"No error"', 0, "No error"),
+        ('+0, "No error"', 0, "No error"),
+        ('-113,"Undefined header"', -113, "Undefined header"),
+        ('-109,"Missing parameter;1;2015/05/06 12:55:33.648"', -109, "Missing parameter"),
+    ],
+)
+def test_error_lines_of_several_firmwares(line: str, code: int, text: str) -> None:
+    assert parse_error(line) == (code, text)
+
+
+def test_overflow_is_not_a_number() -> None:
+    found = parse_reading("+9.910000E+37,+9.900000E+37,+1.000000E+00,+1.000000E+00")
+    assert math.isnan(found.voltage)
+    assert math.isnan(found.current)
+
+
+def test_status_word_of_the_manual() -> None:
+    """The manual decodes 48132 as: front, voltage and current measured, source on; no limit."""
+    assert not parse_reading("+1E+00,+1E-09,+1E+00,+4.813200E+04").compliance
