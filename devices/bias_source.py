@@ -326,6 +326,7 @@ class BiasSource(Device):
             log.error("%s: 0 V and output off NOT confirmed: %s", self.name, problem)
             problem = f"0 V and output off not confirmed: {problem}"
         self.unsafe = problem
+        self.setpoint.publish(0.0)  # again: a set that was under way has published its level
 
     def _publish_reading(self, found: Measurement) -> None:
         stamp = self.clock.wall_time(found.t)

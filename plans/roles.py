@@ -22,6 +22,7 @@ class Source(Movable[float], Readable[Any], Stageable, Stoppable, Protocol):
     paused_s: float
     voltage: Any
     current: Any
+    output: Any
 
     def check_value(self, value: float) -> None:
         """Raise LimitError when `value` (V) may not be set."""

@@ -62,7 +62,9 @@ def watch(bias: Source, camera: Camera, seconds: float, *others: Any) -> Plan:
             if clock.now() >= end + (bias.paused_s - paused):
                 return
             continue
-        yield from read_bias(bias, camera.phase, camera.cycle, *others)
+        if bias.output.get():
+            # With the output off there is nothing to measure, and the source refuses to.
+            yield from read_bias(bias, camera.phase, camera.cycle, *others)
         yield from collect_frames(camera)
         cost = clock.now() - begun
         yield from clock.sleep(min(period - cost, left - cost))

@@ -1,7 +1,8 @@
-from typing_extensions import Buffer
+import numpy as np
+from numpy.typing import NDArray
 
 PARAMETERS: tuple[tuple[str, float, float, float], ...]
-PARTICLE_RECORD: str
+PARTICLE_FIELDS: tuple[tuple[str, str], ...]
 
 class Model:
     def __new__(cls, values: tuple[float, ...], seed: int) -> Model: ...
@@ -40,7 +41,7 @@ class Model:
     def events(self, start: int, /) -> bytearray: ...
     def frame(
         self,
-        buffer: Buffer,
+        buffer: NDArray[np.uint16],
         height: int,
         width: int,
         pixel_nm: float,
@@ -62,5 +63,14 @@ class Model:
         /,
     ) -> None: ...
     def thickness(
-        self, buffer: Buffer, height: int, width: int, pixel_nm: float, x_nm: float, y_nm: float, /
+        self,
+        buffer: NDArray[np.float32],
+        height: int,
+        width: int,
+        pixel_nm: float,
+        x_nm: float,
+        y_nm: float,
+        /,
     ) -> None: ...
+    def save(self) -> bytearray: ...
+    def load(self, state: bytes, /) -> None: ...

@@ -108,6 +108,8 @@ class Bench:
             made.callback(self.camera_control.close)
             self.camera_data = TcpEndpoint(self.camera.data, data_port)
             made.callback(self.camera_data.close)
+            # First of all wake who waits for a time, or the endpoints wait for them.
+            made.callback(self.clock.close)
             self._made = made.pop_all()
 
     @property

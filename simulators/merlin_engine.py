@@ -104,11 +104,6 @@ class Engine:
         self.stream = DataStream(self._welcome, self._ready)
 
     @property
-    def phase(self) -> Phase:
-        """What the engine is doing."""
-        return self._phase
-
-    @property
     def busy(self) -> bool:
         """True from the start of an acquisition or a process to its end."""
         return self._phase is not Phase.IDLE
@@ -166,7 +161,7 @@ class Engine:
         """End everything at once; what was not sent is dropped; return an error code."""
         with self._lock:
             todo = self._end() if self.busy else []
-        self.stream.drop()
+            self.stream.drop()
         _do(todo)
         return OK
 
@@ -315,14 +310,22 @@ class Engine:
     def _make_frame(self, run: _Run, start: float, stop: float, number: int, index: int) -> None:
         if self._run is not run:  # aborted
             return
+        messages: list[bytes] = []
         if self._clock.now() - stop > self._late_s:
             self.lost += 1
         else:
-            self._send_frame(run, start, stop, number, index)
+            messages = self._messages(run, start, stop, number, index)
+        todo: Todo = []
         with self._lock:
+            if self._run is not run:  # aborted meanwhile
+                return
             run.made = number
-            over = self._run is run and self._phase is Phase.CLOSING and number == run.taken
-            todo = self._end() if over else []
+            # Who has received the last frame may start again: the camera is idle by then.  The
+            # lock keeps the header of a new acquisition behind the frame.
+            if self._phase is Phase.CLOSING and number == run.taken:
+                todo = self._end()
+            for message in messages:
+                self.stream.send(run.header, message)
         _do(todo)
 
     def _close_up(self, run: _Run) -> Todo:
@@ -334,7 +337,10 @@ class Engine:
         self._phase = Phase.CLOSING
         return []
 
-    def _send_frame(self, run: _Run, start: float, stop: float, number: int, index: int) -> None:
+    def _messages(
+        self, run: _Run, start: float, stop: float, number: int, index: int
+    ) -> list[bytes]:
+        """Return a frame as it is sent: a message for each counter."""
         plan = run.plan
         thresholds = plan.thresholds_keV
         if plan.scan is not None:
@@ -345,11 +351,12 @@ class Engine:
         counts = self._view.image(start, stop, (self._size, self._size), index)
         begun = self._stamp_ns(start)
         stamp = wire.Stamp(begun, self._stamp_ns(stop) - begun)
+        messages = []
         for counter in plan.counters:
             seen = counts if thresholds[counter] < BEAM_keV else np.zeros_like(counts)
             body = wire.frame(plan.head, number, counter, thresholds, stamp, seen)
-            if self._run is run:  # not aborted meanwhile
-                self.stream.send(run.header, wire.message(body))
+            messages.append(wire.message(body))
+        return messages
 
     def _end(self) -> Todo:
         self._run = None
@@ -357,9 +364,14 @@ class Engine:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        return [
-            partial(self._outputs.show, signal, False) for signal in (SHUTTER, READOUT, BURST, BUSY)
-        ]
+        return [self._show_phase]
+
+    def _show_phase(self) -> None:
+        # As it is by now: somebody may have started again already.
+        self._outputs.show(SHUTTER, self._phase is Phase.EXPOSING)
+        self._outputs.show(READOUT, False)
+        self._outputs.show(BURST, self._phase in (Phase.EXPOSING, Phase.GAP))
+        self._outputs.show(BUSY, self.busy)
 
     # -- settings -----------------------------------------------------------------------------
 

@@ -3,68 +3,21 @@
 Model and numerics: see :mod:`.presets` for the parameters and ``kinetics/*.h`` for the equations.
 """
 
+import json
 from collections.abc import Mapping
 from math import inf, isfinite, nan, radians
 from types import MappingProxyType
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _kinetics
 from .presets import resolve
+from .records import EVENT, EVENT_KINDS, PARTICLE, Status
 
 __all__ = ["EVENT_KINDS", "KineticModel"]
 
-#: Number of each kind of event in :attr:`KineticModel.events`.
-EVENT_KINDS: Final[Mapping[str, int]] = MappingProxyType(
-    {
-        "birth": 0,
-        "merge": 1,
-        "facet_on": 2,
-        "facet_off": 3,
-        "depin": 4,
-        "gone": 5,
-        "boundary_end": 6,
-    }
-)
-
-_PARTICLE: Final = np.dtype(
-    [
-        ("uid", "i8"),
-        ("fibre", "i8"),
-        ("s_nm", "f8"),
-        ("y_nm", "f8"),
-        ("volume_nm3", "f8"),
-        ("base_radius_nm", "f8"),
-        ("contact_angle_rad", "f8"),
-        ("height_nm", "f8"),
-        ("radius_nm", "f8"),
-        ("diameter_nm", "f8"),
-        ("side_area_nm2", "f8"),
-        ("phi", "f8"),
-        ("neck_nm", "f8"),
-        ("neck_direction_rad", "f8"),
-        ("neck_share", "f8"),
-        ("grains", "i8"),
-        ("boundary_life_s", "f8"),
-        ("crystalline", "f8"),
-        ("current_A", "f8"),
-        ("feed", "f8"),
-        ("age_s", "f8"),
-        ("born_s", "f8"),
-    ]
-)
-_EVENT: Final = np.dtype(
-    [
-        ("time_s", "f8"),
-        ("kind", "i8"),
-        ("uid", "i8"),
-        ("other", "i8"),
-        ("volume_nm3", "f8"),
-        ("fibre", "i8"),
-    ]
-)
 _LARGEST_BIAS_V: Final = 1000.0
 
 
@@ -104,11 +57,14 @@ class KineticModel:
 
     def __repr__(self) -> str:
         """Preset, seed, time and number of particles."""
-        status = self._core.status()
+        status = self._status()
         return (
-            f"<KineticModel {self._preset!r} seed={self._seed} at {status[1]:.3f} s, "
-            f"{status[14]} particles>"
+            f"<KineticModel {self._preset!r} seed={self._seed} at {status.time:.3f} s, "
+            f"{status.particles} particles>"
         )
+
+    def _status(self) -> Status:
+        return Status(*self._core.status())
 
     # ---- time ------------------------------------------------------------------------------
 
@@ -163,12 +119,12 @@ class KineticModel:
     @property
     def time(self) -> float:
         """Time of the whole ticks done, s."""
-        return self._core.status()[1]
+        return self._status().time
 
     @property
     def ticks(self) -> int:
         """Whole ticks done."""
-        return self._core.status()[0]
+        return self._status().ticks
 
     # ---- circuit ---------------------------------------------------------------------------
 
@@ -179,47 +135,47 @@ class KineticModel:
         Negative while depositing at negative bias; 0 at open circuit.  With the charging of
         the stray capacitance and the leakage of the holder.
         """
-        return self._core.status()[2]
+        return self._status().current
 
     @property
     def charge(self) -> float:
         """Integral of :attr:`current` since the start, C."""
-        return self._core.status()[3]
+        return self._status().charge
 
     @property
     def faradaic_current(self) -> float:
         """Current that becomes metal on the fibres, A, mean over the last tick, + deposits."""
-        return self._core.status()[12]
+        return self._status().faradaic_current
 
     @property
     def faradaic_charge(self) -> float:
         """Charge of the metal deposited minus that of the metal stripped, C."""
-        return self._core.status()[4]
+        return self._status().faradaic_charge
 
     @property
     def deposited_charge(self) -> float:
         """Charge of all metal ever deposited, C."""
-        return self._core.status()[5]
+        return self._status().deposited_charge
 
     @property
     def stripped_charge(self) -> float:
         """Charge of all metal ever stripped, C."""
-        return self._core.status()[6]
+        return self._status().stripped_charge
 
     @property
     def charge_per_nm3(self) -> float:
         """Charge of 1 nm3 of the metal, e0/Omega, C/nm3."""
-        return self._core.status()[13]
+        return self._status().charge_per_nm3
 
     @property
     def overpotential(self) -> float:
         """Overpotential at the fibres, V; positive deposits."""
-        return self._core.status()[10]
+        return self._status().overpotential
 
     @property
     def kirchhoff_residual(self) -> float:
         """Relative residual of the circuit equation, tick averages, in the last tick."""
-        return self._core.status()[11]
+        return self._status().kirchhoff_residual
 
     # ---- particles -------------------------------------------------------------------------
 
@@ -235,7 +191,7 @@ class KineticModel:
         the smaller body); ``grains``, ``boundary_life_s``; ``crystalline`` (BCC share of its
         atoms); ``current_A`` (+ deposits); ``feed``; ``age_s``, ``born_s``.
         """
-        return np.frombuffer(self._core.particles(), dtype=_PARTICLE)
+        return np.frombuffer(self._core.particles(), dtype=PARTICLE)
 
     @property
     def events(self) -> NDArray[np.void]:
@@ -249,32 +205,32 @@ class KineticModel:
         particle absorbed; facet_on and facet_off: level reached, 0 droplet, 1 local, 2 faceted);
         ``volume_nm3``; ``fibre``.
         """
-        return np.frombuffer(self._core.events(max(0, int(start))), dtype=_EVENT)
+        return np.frombuffer(self._core.events(max(0, int(start))), dtype=EVENT)
 
     @property
     def event_count(self) -> int:
         """Number of events so far."""
-        return self._core.status()[16]
+        return self._status().events
 
     @property
     def cycle(self) -> int:
         """Deposition half-cycles begun after a stripping."""
-        return self._core.status()[15]
+        return self._status().cycle
 
     @property
     def lithium_volume_nm3(self) -> float:
         """Volume of all living particles, nm3."""
-        return self._core.status()[8]
+        return self._status().volume
 
     @property
     def eroded_volume_nm3(self) -> float:
         """Volume that the beam took away, nm3 (0 by default)."""
-        return self._core.status()[7]
+        return self._status().eroded_volume
 
     @property
     def projected_area_nm2(self) -> float:
         """Side-view area of all particles, nm2, each as if alone."""
-        return self._core.status()[9]
+        return self._status().side_area
 
     @property
     def fibres(self) -> int:
@@ -295,6 +251,35 @@ class KineticModel:
     def seed(self) -> int:
         """Seed of all random numbers."""
         return self._seed
+
+    # ---- state -----------------------------------------------------------------------------
+
+    def save(self) -> bytes:
+        """Return the whole state as bytes, for :meth:`restore`.
+
+        Fit for the same version and byte order, not for an archive.
+        """
+        head = {"preset": self._preset, "seed": self._seed, "parameters": dict(self._parameters)}
+        return json.dumps(head).encode() + b"\n" + bytes(self._core.save())
+
+    @classmethod
+    def restore(cls, state: bytes) -> Self:
+        """Return a model that goes on from a saved state as the saved one would, to the last bit.
+
+        Raises
+        ------
+        ValueError
+            The bytes are not a state of this version, or are damaged.
+        """
+        head, _, body = bytes(state).partition(b"\n")
+        try:
+            values = json.loads(head)
+            preset, seed, parameters = values["preset"], values["seed"], values["parameters"]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError("cannot restore the state: it does not start as one") from None
+        model = cls(preset, seed, **parameters)
+        model._core.load(body)
+        return model
 
     # ---- pictures --------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ Reply = str | bytes
 
 _NODE = re.compile(r"(\[)?:([A-Za-z]+)(\d*)(\[1\])?(\])?")
 _UNIT = re.compile(r"(:?\*?[A-Za-z][\w:]*)(\?)?(?:\s+(.*))?", re.DOTALL)
+_HEADER = re.compile(r":?\*?[A-Za-z]")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:\s*[eE]\s*[+-]?\d+)?")
 _BASES = {"B": 2, "Q": 8, "H": 16}
 
@@ -193,7 +194,7 @@ class CommandTree:
     def _unit(self, text: str, path: _Node) -> tuple[Unit, _Node]:
         match = _UNIT.fullmatch(text)
         if match is None:
-            raise ScpiError(-111 if text[0].isalpha() or text[0] in ":*" else -102)
+            raise ScpiError(-111 if _HEADER.match(text) else -102)
         header, query, rest = match[1], match[2] is not None, match[3]
         common = header.lstrip(":").startswith("*")
         node = self._root if common or header.startswith(":") else path

@@ -203,8 +203,7 @@ class Settings:
         side = self.source_side(function)
         if side.auto_range:
             scale = fitting(self.model.scales(function), level)
-            if function == "VOLT":
-                self._hold_power(scale.full, self.sense_curr.protection)
+            self._hold_source_power(function, scale)
             side.range = scale.full
         elif abs(level) > self.source_scale(function).limit * (1 + 1e-9):
             raise ScpiError(-222)
@@ -216,9 +215,7 @@ class Settings:
         side = self.source_side(function)
         if abs(side.level) > scale.limit * (1 + 1e-9):
             raise ScpiError(-221)
-        volts = scale.full if function == "VOLT" else self.volt.range
-        amps = self.sense_curr.protection if function == "VOLT" else scale.full
-        self._hold_power(volts, amps)
+        self._hold_source_power(function, scale)
         side.range, side.auto_range = scale.full, False
 
     def set_source_auto(self, function: str, state: bool) -> None:
@@ -272,6 +269,8 @@ class Settings:
             raise ScpiError(822)
         if function == "CURR":
             self._hold_power(self.volt.range, value)
+        else:
+            self._hold_power(value, self.curr.range)
         side.protection = value
         if self.range_sync and not side.auto_range:
             side.range = self.compliance_scale(function).full
@@ -308,6 +307,12 @@ class Settings:
         if side.auto_range:
             return side.protection
         return min(side.protection, self.sense_scale("VOLT").limit)
+
+    def _hold_source_power(self, function: str, scale: Scale) -> None:
+        if function == "VOLT":
+            self._hold_power(scale.full, self.sense_curr.protection)
+        else:
+            self._hold_power(self.sense_volt.protection, scale.full)
 
     def _hold_power(self, volts: float, amps: float) -> None:
         """Hold that the 200 V range gives no more than its current (error +826)."""

@@ -114,7 +114,9 @@ def open_drivers(
             speed=clock.speed,
             line_frequency_Hz=source.line_frequency_Hz,
         ),
-        controller=Anc300(link(open_probe, "probe"), axes=probe.axes, password=probe.password or None),
+        controller=Anc300(
+            link(open_probe, "probe"), axes=probe.axes, password=probe.password or None
+        ),
         merlin=Merlin(link(open_camera, "camera"), host=host, data_port=data),
     )
 

@@ -1,9 +1,12 @@
 """IPython at a station: the RunEngine, the devices and the plans by name."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from .config import load_station
+from .log_file import log_to
+from .run_folder import check_writable
 from .session import Session
 
 HELP = """\
@@ -49,7 +52,9 @@ def open_console(station: str, out: str | None = None, code: str | None = None) 
     described = load_station(station)
     if out is not None:
         described = described.with_data(out)
-    with Session(described) as session:
+    root = Path(described.station.data)
+    check_writable(root)
+    with log_to(root), Session(described) as session:
         names = namespace(session)
         if code is not None:
             exec(compile(code, "<stmtem session -c>", "exec"), names)

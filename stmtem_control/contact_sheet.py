@@ -1,7 +1,7 @@
 """One picture of a run: frames over the cycles beside bias, current and projected Li area."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ FloatImage = NDArray[np.float64]
 
 SMOOTH_PX = 5  # edge of the box that a pixel is averaged over before it is judged
 THRESHOLD = 5.0  # in standard deviations of the smoothed bare fibre
-BLUE, ORANGE, GREY = "#1f5fa8", "#c8641e", "#8a8a8a"
+BLUE, ORANGE, GREY, OUTLINE = "#1f5fa8", "#c8641e", "#8a8a8a", "#ffb000"
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,9 @@ class AreaMeter:
     ----------
     bare : sequence of arrays
         Frames (H, W) taken before the first bias edge; at least one.
-    pixel_size_nm : float
-        Edge of a pixel in nm.
     """
 
-    def __init__(self, bare: Sequence[NDArray[np.uint16]], pixel_size_nm: float) -> None:
-        self._pixel_area = pixel_size_nm**2
+    def __init__(self, bare: Sequence[NDArray[np.uint16]]) -> None:
         self._reference = smooth(np.mean([frame.astype(np.float64) for frame in bare], axis=0))
         self._mean = float(self._reference.mean())
 
@@ -98,43 +95,64 @@ class AreaMeter:
         sigma = np.sqrt(1.0 / (np.maximum(self._reference, 1.0) * SMOOTH_PX**2))
         return np.asarray(ratio < 1.0 - THRESHOLD * sigma)
 
-    def area_nm2(self, frame: NDArray[np.uint16]) -> float:
-        """Return the projected area of lithium in nm^2."""
-        return float(np.count_nonzero(self.mask(frame))) * self._pixel_area
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured in the frames of a run: areas, and outlines of what was counted."""
+
+    areas_nm2: list[float]
+    masks: dict[int, NDArray[np.bool_]]
 
 
-def lithium_area(
-    frames: Iterator[NDArray[np.uint16]], rows: Sequence[Row], pixel_size_nm: float
-) -> list[float]:
-    """Return the projected Li area (nm^2) of each frame; NaN where it cannot be told."""
+def measure(folder: Path, rows: Sequence[Row], pixel_size_nm: float) -> Measured:
+    """Measure the projected Li area in each frame of a run.
+
+    The bare fibre is the mean of the fully lit frames before the first bias edge.  The area is NaN
+    in those frames, in the dark, and everywhere when there is no frame to compare with.
+    """
+    full = max((row.dose_e_per_A2 for row in rows), default=0.0)
+    lit = [row.dose_e_per_A2 > 0.98 * full > 0.0 for row in rows]
     bare: list[NDArray[np.uint16]] = []
     meter: AreaMeter | None = None
     areas: list[float] = []
-    for frame, row in zip(frames, rows, strict=False):
-        if row.phase == "pre-roll":
-            # A frame during which the beam came on is no reference.
-            if not bare or row.dose_e_per_A2 >= max(r.dose_e_per_A2 for r in rows) * 0.999:
-                bare.append(frame)
-            areas.append(float("nan"))
-            continue
-        if meter is None and bare:
-            full = [f for f in bare if f.mean() >= 0.9 * max(b.mean() for b in bare)]
-            meter = AreaMeter(full, pixel_size_nm)
-        dark = row.dose_e_per_A2 < 0.5 * max(r.dose_e_per_A2 for r in rows)
-        areas.append(float("nan") if meter is None or dark else meter.area_nm2(frame))
-    return areas
+    masks: dict[int, NDArray[np.bool_]] = {}
+    for number, (frame, row) in enumerate(zip(read_frames(folder), rows, strict=False)):
+        area = float("nan")
+        if lit[number] and row.phase == "pre-roll":
+            bare.append(frame)
+        elif lit[number] and bare:
+            meter = meter or AreaMeter(bare)
+            mask = meter.mask(frame)
+            area = float(np.count_nonzero(mask)) * pixel_size_nm**2
+            masks[number] = np.packbits(mask, axis=1)
+        areas.append(area)
+    return Measured(areas, masks)
 
 
-def _chosen(rows: Sequence[Row], count: int = 8) -> list[int]:
+def _chosen(rows: Sequence[Row], areas: Sequence[float], count: int = 10) -> list[int]:
     """Choose frames that tell the story of one cycle: the bare fibre, growth, stripping."""
     lit = [i for i, row in enumerate(rows) if row.dose_e_per_A2 > 0.0]
     cycle = min((row.cycle for row in rows if row.cycle > 0), default=0)
-    inside = [i for i in lit if rows[i].cycle == cycle and rows[i].phase != "rest"]
-    before = [i for i in lit if rows[i].phase == "pre-roll"]
-    if not inside:
+    growing = [i for i in lit if rows[i].cycle == cycle and rows[i].phase == "deposit"]
+    stripping = [i for i in lit if rows[i].cycle == cycle and rows[i].phase == "strip"]
+    before = [i for i in lit if rows[i].phase == "pre-roll"][-1:]
+    if stripping:
+        # Most of the stripping shows an empty fibre: up to just after the last lithium is enough.
+        most = np.nanmax([0.0, *areas])
+        seen = [k for k, i in enumerate(stripping) if areas[i] > 0.02 * most]
+        stripping = stripping[: (seen[-1] + 2 if seen else 1)]
+    if not growing and not stripping:
         return lit[:: max(1, len(lit) // count)][:count]
-    places = np.linspace(0, len(inside) - 1, count - 1).round().astype(int)
-    return [*before[-1:], *(inside[place] for place in dict.fromkeys(places.tolist()))]
+    share = count - len(before)
+    first = share if not stripping else (0 if not growing else (share + 1) // 2)
+    return [*before, *_spread(growing, first), *_spread(stripping, share - first)]
+
+
+def _spread(frames: Sequence[int], count: int) -> list[int]:
+    if not frames or count < 1:
+        return []
+    places = np.linspace(0, len(frames) - 1, count + 1).round().astype(int)[1:]
+    return [frames[place] for place in dict.fromkeys(places.tolist())]
 
 
 def draw_contact_sheet(folder: Path, pixel_size_nm: float, title: str = "") -> Path:
@@ -164,35 +182,46 @@ def draw_contact_sheet(folder: Path, pixel_size_nm: float, title: str = "") -> P
     rows = read_rows(folder)
     if not rows:
         raise RecordingError(f"{folder}: no frames, so no contact sheet")
-    areas = lithium_area(read_frames(folder), rows, pixel_size_nm)
-    chosen = _chosen(rows)
-    wanted = dict.fromkeys(chosen)
-    pictures = {i: frame for i, frame in enumerate(read_frames(folder)) if i in wanted}
+    measured = measure(folder, rows, pixel_size_nm)
+    chosen = _chosen(rows, measured.areas_nm2)
+    wanted = set(chosen)
+    pictures = {
+        i: smooth(f.astype(float), 3) for i, f in enumerate(read_frames(folder)) if i in wanted
+    }
 
-    figure = Figure(figsize=(14.0, 8.6), dpi=110, layout="constrained")
+    figure = Figure(figsize=(14.0, 8.4), dpi=110, layout="constrained")
     if title:
         figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    left, right = figure.subfigures(1, 2, width_ratios=(1.55, 1.0))
-    columns = 3
-    count = -(-len(chosen) // columns)
-    axes = left.subplots(count, columns, squeeze=False)
-    low, high = _contrast(list(pictures.values()))
+    left, right = figure.subfigures(1, 2, width_ratios=(1.3, 1.0))
+    columns = 2
+    axes = left.subplots(-(-len(chosen) // columns), columns, squeeze=False)
+    left.supxlabel("contrast inverted; outlined: what is counted as lithium", fontsize=8)
+    rows_shown = _busy_rows(list(pictures.values()))
+    low, high = np.percentile(np.stack([p[rows_shown] for p in pictures.values()]), (4.0, 99.5))
     zero = next((r.run_time_s for r in rows if r.phase not in ("pre-roll", "")), rows[0].run_time_s)
-    for place, axis in enumerate(axes.flat):
+    # Down the columns: growth on the left, stripping on the right.
+    for place, axis in enumerate(axes.T.flat):
         axis.axis("off")
         if place >= len(chosen):
             continue
-        row = rows[chosen[place]]
+        number = chosen[place]
+        row, picture = rows[number], pictures[number][rows_shown]
         # Contrast inverted, as in the paper: dense matter bright.
-        axis.imshow(
-            smooth(pictures[chosen[place]].astype(float), 3), cmap="gray_r", vmin=low, vmax=high
-        )
+        axis.imshow(picture, cmap="gray_r", vmin=low, vmax=high)
+        packed = measured.masks.get(number)
+        if packed is not None:
+            mask = np.unpackbits(packed, axis=1, count=picture.shape[1])[rows_shown]
+            if mask.any():
+                axis.contour(mask, levels=[0.5], colors=OUTLINE, linewidths=0.7)
         axis.set_title(
-            f"{row.run_time_s - zero:+.2f} s   {row.phase}   {si(row.bias_V, 'V')}", fontsize=9
+            f"{row.run_time_s - zero:+.2f} s   {row.phase}   {si(row.bias_V, 'V')}",
+            fontsize=9,
+            pad=3,
         )
         if place == 0:
-            _scale_bar(axis, pictures[chosen[0]].shape, pixel_size_nm)
-    _strip_charts(right, rows, areas, zero, [rows[i].run_time_s - zero for i in chosen])
+            _scale_bar(axis, picture.shape, pixel_size_nm)
+    marks = [rows[i].run_time_s - zero for i in chosen]
+    _strip_charts(right, rows, measured.areas_nm2, zero, marks)
     path = folder / "contact_sheet.png"
     try:
         figure.savefig(path)
@@ -201,10 +230,16 @@ def draw_contact_sheet(folder: Path, pixel_size_nm: float, title: str = "") -> P
     return path
 
 
-def _contrast(frames: Sequence[NDArray[np.uint16]]) -> tuple[float, float]:
-    values = np.concatenate([smooth(frame.astype(float), 3).ravel()[::7] for frame in frames])
-    low, high = np.percentile(values, (0.3, 99.7))
-    return float(low), float(max(high, low + 1.0))
+def _busy_rows(pictures: Sequence[FloatImage]) -> slice:
+    """Return the rows of the image with the specimen in them and a margin around it."""
+    mean = np.mean(pictures, axis=0)
+    profile = np.median(mean, axis=1)
+    busy = np.flatnonzero(profile < 0.85 * np.percentile(profile, 95))
+    height = len(profile)
+    if not 0.1 * height < len(busy) < 0.8 * height:
+        return slice(0, height)
+    margin = height // 10
+    return slice(max(0, int(busy[0]) - margin), min(height, int(busy[-1]) + margin + 1))
 
 
 def _scale_bar(axis: object, shape: tuple[int, ...], pixel_size_nm: float) -> None:

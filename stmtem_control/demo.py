@@ -9,7 +9,9 @@ from .bench_process import read_addresses
 from .config import Station, load_station
 from .contact_sheet import draw_contact_sheet
 from .errors import RecordingError
+from .log_file import log_to
 from .progress import Progress
+from .run_folder import check_writable
 from .session import Outcome, Session
 from .units import megabytes
 
@@ -46,7 +48,9 @@ def run_demo(
         described = described.with_data(out)
     console = Console(highlight=False)
     addresses = None if attach is None else read_addresses(Path(attach))
-    with Session(described, addresses=addresses) as session:
+    root = Path(described.station.data)
+    check_writable(root)
+    with log_to(root), Session(described, addresses=addresses) as session:
         console.print(f"station  {described.station.name}: {session.identities()}", soft_wrap=True)
         plan = deposition_stripping_cycles(
             session.bias,

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from .errors import TransportError
-from .transport import BufferedTransport
+from .transport import BufferedTransport, reason_of
 
 POLL_S = 0.02  # how often a port without data is asked again
 
@@ -70,5 +70,4 @@ class SerialTransport(BufferedTransport):
             self._port.close()
 
     def _broken(self, what: str, error: BaseException) -> TransportError:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return TransportError(f"serial port {self.address}: {what}: {reason}")
+        return TransportError(f"serial port {self.address}: {what}: {reason_of(error)}")

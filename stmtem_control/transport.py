@@ -44,6 +44,12 @@ def excerpt(data: bytes | bytearray, longest: int = 120) -> str:
     return f"{text}... ({len(data)} bytes)" if len(data) > longest else text
 
 
+def reason_of(error: BaseException) -> str:
+    """Return what an error of a library or the operating system says, in one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())
+
+
 class BufferedTransport(ABC):
     """A transport made of two primitives: send everything, receive what is there.
 
@@ -180,8 +186,7 @@ class BufferedTransport(ABC):
         return data
 
     def _broken(self, what: str, error: BaseException) -> TransportError:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return TransportError(f"{self.address}: {what}: {reason}")
+        return TransportError(f"{self.address}: {what}: {reason_of(error)}")
 
     def _gone(self) -> TransportError:
         return TransportError(f"{self.address}: the instrument closed the connection")

@@ -1,6 +1,5 @@
 """Benches, stations and sessions for the tests, and the rule that nothing is left behind."""
 
-import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from stmtem_control.config import Station, load_station
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 
-SPEED = 10.0
+SPEED = 5.0
 STAY = {"AnyIO worker thread"}  # threads of libraries that keep a pool for the whole process
 
 
@@ -29,14 +28,14 @@ def nothing_left_running() -> Iterator[None]:
             thread.join(0.05)
         if not left:
             break
-    gc.collect()
     assert not left, f"threads left running: {[t.name for t in left]}"
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    """A bench in this process, ten times faster than life, with small images."""
+    """A bench in this process, faster than life, with small images and the probe near the fibre."""
     with Bench(speed=SPEED, size=256, seed=1) as made:
+        made.specimen.step(2, 380.0)
         yield made
 
 

@@ -4,7 +4,8 @@
  *
  *   C_dl d(eta)/dt = (D - eta)/R_s - eta/R_p - sum I_i(eta),   D = -U                      (C)
  *   I = m (F - B) / (1 + F/I_Lc + B/I_La)                                                 (BV)
- *   F = j0 S exp(alpha f (eta - G/R)),  B = j0 S exp(-(1-alpha) f (eta - G/R)),  G = 2 gamma Omega/e0
+ *   F = j0 S exp(alpha f (eta - G/R)),  B = j0 S exp(-(1-alpha) f (eta - G/R)),
+ *   G = 2 gamma Omega/e0
  */
 #ifndef STMTEM_CIRCUIT_H
 #define STMTEM_CIRCUIT_H

@@ -5,8 +5,8 @@
 #include "rng.h"
 
 #define REST_ENERGY_keV 510.99895
-#define APERTURE_LOSS 0.35  /* share of the inelastic electrons that a 5 mrad aperture stops */
-#define CARBON_FILLING 0.45 /* porous carbon fibre, 0.8 g/cm3, against 1.8 of dense carbon */
+#define APERTURE_LOSS 0.50  /* share of the inelastic electrons that a 5 mrad aperture stops */
+#define CARBON_FILLING 0.35 /* porous carbon fibre, 0.6 g/cm3, against 1.8 of dense carbon */
 #define MOST_DIFFRACTED 0.8 /* of the beam; the rest is absorption and thickness fringes blurred */
 
 double electron_beta2(double energy_keV)

@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __FAST_MATH__
+#error "never build with -ffast-math: it removes the rounding step of transmission()"
+#endif
+
 /* Tables and maps that are made once and kept with the model. */
 typedef struct {
     PoissonTables *poisson;

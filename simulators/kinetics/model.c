@@ -142,10 +142,10 @@ double model_time(const Model *m, int64_t ticks)
 
 void model_book(Model *m, double before, double after)
 {
-    /* after - before as a sum of two doubles is exact (two-sum). */
+    /* The difference and its rounding error as two doubles, exactly (Knuth's two-sum). */
     const double change = after - before;
-    const double back = change + before;
-    const double lost = (after - back) + (before - (back - change));
+    const double part = change - after;
+    const double lost = (after - (change - part)) - (before + part);
     LongSum *gross = change > 0.0 ? &m->deposited : &m->stripped_volume;
     long_sum_add(&m->net_volume, change);
     long_sum_add(&m->net_volume, lost);
@@ -219,6 +219,11 @@ void model_begin(Model *m, Drive *drive, double seconds)
     drive->start_ps = m->clock_ps;
     drive->duration_ps = (int64_t)llround(seconds * 1e12);
     m->clock_ps += drive->duration_ps;
+}
+
+void model_cancel(Model *m)
+{
+    m->clock_ps = m->tick * m->tick_ps;
 }
 
 /* Bias at the end of the tick that is next, rounded to 2^-30 V so that the same ramp in other

@@ -179,6 +179,9 @@ void model_free(Model *m);
 /* Book the time of a call; then model_run() until no tick is due. */
 void model_begin(Model *m, Drive *drive, double seconds);
 
+/* Forget time that was asked for and not yet run. */
+void model_cancel(Model *m);
+
 /* Do up to most_ticks of the due ticks.  Returns ticks done, -1 when memory is short (the state
  * is that of the last whole tick). */
 int64_t model_run(Model *m, const Drive *drive, int64_t most_ticks);

@@ -16,8 +16,9 @@
 #include "export.h"
 #include "image.h"
 #include "model.h"
+#include "state.h"
 
-#define TICKS_A_TURN 4096 /* between looks at pending signals */
+#define TICKS_A_TURN 512 /* between looks at pending signals; others may look at the model */
 
 /* Slots newer than 3.11, given by number to interpreters that know them. */
 #define SLOT_MULTIPLE_INTERPRETERS 3
@@ -132,8 +133,12 @@ static PyObject *model_advance(PyObject *object, PyObject *args)
         first = 0;
         if (done < 0)
             return PyErr_NoMemory();
-        if (PyErr_CheckSignals() < 0)
+        if (PyErr_CheckSignals() < 0) { /* Ctrl-C: the rest of the time is not asked for */
+            hold(self);
+            model_cancel(self->model);
+            let_go(self);
             return NULL;
+        }
     } while (done == TICKS_A_TURN);
     Py_RETURN_NONE;
 }
@@ -275,6 +280,34 @@ static PyObject *model_thickness(PyObject *object, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *model_save(PyObject *object, PyObject *ignored)
+{
+    ModelObject *self = (ModelObject *)object;
+    (void)ignored;
+    hold(self);
+    const size_t size = state_size(self->model);
+    unsigned char *copy = malloc(size);
+    if (copy)
+        state_save(self->model, copy);
+    let_go(self);
+    return hand_over(copy, size, copy == NULL);
+}
+
+static PyObject *model_load(PyObject *object, PyObject *args)
+{
+    ModelObject *self = (ModelObject *)object;
+    const char *bytes;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(args, "y#", &bytes, &size))
+        return NULL;
+    hold(self);
+    const char *complaint = state_load(self->model, (const unsigned char *)bytes, (size_t)size);
+    let_go(self);
+    if (complaint)
+        return PyErr_Format(PyExc_ValueError, "cannot restore the state: %s", complaint);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef model_methods[] = {
     {"advance", model_advance, METH_VARARGS,
      "advance(seconds, bias_V, bias_end_V, series_GOhm, beam_e_per_nm2_s)\n--\n\n"
@@ -285,6 +318,9 @@ static PyMethodDef model_methods[] = {
     {"frame", model_frame, METH_VARARGS, "frame(buffer, ...)\n--\n\nDraw one frame of counts."},
     {"thickness", model_thickness, METH_VARARGS,
      "thickness(buffer, height, width, pixel_nm, x_nm, y_nm)\n--\n\nDraw the thickness map."},
+    {"save", model_save, METH_NOARGS, "save()\n--\n\nThe state as bytes."},
+    {"load", model_load, METH_VARARGS,
+     "load(state)\n--\n\nTake up a saved state; a fresh model of the same parameters only."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -318,21 +354,44 @@ static PyObject *parameter_rows(void)
     return rows;
 }
 
+/* ((name, NumPy type code), ...) of a record of particles() */
+static PyObject *particle_fields(void)
+{
+    static const struct {
+        const char *name, *code;
+    } field[] = {
+#define X(code, type, name) {#name, code},
+        PARTICLE_RECORD(X)
+#undef X
+    };
+    const Py_ssize_t count = (Py_ssize_t)(sizeof field / sizeof field[0]);
+    PyObject *rows = PyTuple_New(count);
+    for (Py_ssize_t i = 0; rows && i < count; i++) {
+        PyObject *row = Py_BuildValue("ss", field[i].name, field[i].code);
+        if (!row || PyTuple_SetItem(rows, i, row) < 0) {
+            Py_DECREF(rows);
+            return NULL;
+        }
+    }
+    return rows;
+}
+
+static int add_owned(PyObject *module, const char *name, PyObject *value)
+{
+    const int added = PyModule_AddObjectRef(module, name, value);
+    Py_XDECREF(value);
+    return added;
+}
+
 static int module_exec(PyObject *module)
 {
-#define X(code, type, name) "('" #name "','" code "'),"
-    static const char record[] = "(" PARTICLE_RECORD(X) ")";
-#undef X
     ModuleState *state = PyModule_GetState(module);
     state->model_type = PyType_FromModuleAndSpec(module, &model_spec, NULL);
     if (!state->model_type || PyModule_AddObjectRef(module, "Model", state->model_type) < 0)
         return -1;
-    PyObject *rows = parameter_rows();
-    const int added = PyModule_AddObjectRef(module, "PARAMETERS", rows);
-    Py_XDECREF(rows);
-    if (added < 0)
+    if (add_owned(module, "PARAMETERS", parameter_rows()) < 0)
         return -1;
-    return PyModule_AddStringConstant(module, "PARTICLE_RECORD", record);
+    return add_owned(module, "PARTICLE_FIELDS", particle_fields());
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
@@ -349,27 +408,40 @@ static int module_clear(PyObject *module)
     return 0;
 }
 
-static PyModuleDef_Slot module_slots[4] = {{Py_mod_exec, module_exec}};
-
-static PyModuleDef module_definition = {
-    .m_base = PyModuleDef_HEAD_INIT,
-    .m_name = "stmtem_control.simulators._kinetics",
-    .m_doc = "C core of the kinetic model.",
-    .m_size = sizeof(ModuleState),
-    .m_slots = module_slots,
-    .m_traverse = module_traverse,
-    .m_clear = module_clear,
+static PyModuleDef_Slot slots_3_11[] = {{Py_mod_exec, module_exec}, {0, NULL}};
+static PyModuleDef_Slot slots_3_12[] = {
+    {Py_mod_exec, module_exec},
+    {SLOT_MULTIPLE_INTERPRETERS, PER_INTERPRETER_GIL_SUPPORTED},
+    {0, NULL},
 };
+static PyModuleDef_Slot slots_3_13[] = {
+    {Py_mod_exec, module_exec},
+    {SLOT_MULTIPLE_INTERPRETERS, PER_INTERPRETER_GIL_SUPPORTED},
+    {SLOT_GIL, GIL_NOT_USED},
+    {0, NULL},
+};
+
+#define DEFINITION(list)                                        \
+    {                                                           \
+        .m_base = PyModuleDef_HEAD_INIT,                        \
+        .m_name = "stmtem_control.simulators._kinetics",        \
+        .m_doc = "C core of the kinetic model.",                \
+        .m_size = sizeof(ModuleState),                          \
+        .m_slots = list,                                        \
+        .m_traverse = module_traverse,                          \
+        .m_clear = module_clear,                                \
+    }
+
+/* An older interpreter refuses slot numbers that it does not know. */
+static PyModuleDef definition_3_11 = DEFINITION(slots_3_11);
+static PyModuleDef definition_3_12 = DEFINITION(slots_3_12);
+static PyModuleDef definition_3_13 = DEFINITION(slots_3_13);
 
 PyMODINIT_FUNC PyInit__kinetics(void)
 {
-    /* An older interpreter refuses slot numbers that it does not know. */
-    size_t k = 1;
-    if (Py_Version >= 0x030C0000)
-        module_slots[k++] = (PyModuleDef_Slot){SLOT_MULTIPLE_INTERPRETERS,
-                                               PER_INTERPRETER_GIL_SUPPORTED};
     if (Py_Version >= 0x030D0000)
-        module_slots[k++] = (PyModuleDef_Slot){SLOT_GIL, GIL_NOT_USED};
-    module_slots[k] = (PyModuleDef_Slot){0, NULL};
-    return PyModuleDef_Init(&module_definition);
+        return PyModuleDef_Init(&definition_3_13);
+    if (Py_Version >= 0x030C0000)
+        return PyModuleDef_Init(&definition_3_12);
+    return PyModuleDef_Init(&definition_3_11);
 }

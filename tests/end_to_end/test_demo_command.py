@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import tifffile
 
+from stmtem_control.cli import main
 from stmtem_control.run_folder import summarise
 from stmtem_control.simulators import Bench
 
@@ -51,10 +52,15 @@ def wait_for(process: "subprocess.Popen[str]", word: str) -> list[str]:
     pytest.fail(f"{word!r} never came: {''.join(lines)}{process.stderr and process.stderr.read()}")
 
 
+def only_run(folder: Path) -> Path:
+    (run,) = (path for path in (folder / "runs").iterdir() if path.is_dir())
+    return run
+
+
 def check_left_behind(folder: Path, bench: Bench) -> Path:
     """All safe on the bench itself, and on disk pages = rows, readable."""
     assert bench.safe() == dict.fromkeys(bench.safe(), True)
-    (run,) = (folder / "runs").iterdir()
+    run = only_run(folder)
     pages = 0
     for path in sorted(run.glob("frames_*.tif")):
         with tifffile.TiffFile(path) as file:
@@ -138,20 +144,27 @@ def test_a_source_that_dies_is_told_as_not_safe(slow_bench: Bench, tmp_path: Pat
     assert "NOT SAFE: bias" in out
     assert "stmtem demo: failed: " in err
     assert len(err.splitlines()) == 1
-    (run,) = (tmp_path / "runs").iterdir()
+    run = only_run(tmp_path)
     assert summarise(run).status == "fail"
 
 
-def refused(*arguments: str, cwd: Path) -> str:
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Refused:
     """Run a command that must be refused, and return its one line."""
-    done = subprocess.run(
-        [*STMTEM, *arguments], capture_output=True, text=True, cwd=cwd, check=False, timeout=50
-    )
-    assert done.returncode == 2, done.stdout + done.stderr
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1, done.stderr
-    assert not list(cwd.glob("runs/*"))
-    return lines[0]
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> str:
+        assert main(arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert not [path for path in tmp_path.glob("runs/*") if path.is_dir()]
+        return str(line)
+
+    return run
 
 
 def station_file(folder: Path, old: str, new: str) -> str:
@@ -178,10 +191,10 @@ def station_file(folder: Path, old: str, new: str) -> str:
     ],
 )
 def test_bad_input_is_one_line_and_moves_nothing(
-    tmp_path: Path, old: str, new: str, words: str
+    tmp_path: Path, refused: Refused, old: str, new: str, words: str
 ) -> None:
     path = station_file(tmp_path, old, new)
-    assert words in refused("demo", "--station", path, cwd=tmp_path)
+    assert words in refused("demo", "--station", path)
 
 
 @pytest.mark.parametrize(
@@ -196,5 +209,5 @@ def test_bad_input_is_one_line_and_moves_nothing(
         (["--attach", "nothing.json"], "nothing.json"),
     ],
 )
-def test_bad_options_are_one_line(tmp_path: Path, arguments: list[str], words: str) -> None:
-    assert words in refused("demo", *arguments, cwd=tmp_path)
+def test_bad_options_are_one_line(refused: Refused, arguments: list[str], words: str) -> None:
+    assert words in refused("demo", *arguments)

@@ -10,6 +10,7 @@
 #include "motion.h"
 #include "nucleation.h"
 #include "shape.h"
+#include "state.h"
 
 static int failures;
 
@@ -382,6 +383,34 @@ static void check_picture(void)
     model_free(m);
 }
 
+static void check_state(void)
+{
+    Model *m = default_model(4), *copy = default_model(4);
+    run(m, at_bias(-5.0), 0.5);
+    const size_t size = state_size(m);
+    unsigned char *bytes = malloc(size);
+    state_save(m, bytes);
+    check(state_load(copy, bytes, size) == NULL, "load", 0.0);
+    run(m, at_bias(-5.0), 0.5);
+    run(copy, at_bias(-5.0), 0.5);
+    check(model_volume(m) == model_volume(copy) && m->eta == copy->eta, "resumed", copy->eta);
+    for (size_t k = 0; k < size; k += 37) {
+        bytes[k] ^= 0x41;
+        Model *victim = default_model(4);
+        check(state_load(victim, bytes, size) != NULL, "a damaged state loads", (double)k);
+        model_free(victim);
+        bytes[k] ^= 0x41;
+    }
+    for (size_t cut = 0; cut < size; cut += 211) {
+        Model *victim = default_model(4);
+        check(state_load(victim, bytes, cut) != NULL, "a cut state loads", (double)cut);
+        model_free(victim);
+    }
+    free(bytes);
+    model_free(m);
+    model_free(copy);
+}
+
 static void check_parameters(void)
 {
     Parameters par = parameters_default();
@@ -406,6 +435,7 @@ int main(void)
     check_rest();
     check_poisson();
     check_picture();
+    check_state();
     printf("%d failed\n", failures);
     return failures != 0;
 }

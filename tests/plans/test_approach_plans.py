@@ -22,6 +22,7 @@ def readings(folder: Path) -> list[float]:
 
 
 def test_contact_is_found_without_pressing_in(session: Session, bench: Bench) -> None:
+    bench.specimen.step(2, -200.0)  # so that coarse steps are needed too
     outcome = approach(session)
     assert outcome.exit_code == 0, outcome.reason
     assert -30.0 < bench.specimen.gap_nm < 1.0
@@ -54,8 +55,8 @@ def test_no_contact_is_given_up_with_a_reason(session: Session, bench: Bench) ->
 
 
 def test_a_short_is_backed_off_from(session: Session, bench: Bench) -> None:
-    bench.specimen.step(2, 600.0)  # somebody slammed the probe through the oxide
-    bench.specimen.step(2, -300.0)
+    bench.specimen.step(2, 240.0)  # somebody slammed the probe through the oxide
+    bench.specimen.step(2, -280.0)
     assert bench.specimen.pierced
     outcome = approach(session)
     assert outcome.exit_code == 1

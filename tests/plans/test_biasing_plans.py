@@ -73,6 +73,7 @@ def run_cycles(session: Session, **options: Any) -> Outcome:
         "cycles": 1,
         "frame_rate_Hz": 5.0,
         "exposure_s": 0.15,
+        "strip_s": 2.0,
         "rest_s": 0.5,
         **options,
     }
@@ -192,14 +193,14 @@ def test_a_bad_parameter_moves_nothing(
 
 
 def test_deposit_and_strip_on_their_own(session: Session, bench: Bench) -> None:
-    bench.specimen.step(2, 421.0)  # the probe is in contact already
+    bench.specimen.step(2, 41.0)  # the probe is in contact already
     timing = {"frame_rate_Hz": 5.0, "exposure_s": 0.15}
     grown = session.run(
         deposit(session.bias, session.camera, session.beam, duration_s=0.6, **timing)
     )
     assert grown.exit_code == 0
     assert len(bench.specimen.model.particles) > 10
-    gone = session.run(strip(session.bias, session.camera, session.beam, **timing))
+    gone = session.run(strip(session.bias, session.camera, session.beam, duration_s=2.0, **timing))
     assert gone.exit_code == 0
     assert len(bench.specimen.model.particles) == 0
     assert grown.folder is not None

@@ -18,7 +18,7 @@ control = pytest.importorskip(
 receiver = pytest.importorskip("libertem_qd_mpx", reason="libertem-qd-mpx not installed")
 
 
-class Chart:
+class _Chart:
     """Every exposure shows its number, and another one in the top row."""
 
     def image(
@@ -29,12 +29,12 @@ class Chart:
         return picture
 
 
-class Rig:
+class _Rig:
     """The clients at work on the simulator."""
 
     def __init__(self, size: int) -> None:
         self.clock = WallClock()
-        self.camera = MerlinCamera(self.clock, Chart(), size=size)
+        self.camera = MerlinCamera(self.clock, _Chart(), size=size)
         self.control_port = TcpEndpoint(self.camera.control)
         self.data_port = TcpEndpoint(self.camera.data)
         self.merlin: Any = control.MerlinControl(port=self.control_port.port)
@@ -50,13 +50,13 @@ class Rig:
 
 
 @pytest.fixture(params=[256, 512])
-def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    made = Rig(request.param)
+def rig(request: pytest.FixtureRequest) -> Iterator[_Rig]:
+    made = _Rig(request.param)
     yield made
     made.close()
 
 
-def test_control_client(rig: Rig) -> None:
+def test_control_client(rig: _Rig) -> None:
     merlin = rig.merlin
     merlin.set("ACQUISITIONTIME", 2.5)
     assert float(merlin.get("ACQUISITIONTIME")) == pytest.approx(2.5)
@@ -75,7 +75,7 @@ def test_control_client(rig: Rig) -> None:
 @pytest.mark.parametrize("trigger", ["internal", "soft"])
 @pytest.mark.parametrize(("depth", "dtype"), [(6, np.uint8), (12, np.uint16), (24, np.uint32)])
 def test_receiver_gets_every_frame(
-    rig: Rig, tmp_path: Path, trigger: str, depth: int, dtype: type[np.unsignedinteger[Any]]
+    rig: _Rig, tmp_path: Path, trigger: str, depth: int, dtype: type[Any]
 ) -> None:
     merlin = rig.merlin
     merlin.set("COUNTERDEPTH", depth)
@@ -100,7 +100,7 @@ def test_receiver_gets_every_frame(
     while (stack := connection.get_next_stack(8)) is not None:
         shape = tuple(stack.get_shape())
         assert stack.get_dtype_string() == np.dtype(dtype).name
-        pictures = np.zeros((len(stack), *shape), dtype)
+        pictures: NDArray[Any] = np.zeros((len(stack), *shape), dtype)
         client.decode_range_into_buffer(stack, pictures, 0, len(stack))
         client.done(stack)
         for picture in pictures:

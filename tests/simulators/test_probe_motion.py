@@ -9,7 +9,7 @@ from stmtem_control.simulators.probe import ProbeController
 from stmtem_control.simulators.server import Channel
 
 
-class Wire(Channel):
+class _Wire(Channel):
     """A client that keeps what it was sent."""
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Wire(Channel):
         self.heard += data
 
 
-class Rail:
+class _Rail:
     """A mount that only notes what happens to it, and when."""
 
     def __init__(self, clock: HandClock) -> None:
@@ -42,16 +42,16 @@ class Rail:
         return 1000.5 + axis
 
 
-class Rig:
+class _Rig:
     """A controller on a rail with one attached terminal."""
 
     def __init__(
         self, seed: int = 1, modules: tuple[str, ...] = ("ANM300", "ANM300", "ANM300")
     ) -> None:
         self.clock = HandClock()
-        self.rail = Rail(self.clock)
+        self.rail = _Rail(self.clock)
         self.probe = ProbeController(self.clock, self.rail, seed=seed, modules=modules)
-        self.wire = Wire()
+        self.wire = _Wire()
         self.probe.console.opened(self.wire)
         self.ask("echo off")
 
@@ -69,11 +69,11 @@ class Rig:
 
 
 @pytest.fixture
-def rig() -> Rig:
-    return Rig()
+def rig() -> _Rig:
+    return _Rig()
 
 
-def test_steps_fall_at_the_set_frequency(rig: Rig) -> None:
+def test_steps_fall_at_the_set_frequency(rig: _Rig) -> None:
     rig.run("setm 3 stp", "setf 3 200", "stepu 3 4")
     rig.clock.advance(1.0)
     assert [t for t, _, _ in rig.rail.steps] == pytest.approx([0.005, 0.010, 0.015, 0.020])
@@ -81,13 +81,13 @@ def test_steps_fall_at_the_set_frequency(rig: Rig) -> None:
     assert not rig.probe.moving
 
 
-def test_nobody_need_ask_for_the_motion_to_happen(rig: Rig) -> None:
+def test_nobody_need_ask_for_the_motion_to_happen(rig: _Rig) -> None:
     rig.run("setm 1 stp", "setf 1 100", "stepu 1 c")
     rig.clock.advance(0.055)
     assert len(rig.rail.steps) == 5
 
 
-def test_a_step_of_30_volts_is_about_60_nm_up_and_a_fifth_less_down(rig: Rig) -> None:
+def test_a_step_of_30_volts_is_about_60_nm_up_and_a_fifth_less_down(rig: _Rig) -> None:
     rig.run("setm 3 stp", "setv 3 30", "stepu 3 400")
     rig.clock.advance(1.0)
     up = [nm for _, _, nm in rig.rail.steps]
@@ -101,7 +101,7 @@ def test_a_step_of_30_volts_is_about_60_nm_up_and_a_fifth_less_down(rig: Rig) ->
     assert 0.02 < scatter < 0.04
 
 
-def test_steps_grow_with_the_amplitude_above_a_threshold(rig: Rig) -> None:
+def test_steps_grow_with_the_amplitude_above_a_threshold(rig: _Rig) -> None:
     rig.run("setm 3 stp", "setv 3 5", "stepu 3 10")
     rig.clock.advance(0.1)
     assert rig.rail.steps == []
@@ -111,7 +111,7 @@ def test_steps_grow_with_the_amplitude_above_a_threshold(rig: Rig) -> None:
 
 
 def test_queries_in_between_change_nothing() -> None:
-    quiet, busy = Rig(), Rig()
+    quiet, busy = _Rig(), _Rig()
     for rig in (quiet, busy):
         rig.run("setm 1 stp", "setf 1 313", "stepu 1 600")
     quiet.clock.advance(3.0)
@@ -125,14 +125,14 @@ def test_queries_in_between_change_nothing() -> None:
 def test_the_seed_makes_the_scatter() -> None:
     sliders = []
     for seed in (1, 1, 2):
-        rig = Rig(seed)
+        rig = _Rig(seed)
         rig.run("setm 1 stp", "stepu 1 50")
         rig.clock.advance(1.0)
         sliders.append(rig.rail.slider[0])
     assert sliders[0] == sliders[1] != sliders[2]
 
 
-def test_stop_ends_the_steps_at_once(rig: Rig) -> None:
+def test_stop_ends_the_steps_at_once(rig: _Rig) -> None:
     rig.run("setm 1 stp", "setf 1 100", "stepu 1 1000")
     rig.clock.advance(0.105)
     assert rig.probe.moving
@@ -142,7 +142,7 @@ def test_stop_ends_the_steps_at_once(rig: Rig) -> None:
     assert len(rig.rail.steps) == 10
 
 
-def test_grounding_ends_the_steps(rig: Rig) -> None:
+def test_grounding_ends_the_steps(rig: _Rig) -> None:
     rig.run("setm 1 stp", "stepu 1 c")
     rig.clock.advance(0.0105)
     rig.run("setm 1 gnd")
@@ -150,7 +150,7 @@ def test_grounding_ends_the_steps(rig: Rig) -> None:
     assert len(rig.rail.steps) == 10
 
 
-def test_a_new_frequency_holds_for_the_steps_that_are_left(rig: Rig) -> None:
+def test_a_new_frequency_holds_for_the_steps_that_are_left(rig: _Rig) -> None:
     rig.run("setm 1 stp", "setf 1 10", "stepu 1 4")
     rig.clock.advance(0.2)
     rig.run("setf 1 100")
@@ -159,7 +159,7 @@ def test_a_new_frequency_holds_for_the_steps_that_are_left(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("mode", ["gnd", "inp", "off"])
-def test_no_step_outside_the_stepping_modes(rig: Rig, mode: str) -> None:
+def test_no_step_outside_the_stepping_modes(rig: _Rig, mode: str) -> None:
     rig.run(f"setm 1 {mode}")
     assert rig.ask("stepu 1 5") == "Axis in wrong mode\r\nERROR"
     rig.clock.advance(1.0)
@@ -167,14 +167,14 @@ def test_no_step_outside_the_stepping_modes(rig: Rig, mode: str) -> None:
 
 
 @pytest.mark.parametrize("count", ["0", "-3", "1.5e9", "x", ""])
-def test_a_wrong_number_of_steps_moves_nothing(rig: Rig, count: str) -> None:
+def test_a_wrong_number_of_steps_moves_nothing(rig: _Rig, count: str) -> None:
     rig.run("setm 1 stp")
     assert rig.ask(f"stepu 1 {count}").endswith("ERROR")
     rig.clock.advance(1.0)
     assert rig.rail.steps == []
 
 
-def test_the_front_panel_locks_the_console_out(rig: Rig) -> None:
+def test_the_front_panel_locks_the_console_out(rig: _Rig) -> None:
     rig.run("setm 1 stp")
     rig.probe.axes[0].front_panel = True
     assert rig.ask("stepu 1 5") == "Axis not in computer control mode\r\nERROR"
@@ -183,7 +183,7 @@ def test_the_front_panel_locks_the_console_out(rig: Rig) -> None:
     rig.run("stop 1")
 
 
-def test_a_stuck_slider_stays(rig: Rig) -> None:
+def test_a_stuck_slider_stays(rig: _Rig) -> None:
     rig.run("setm 1 stp")
     rig.probe.axes[0].stuck = True
     rig.run("stepu 1 5")
@@ -192,14 +192,14 @@ def test_a_stuck_slider_stays(rig: Rig) -> None:
     assert not rig.probe.moving
 
 
-def test_a_flat_pattern_makes_no_ramp_and_no_step(rig: Rig) -> None:
+def test_a_flat_pattern_makes_no_ramp_and_no_step(rig: _Rig) -> None:
     flat = " ".join(["128"] * 256)
     rig.run("setm 1 stp", f"setpu 1 {flat}", "stepu 1 5")
     rig.clock.advance(1.0)
     assert rig.rail.steps == []
 
 
-def test_the_output_shows_whether_it_steps(rig: Rig) -> None:
+def test_the_output_shows_whether_it_steps(rig: _Rig) -> None:
     rig.run("setm 1 stp", "setf 1 1000", "setv 1 30")
     assert rig.ask("geto 1") == "voltage = 0.000000 V"
     rig.run("stepu 1 5")
@@ -210,7 +210,7 @@ def test_the_output_shows_whether_it_steps(rig: Rig) -> None:
     assert rig.ask("geto 1") == "voltage = 0.000000 V"
 
 
-def test_the_offset_bends_by_10_nm_a_volt_and_takes_time(rig: Rig) -> None:
+def test_the_offset_bends_by_10_nm_a_volt_and_takes_time(rig: _Rig) -> None:
     rig.run("setm 3 off", "seta 3 100")
     assert rig.ask("geto 3") == "voltage = 0.000000 V"
     rig.clock.advance(0.005)
@@ -223,7 +223,7 @@ def test_the_offset_bends_by_10_nm_a_volt_and_takes_time(rig: Rig) -> None:
     assert len(rig.rail.bend_times) == settled
 
 
-def test_the_bend_has_a_little_hysteresis(rig: Rig) -> None:
+def test_the_bend_has_a_little_hysteresis(rig: _Rig) -> None:
     rig.run("setm 3 off", "seta 3 50")
     rig.clock.advance(1.0)
     rising = rig.rail.bends[2]
@@ -234,13 +234,13 @@ def test_the_bend_has_a_little_hysteresis(rig: Rig) -> None:
     assert 0.0 < rig.rail.bends[2] - rising < 10.0
 
 
-def test_the_filter_slows_the_output(rig: Rig) -> None:
+def test_the_filter_slows_the_output(rig: _Rig) -> None:
     rig.run("setm 3 off", "setfil 3 16", "seta 3 100")
     rig.clock.advance(1.0 / (2.0 * math.pi * 16.0))
     assert float(rig.ask("geto 3").split()[2]) == pytest.approx(100.0 * (1 - math.exp(-1)), abs=0.1)
 
 
-def test_grounding_takes_the_offset_off_but_keeps_its_setting(rig: Rig) -> None:
+def test_grounding_takes_the_offset_off_but_keeps_its_setting(rig: _Rig) -> None:
     rig.run("setm 3 off", "seta 3 20")
     rig.clock.advance(0.1)
     rig.run("setm 3 gnd")
@@ -250,7 +250,7 @@ def test_grounding_takes_the_offset_off_but_keeps_its_setting(rig: Rig) -> None:
     assert rig.rail.bends[2] == pytest.approx(0.0, abs=5.0)
 
 
-def test_in_stp_plus_offset_and_steps_add(rig: Rig) -> None:
+def test_in_stp_plus_offset_and_steps_add(rig: _Rig) -> None:
     rig.run("setm 3 stp+", "seta 3 20", "setv 3 30")
     rig.clock.advance(0.1)
     assert rig.ask("geto 3") == "voltage = 20.000000 V"
@@ -264,7 +264,7 @@ def test_in_stp_plus_offset_and_steps_add(rig: Rig) -> None:
     assert float(rig.ask("geto 3").split()[2]) == pytest.approx(5.0, abs=0.5)
 
 
-def test_capacitance_takes_a_second_and_ends_grounded(rig: Rig) -> None:
+def test_capacitance_takes_a_second_and_ends_grounded(rig: _Rig) -> None:
     assert rig.ask("getc 2") == "capacitance = ?"
     rig.run("setm 2 cap")
     rig.clock.advance(0.5)
@@ -277,7 +277,7 @@ def test_capacitance_takes_a_second_and_ends_grounded(rig: Rig) -> None:
     assert rig.ask("getc 2") == "capacitance = 1001.500000 nF"
 
 
-def test_stepw_waits_for_the_last_step(rig: Rig) -> None:
+def test_stepw_waits_for_the_last_step(rig: _Rig) -> None:
     rig.run("setm 1 stp", "setf 1 50", "stepu 1 25", "stepw 1")
     assert rig.clock.now() == pytest.approx(0.5)
     assert len(rig.rail.steps) == 25
@@ -285,8 +285,8 @@ def test_stepw_waits_for_the_last_step(rig: Rig) -> None:
     assert rig.clock.now() == pytest.approx(0.5)
 
 
-def test_a_stop_from_the_other_console_ends_stepw(rig: Rig) -> None:
-    other = Wire()
+def test_a_stop_from_the_other_console_ends_stepw(rig: _Rig) -> None:
+    other = _Wire()
     rig.probe.network.opened(other)
     rig.probe.network.received(other, b"123456\r\necho off\r\n")
 
@@ -300,7 +300,7 @@ def test_a_stop_from_the_other_console_ends_stepw(rig: Rig) -> None:
     assert len(rig.rail.steps) == 25
 
 
-def test_a_trigger_edge_makes_one_step(rig: Rig) -> None:
+def test_a_trigger_edge_makes_one_step(rig: _Rig) -> None:
     rig.run("setm 1 stp", "settu 1 3", "settd 1 4")
     line = rig.probe.trigger_in[2]
     line.pulse()
@@ -315,14 +315,14 @@ def test_a_trigger_edge_makes_one_step(rig: Rig) -> None:
     assert len(rig.rail.steps) == 2
 
 
-def test_trigger_outputs_follow_the_console(rig: Rig) -> None:
+def test_trigger_outputs_follow_the_console(rig: _Rig) -> None:
     rig.run("setto 2 1")
     assert [line.level for line in rig.probe.trigger_out] == [False, True, False]
     assert rig.ask("getto 2") == "trigger = 1"
 
 
 def test_modules_refuse_what_they_cannot_do() -> None:
-    rig = Rig(modules=("ANM150", "ANM200", "ANM300"))
+    rig = _Rig(modules=("ANM150", "ANM200", "ANM300"))
     for request in ("setm 1 off", "seta 1 5", "setfil 1 16", "setdci 1 on"):
         assert rig.ask(request).endswith("ERROR"), request
     for request in ("setm 2 stp", "setf 2 100", "getf 2", "setv 2 10", "stepu 2 1", "gettu 2"):
@@ -331,10 +331,10 @@ def test_modules_refuse_what_they_cannot_do() -> None:
     assert rig.ask("getser 1").startswith("ANM150")
     assert rig.ask("getser 2").startswith("ANM200")
     with pytest.raises(ValueError, match="ANM999"):
-        Rig(modules=("ANM999",))
+        _Rig(modules=("ANM999",))
 
 
-def test_closing_ends_all_motion(rig: Rig) -> None:
+def test_closing_ends_all_motion(rig: _Rig) -> None:
     rig.run("setm 1 stp", "stepu 1 c")
     rig.clock.advance(0.0105)
     rig.probe.close()

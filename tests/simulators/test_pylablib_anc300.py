@@ -12,7 +12,7 @@ from stmtem_control.simulators.server import PtyEndpoint, TcpEndpoint
 anc300 = pytest.importorskip("pylablib.devices.Attocube.anc300", reason="pylablib not installed")
 
 
-class Rail:
+class _Rail:
     """A mount that adds up its steps."""
 
     def __init__(self) -> None:
@@ -28,12 +28,12 @@ class Rail:
         return 1020.173401
 
 
-class Rig:
+class _Rig:
     """The driver at work on the simulator."""
 
     def __init__(self, wire: str) -> None:
         self.clock = WallClock(speed=20.0)
-        self.rail = Rail()
+        self.rail = _Rail()
         self.probe = ProbeController(self.clock, self.rail)
         if wire == "tcp":
             network = TcpEndpoint(self.probe.network)
@@ -53,13 +53,13 @@ class Rig:
 
 
 @pytest.fixture(params=["tcp", "serial"])
-def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    made = Rig(request.param)
+def rig(request: pytest.FixtureRequest) -> Iterator[_Rig]:
+    made = _Rig(request.param)
     yield made
     made.close()
 
 
-def test_identity_and_axes(rig: Rig) -> None:
+def test_identity_and_axes(rig: _Rig) -> None:
     info = rig.driver.get_device_info()
     assert info.serial.startswith("ANC300")
     assert "ANC150 compatibillity console" in info.version
@@ -67,7 +67,7 @@ def test_identity_and_axes(rig: Rig) -> None:
     assert rig.driver.get_axis_serial(2).startswith("ANM300")
 
 
-def test_every_setting_reads_back(rig: Rig) -> None:
+def test_every_setting_reads_back(rig: _Rig) -> None:
     driver = rig.driver
     assert driver.set_voltage(1, 33.25) == pytest.approx(33.25)
     assert driver.set_offset(1, 12.5) == pytest.approx(12.5)
@@ -82,7 +82,7 @@ def test_every_setting_reads_back(rig: Rig) -> None:
     assert driver.get_full_info()
 
 
-def test_move_and_wait(rig: Rig) -> None:
+def test_move_and_wait(rig: _Rig) -> None:
     rig.driver.enable_axis(3)
     rig.driver.move_by(3, 300)
     rig.driver.wait_move(3)
@@ -93,7 +93,7 @@ def test_move_and_wait(rig: Rig) -> None:
     assert 0.0 < rig.rail.slider[2] < 300 * 20.0
 
 
-def test_stop(rig: Rig) -> None:
+def test_stop(rig: _Rig) -> None:
     rig.driver.enable_axis(1)
     rig.driver.set_frequency(1, 10)
     rig.driver.move_by(1, 100000)
@@ -102,13 +102,13 @@ def test_stop(rig: Rig) -> None:
     assert not rig.driver.is_moving(1)
 
 
-def test_capacitance(rig: Rig) -> None:
+def test_capacitance(rig: _Rig) -> None:
     assert rig.driver.get_capacitance(1) is None
     assert rig.driver.get_capacitance(1, measure=True) == pytest.approx(1020.173401e-9)
     assert rig.driver.get_mode(1) == "gnd"
 
 
-def test_a_refused_move_is_an_error(rig: Rig) -> None:
+def test_a_refused_move_is_an_error(rig: _Rig) -> None:
     rig.driver.disable_axis(1)
     with pytest.raises(rig.driver.Error, match="Axis in wrong mode"):
         rig.driver.move_by(1, 10)

@@ -16,7 +16,7 @@ from stmtem_control.simulators.server import PtyEndpoint, TcpEndpoint
 attocube = pytest.importorskip("pymeasure.instruments.attocube", reason="pymeasure not installed")
 
 
-class Rail:
+class _Rail:
     """A mount that adds up its steps."""
 
     def __init__(self) -> None:
@@ -32,12 +32,12 @@ class Rail:
         return 1020.173401
 
 
-class Rig:
+class _Rig:
     """The driver at work on the simulator."""
 
     def __init__(self, wire: str) -> None:
         self.clock = WallClock(speed=20.0)
-        self.rail = Rail()
+        self.rail = _Rail()
         self.probe = ProbeController(self.clock, self.rail)
         self.endpoint: TcpEndpoint | PtyEndpoint
         if wire == "tcp":
@@ -65,14 +65,14 @@ class Rig:
 
 
 @pytest.fixture(params=["tcp", "serial"])
-def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    made = Rig(request.param)
+def rig(request: pytest.FixtureRequest) -> Iterator[_Rig]:
+    made = _Rig(request.param)
     yield made
     made.close()
 
 
 @pytest.fixture
-def driver(rig: Rig) -> Iterator[Any]:
+def driver(rig: _Rig) -> Iterator[Any]:
     made = rig.open()
     yield made
     made.adapter.close()
@@ -85,7 +85,7 @@ def test_identity(driver: Any) -> None:
     assert driver.x.serial_nr.startswith("ANM300")
 
 
-def test_every_setting_reads_back(rig: Rig, driver: Any) -> None:
+def test_every_setting_reads_back(rig: _Rig, driver: Any) -> None:
     axis = driver.y
     for mode in ("gnd", "inp", "stp", "off", "stp+", "stp-"):
         axis.mode = mode
@@ -111,7 +111,7 @@ def test_patterns(driver: Any) -> None:
     assert driver.x.pattern_down == up[::-1]
 
 
-def test_move_waits_and_grounds(rig: Rig, driver: Any) -> None:
+def test_move_waits_and_grounds(rig: _Rig, driver: Any) -> None:
     driver.z.frequency = 1000
     with pytest.warns(UserWarning, match="termination"):
         driver.z.move(300)
@@ -120,7 +120,7 @@ def test_move_waits_and_grounds(rig: Rig, driver: Any) -> None:
     assert rig.probe.axes[2].mode == "gnd"
 
 
-def test_raw_moves_and_stop(rig: Rig, driver: Any) -> None:
+def test_raw_moves_and_stop(rig: _Rig, driver: Any) -> None:
     driver.x.mode = "stp"
     driver.x.move_raw(float("-inf"))
     assert rig.probe.moving
@@ -131,7 +131,7 @@ def test_raw_moves_and_stop(rig: Rig, driver: Any) -> None:
     assert [axis.mode for axis in rig.probe.axes] == ["gnd"] * 3
 
 
-def test_refusals_become_exceptions(rig: Rig, driver: Any) -> None:
+def test_refusals_become_exceptions(rig: _Rig, driver: Any) -> None:
     driver.x.mode = "gnd"
     with pytest.raises(ValueError, match="Axis in wrong mode"):
         driver.x.move_raw(5)
@@ -147,7 +147,7 @@ def test_capacitance(driver: Any) -> None:
     assert driver.x.capacity == pytest.approx(1020.173401)
 
 
-def test_wrong_password(rig: Rig) -> None:
+def test_wrong_password(rig: _Rig) -> None:
     with pytest.raises(Exception, match="authorization failed") as refused:
         rig.open("000000")
     assert "Authorization failed" in str(refused.value)

@@ -107,7 +107,7 @@ RANGES = [  # name, values inside, values outside: the specification's tables
 ]
 
 
-class Chart:
+class _Chart:
     """A picture whose every pixel is known."""
 
     def __init__(self, ceiling: int = 65535) -> None:
@@ -120,7 +120,7 @@ class Chart:
         return ((rows * 256 + columns) % (self.ceiling + 1)).astype(np.uint16)
 
 
-class Client(Channel):
+class _Client(Channel):
     """A client that keeps what it was sent."""
 
     def __init__(self) -> None:
@@ -144,8 +144,8 @@ class Client(Channel):
 
 
 def asked(*requests: bytes) -> bytes:
-    camera = MerlinCamera(HandClock(), Chart(), size=256)
-    client = Client()
+    camera = MerlinCamera(HandClock(), _Chart(), size=256)
+    client = _Client()
     camera.control.opened(client)
     for request in requests:
         camera.control.received(client, request)
@@ -203,8 +203,8 @@ def test_a_length_that_promises_too_much_ends_at_the_next_request() -> None:
 def taken(size: int = 256, ceiling: int = 65535, **values: object) -> bytes:
     """Return what the data port sends for an acquisition of one frame after 10 ms."""
     clock = HandClock()
-    camera = MerlinCamera(clock, Chart(ceiling), size=size, epoch_ns=EPOCH_NS)
-    control, data = Client(), Client()
+    camera = MerlinCamera(clock, _Chart(ceiling), size=size, epoch_ns=EPOCH_NS)
+    control, data = _Client(), _Client()
     camera.control.opened(control)
     camera.data.opened(data)
     for name, value in values.items():
@@ -287,7 +287,7 @@ def test_pixels(depth: int, name: str, dtype: str, ceiling: int) -> None:
     frame = taken(COUNTERDEPTH=depth)[15 + 2048 + 15 :]
     assert frame.split(b",", 7)[6] == name.encode()
     pixels = np.frombuffer(frame[384:], dtype).reshape(256, 256)
-    expected = Chart().image(0.0, 0.0, (256, 256), 0)[::-1].astype(np.uint32)
+    expected = _Chart().image(0.0, 0.0, (256, 256), 0)[::-1].astype(np.uint32)
     if ceiling:
         expected = np.minimum(expected, ceiling)
     assert np.array_equal(pixels, expected)
@@ -295,7 +295,7 @@ def test_pixels(depth: int, name: str, dtype: str, ceiling: int) -> None:
 
 def test_both_ports_over_tcp_with_start_before_the_data_connection() -> None:
     clock = WallClock()
-    camera = MerlinCamera(clock, Chart(), size=256)
+    camera = MerlinCamera(clock, _Chart(), size=256)
     control, data = TcpEndpoint(camera.control), TcpEndpoint(camera.data)
     with socket.create_connection((control.host, control.port), 5.0) as commands:
         for text in ("SET,ACQUISITIONTIME,1", "SET,ACQUISITIONPERIOD,5", "CMD,STARTACQUISITION"):

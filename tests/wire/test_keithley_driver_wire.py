@@ -159,9 +159,7 @@ def test_a_refused_zero_still_switches_the_output_off(scripted: Scripted) -> Non
 
 
 def test_an_output_that_stays_on_is_told(scripted: Scripted) -> None:
-    source = Keithley2400(
-        scripted([*sets(b":SOUR:VOLT 0", b":OUTP OFF"), (b":OUTP?\n", b"1\n")])
-    )
+    source = Keithley2400(scripted([*sets(b":SOUR:VOLT 0", b":OUTP OFF"), (b":OUTP?\n", b"1\n")]))
     with pytest.raises(InstrumentError, match="still on"):
         source.zero_and_off().result(W)
 

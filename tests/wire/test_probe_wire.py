@@ -76,7 +76,7 @@ REFUSED = [
 ]
 
 
-class Still:
+class _Still:
     """A mount that nothing moves."""
 
     def step(self, axis: int, nm: float) -> None:
@@ -89,7 +89,7 @@ class Still:
         return 1020.173401
 
 
-class Wire(Channel):
+class _Wire(Channel):
     """A client that keeps what it was sent."""
 
     def __init__(self) -> None:
@@ -108,16 +108,16 @@ class Wire(Channel):
         return heard
 
 
-def attached() -> tuple[ProbeController, Wire]:
-    probe = ProbeController(HandClock(), Still())
-    wire = Wire()
+def attached() -> tuple[ProbeController, _Wire]:
+    probe = ProbeController(HandClock(), _Still())
+    wire = _Wire()
     probe.console.opened(wire)
     return probe, wire
 
 
-def logged_in() -> tuple[ProbeController, Wire]:
-    probe = ProbeController(HandClock(), Still())
-    wire = Wire()
+def logged_in() -> tuple[ProbeController, _Wire]:
+    probe = ProbeController(HandClock(), _Still())
+    wire = _Wire()
     probe.network.opened(wire)
     assert wire.take().endswith(GREETING)
     return probe, wire
@@ -199,7 +199,7 @@ def test_requests_may_be_cut_anywhere(lines: list[bytes], cuts: list[int]) -> No
 
 def test_two_consoles_share_the_instrument_but_not_the_echo() -> None:
     probe, serial = attached()
-    network = Wire()
+    network = _Wire()
     probe.network.opened(network)
     probe.network.received(network, b"123456\r\necho off\r\nsetm 2 stp\r\n")
     probe.console.received(serial, b"getm 2\r\n")
@@ -215,8 +215,8 @@ def test_network_login() -> None:
 
 
 def test_network_greets_with_telnet_negotiation() -> None:
-    probe = ProbeController(HandClock(), Still())
-    wire = Wire()
+    probe = ProbeController(HandClock(), _Still())
+    wire = _Wire()
     probe.network.opened(wire)
     greeting = wire.take()
     negotiation = greeting.removesuffix(GREETING)
@@ -278,22 +278,27 @@ def test_a_stop_over_the_network_ends_stepw_on_another_connection() -> None:
     clock.close()
 
 
-def test_close_releases_a_console_that_waits() -> None:
+@pytest.mark.parametrize("first", ["controller", "clock"])
+def test_close_releases_a_console_that_waits(first: str) -> None:
     clock = WallClock()
     probe = ProbeController(clock, _Anything())
     endpoint, terminal = TcpEndpoint(probe.network), PtyEndpoint(probe.console)
     with socket.create_connection((endpoint.host, endpoint.port), 5.0) as connection:
         connection.sendall(b"123456\r\necho off\r\nsetm 1 stp\r\nstepu 1 c\r\nstepw 1\r\n")
         _read_until(connection, b"OK\r\nOK\r\nOK\r\n")
-        probe.close()
-        assert _read_until(connection, b"OK\r\n") == b"OK\r\n"
-    endpoint.close()
+        if first == "controller":
+            probe.close()
+            assert _read_until(connection, b"OK\r\n") == b"OK\r\n"
+        else:
+            clock.close()
+        endpoint.close()
     terminal.close()
+    probe.close()
     clock.close()
     assert clock.failure is None
 
 
-class _Anything(Still):
+class _Anything(_Still):
     """A mount that may be moved."""
 
     def step(self, axis: int, nm: float) -> None:

@@ -1,0 +1,26 @@
+"""What the libraries have to say goes to a file, not between the lines that a person reads."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+LOG_NAME = "stmtem.log"
+
+
+@contextlib.contextmanager
+def log_to(folder: Path) -> Iterator[None]:
+    """Append warnings and errors of all loggers to ``stmtem.log`` while the block runs.
+
+    The file is made with the first of them.
+    """
+    handler = logging.FileHandler(folder / LOG_NAME, encoding="utf-8", delay=True)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,182 @@
+"""What the transports share, and TCP: deadlines that hold, ends that are noticed."""
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from stmtem_control.errors import ProtocolError, TransportError, TransportTimeout
+from stmtem_control.tcp import TcpTransport
+from stmtem_control.transport import LONGEST_REPLY, excerpt
+
+W = 5.0  # wall seconds that a test waits at most
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[TcpTransport, socket.socket]]:
+    """A transport, and the instrument's end of it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        transport = TcpTransport("127.0.0.1", server.getsockname()[1])
+        peer, _ = server.accept()
+        with peer:
+            yield transport, peer
+            transport.close()
+
+
+def soon() -> float:
+    """Return a deadline that no good exchange reaches."""
+    return time.monotonic() + W
+
+
+class Drip(threading.Thread):
+    """Send a byte every few milliseconds, without ever ending the line."""
+
+    def __init__(self, peer: socket.socket) -> None:
+        super().__init__()
+        self.peer = peer
+        self.enough = threading.Event()
+
+    def run(self) -> None:
+        """Drip until told that it is enough."""
+        while not self.enough.wait(0.005):
+            self.peer.sendall(b"x")
+
+    def __enter__(self) -> None:
+        """Start dripping."""
+        self.start()
+
+    def __exit__(self, *_: object) -> None:
+        """Stop dripping."""
+        self.enough.set()
+        self.join()
+
+
+def test_lines_and_blocks_come_out_as_they_went_in(
+    pair: tuple[TcpTransport, socket.socket],
+) -> None:
+    transport, peer = pair
+    transport.write(b"*IDN?\n")
+    assert peer.recv(100) == b"*IDN?\n"
+    peer.sendall(b"one\r\ntwo\r\n\x00\x01\x02\x03")
+    assert transport.read_until(b"\r\n", soon()) == b"one\r\n"
+    assert transport.read_until(b"\r\n", soon()) == b"two\r\n"
+    assert transport.read_exactly(4, soon()) == b"\x00\x01\x02\x03"
+
+
+def test_a_terminator_that_comes_in_two_parts(pair: tuple[TcpTransport, socket.socket]) -> None:
+    transport, peer = pair
+    peer.sendall(b"one\r")
+    with pytest.raises(TransportTimeout):
+        transport.read_until(b"\r\n", time.monotonic() + 0.02)
+    peer.sendall(b"\n")
+    assert transport.read_until(b"\r\n", soon()) == b"one\r\n"
+
+
+def test_a_deadline_holds_while_bytes_drip(pair: tuple[TcpTransport, socket.socket]) -> None:
+    transport, peer = pair
+    transport.write(b":READ?\n")
+    begun = time.monotonic()
+    with Drip(peer), pytest.raises(TransportTimeout, match=r"READ.*within 0\.\d+ s.*only 'xx"):
+        transport.read_until(b"\n", begun + 0.1)
+    assert 0.1 <= time.monotonic() - begun < 1.0
+
+
+def test_draining_an_instrument_that_never_stops_ends(
+    pair: tuple[TcpTransport, socket.socket],
+) -> None:
+    transport, peer = pair
+    with Drip(peer):
+        assert set(transport.drain(0.05)) == {ord("x")}
+
+
+def test_drain_drops_what_was_read_ahead(pair: tuple[TcpTransport, socket.socket]) -> None:
+    transport, peer = pair
+    peer.sendall(b"one\nlate\n")
+    transport.read_until(b"\n", soon())
+    assert transport.drain() == b"late\n"
+    assert transport.drain() == b""
+
+
+def test_a_peer_that_hangs_up_is_no_silence(pair: tuple[TcpTransport, socket.socket]) -> None:
+    transport, peer = pair
+    peer.close()
+    begun = time.monotonic()
+    with pytest.raises(TransportError, match="closed the connection") as caught:
+        transport.read_until(b"\n", soon())
+    assert not isinstance(caught.value, TransportTimeout)
+    assert time.monotonic() - begun < 1.0
+
+
+def test_an_endless_line_is_noise(pair: tuple[TcpTransport, socket.socket]) -> None:
+    transport, peer = pair
+    sender = threading.Thread(target=peer.sendall, args=(b"x" * (LONGEST_REPLY + 70_000),))
+    sender.start()
+    with pytest.raises(ProtocolError, match="without"):
+        transport.read_until(b"\n", soon())
+    transport.drain(0.05)
+    sender.join(W)
+
+
+def test_a_closed_port_is_refused_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(TransportError) as caught:
+        TcpTransport("127.0.0.1", port)
+    assert str(caught.value) == (
+        f"127.0.0.1:{port}: cannot connect; is the instrument on?: Connection refused"
+    )
+
+
+def test_use_after_close_is_an_error(pair: tuple[TcpTransport, socket.socket]) -> None:
+    transport, _ = pair
+    transport.close()
+    transport.close()
+    for use in (
+        lambda: transport.write(b"x"),
+        lambda: transport.read_exactly(1, soon()),
+        lambda: transport.wait_readable(1.0),
+    ):
+        with pytest.raises(TransportError):
+            use()
+
+
+def test_reading_into_memory_takes_what_was_read_ahead_first(
+    pair: tuple[TcpTransport, socket.socket],
+) -> None:
+    transport, peer = pair
+    peer.sendall(b"head" + bytes(range(10)))
+    assert transport.read_exactly(4, soon()) == b"head"
+    target = bytearray(10)
+    transport.read_into(memoryview(target), soon())
+    assert target == bytes(range(10))
+
+
+def test_another_thread_can_interrupt_a_read(pair: tuple[TcpTransport, socket.socket]) -> None:
+    transport, _ = pair
+    timer = threading.Timer(0.02, transport.interrupt)
+    timer.start()
+    with pytest.raises(TransportError):
+        transport.read_exactly(1, soon())
+    timer.join(W)
+
+
+def test_exchanges_are_logged_with_their_times(
+    pair: tuple[TcpTransport, socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
+    transport, peer = pair
+    peer.sendall(b"ok\n")
+    with caplog.at_level(logging.DEBUG, "stmtem_control.wire"):
+        transport.write(b"ver\n")
+        transport.read_until(b"\n", soon())
+    sent, received = (record.getMessage() for record in caplog.records)
+    assert sent.endswith("<- 'ver\\n'")
+    assert "-> 'ok\\n' after" in received
+    assert received.endswith("ms")
+
+
+def test_an_excerpt_is_short_and_printable() -> None:
+    assert excerpt(b"\xff\n") == "'\\xff\\n'"
+    assert excerpt(bytes(1000), 2) == "'\\x00\\x00'... (1000 bytes)"

@@ -1,0 +1,126 @@
+"""The beam blanker: one line of the source's port, blanked whenever in doubt."""
+
+from typing import Any
+
+import pytest
+from bluesky.protocols import Movable, Pausable, Readable, Stageable, Stoppable
+
+from stmtem_control.devices import BeamBlanker, BiasSource
+from stmtem_control.errors import LimitError
+from stmtem_control.timeline import Timeline
+
+W = 5.0  # wall seconds that a test waits at most
+
+
+def word(smu: Any) -> int:
+    """Return the four lines of the port; line 2, of weight 2, blanks."""
+    return int(smu.state[":SOUR2:TTL"])
+
+
+@pytest.mark.parametrize("protocol", [Readable, Movable, Stoppable, Pausable, Stageable])
+def test_it_is_what_bluesky_expects(beam: BeamBlanker, protocol: Any) -> None:
+    assert isinstance(beam, protocol)
+
+
+def test_connecting_blanks(beam: BeamBlanker, smu: Any, timeline: Timeline) -> None:
+    assert word(smu) == 0b1111
+    assert beam.blanked.get() is True
+    assert timeline.last("blanked") is True
+
+
+@pytest.mark.parametrize(
+    ("value", "blanked"), [("open", False), ("blanked", True), (False, False), (True, True)]
+)
+def test_setting_moves_one_line_and_is_noted(
+    beam: BeamBlanker, smu: Any, timeline: Timeline, clock: Any, value: Any, blanked: bool
+) -> None:
+    clock.t = 2.0
+    beam.set(value).wait(W)
+    assert word(smu) == (0b1111 if blanked else 0b1101)
+    assert timeline.at("blanked", 2.0) is blanked
+    assert beam.locate() == {"setpoint": blanked, "readback": blanked}
+    assert beam.read()["beam_blanked"]["value"] is blanked
+
+
+def test_the_blanking_level_can_be_low(bias: BiasSource, smu: Any) -> None:
+    beam = BeamBlanker(
+        name="beam",
+        source=bias.source,
+        clock=bias.clock,
+        timeline=bias.timeline,
+        line=4,
+        blanked_level="low",
+        dose_rate_e_per_A2_s=1.0,
+    )
+    beam.connect(W)
+    assert word(smu) == 0b0111
+    beam.set("open").wait(W)
+    assert word(smu) == 0b1111
+
+
+@pytest.mark.parametrize("value", ["off", 1, None])
+def test_other_words_are_refused(beam: BeamBlanker, value: Any) -> None:
+    with pytest.raises(LimitError, match=r'beam: .*"blanked" or "open"'):
+        beam.set(value)
+
+
+def test_a_reset_of_the_source_does_not_move_the_beam(
+    beam: BeamBlanker, bias: BiasSource, smu: Any
+) -> None:
+    beam.set("open").wait(W)
+    before = len(smu.sent)
+    bias.connect(W)
+    after = smu.sent[before:]
+    assert after[after.index("*RST") + 2] == ":SOUR2:TTL 13"
+
+
+@pytest.mark.parametrize("how", ["stop", "pause", "unstage", "disconnect", "make_safe"])
+def test_whatever_ends_blanks(beam: BeamBlanker, smu: Any, how: str) -> None:
+    beam.set("open").wait(W)
+    getattr(beam, how)()
+    getattr(beam, how)()
+    assert word(smu) == 0b1111
+    assert beam.blanked.get() is True
+    assert beam.unsafe is None
+
+
+def test_resuming_opens_what_the_pause_blanked(beam: BeamBlanker, smu: Any) -> None:
+    beam.set("open").wait(W)
+    beam.stop(success=True)  # Bluesky stops before it pauses
+    beam.pause()
+    assert beam.blanked.get() is True
+    beam.resume()
+    assert word(smu) == 0b1101
+
+
+def test_resuming_opens_nothing_else(beam: BeamBlanker, smu: Any) -> None:
+    beam.pause()
+    beam.resume()
+    beam.set("open").wait(W)
+    beam.stop()
+    beam.stage()
+    beam.pause()
+    beam.resume()
+    assert word(smu) == 0b1111
+    beam.unstage()
+
+
+def test_a_dead_source_is_told_and_not_raised(beam: BeamBlanker, smu: Any) -> None:
+    beam.set("open").wait(W)
+    smu.unplugged = True
+    beam.stop()
+    assert beam.unsafe is not None
+    assert "blanking not confirmed" in beam.unsafe
+    assert beam.make_safe()[0][:2] == ("beam blanked", False)
+
+
+def test_blanking_does_not_drop_a_bias(beam: BeamBlanker, bias: BiasSource, smu: Any) -> None:
+    status = bias.set(5.0)
+    beam.stop()
+    status.wait(W)
+    assert smu.output
+
+
+def test_documents_carry_the_dose_rate(beam: BeamBlanker) -> None:
+    assert beam.read_configuration()["beam_dose_rate"]["value"] == 20.0
+    assert beam.describe_configuration()["beam_dose_rate"]["units"] == "e/A^2/s"

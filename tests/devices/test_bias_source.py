@@ -1,0 +1,290 @@
+"""The biasing source: what is set, what is noted, and what a stop leaves behind."""
+
+import threading
+from typing import Any
+
+import pytest
+from bluesky.protocols import (
+    Configurable,
+    Locatable,
+    Movable,
+    Pausable,
+    Readable,
+    Stageable,
+    Stoppable,
+    Triggerable,
+)
+
+from stmtem_control.devices import BiasSource
+from stmtem_control.errors import InstrumentError, LimitError, StmTemError, TransportError
+from stmtem_control.timeline import Timeline
+
+W = 5.0  # wall seconds that a test waits at most
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [Readable, Triggerable, Movable, Locatable, Stoppable, Pausable, Stageable, Configurable],
+)
+def test_it_is_what_bluesky_expects(bias: BiasSource, protocol: Any) -> None:
+    assert isinstance(bias, protocol)
+
+
+def test_connecting_leaves_it_off_at_zero(bias: BiasSource, smu: Any) -> None:
+    assert not smu.output
+    assert smu.state[":SENS:CURR:PROT"] == 1e-8
+    assert ":OUTP:SMOD HIMP" in smu.sent
+    assert "MODEL 6430" in bias.identity.get()
+    assert bias.compliance.get() == 1e-8
+    assert bias.timeline.last("bias_set_V") == 0.0
+
+
+def test_a_level_switches_the_output_on_and_is_noted(
+    bias: BiasSource, smu: Any, timeline: Timeline, clock: Any
+) -> None:
+    clock.t = 3.0
+    bias.set(-5.0).wait(W)
+    assert smu.output
+    assert smu.state[":SOUR:VOLT"] == -5.0
+    assert smu.sent.index(":SOUR:VOLT -5.0000000E+00") < smu.sent.index(":OUTP ON")
+    assert timeline.at("bias_set_V", 3.0) == -5.0
+    assert bias.setpoint.get() == -5.0
+    assert bias.setpoint.timestamp == clock.wall_time(3.0)
+    assert bias.output.get() is True
+    assert bias.locate() == {"setpoint": -5.0, "readback": 0.0}
+
+
+def test_zero_leaves_the_output_on(bias: BiasSource, smu: Any) -> None:
+    bias.set(0.0).wait(W)
+    assert smu.output
+
+
+@pytest.mark.parametrize("value", [10.001, -11.0, float("nan"), "5 V", None])
+def test_beyond_the_limits_nothing_is_sent(bias: BiasSource, smu: Any, value: Any) -> None:
+    before = list(smu.sent)
+    for call in (bias.set, bias.check_value):
+        with pytest.raises(LimitError) as caught:
+            call(value)
+        assert str(caught.value).startswith("bias: ")
+        assert "-10 to 10 V ([bias_source] max_bias_V in the station file)" in str(caught.value)
+    assert smu.sent == before
+
+
+def test_a_reading_is_published_and_noted(
+    bias: BiasSource, smu: Any, timeline: Timeline, clock: Any
+) -> None:
+    bias.set(1.0).wait(W)
+    clock.t = 7.0
+    smu.current, smu.status = 1e-8, 1 << 3
+    bias.trigger().wait(W)
+    read = bias.read()
+    assert read["bias_voltage"] == {"value": 1.0, "timestamp": clock.wall_time(7.0)}
+    assert read["bias_current"]["value"] == 1e-8
+    assert read["bias_in_compliance"]["value"] is True
+    assert timeline.at("voltage_V", 7.0) == 1.0
+    assert timeline.at("current_A", 7.0) == 1e-8
+    assert timeline.at("compliance", 7.0) is True
+
+
+def test_a_reading_with_the_output_off_fails_at_once(bias: BiasSource) -> None:
+    with pytest.raises(InstrumentError, match="nothing to measure"):
+        bias.trigger().wait(W)
+
+
+def test_what_the_instrument_refuses_fails_the_status(bias: BiasSource, smu: Any) -> None:
+    smu.error = '-222,"Parameter data out of range"'
+    with pytest.raises(InstrumentError, match="-222"):
+        bias.set(5.0).wait(W)
+
+
+def test_documents_carry_units_and_limits(bias: BiasSource) -> None:
+    keys = bias.describe()
+    assert keys["bias_voltage"]["units"] == "V"
+    assert keys["bias_current"]["units"] == "A"
+    assert keys["bias_setpoint"]["lower_ctrl_limit"] == -10.0
+    assert keys["bias_in_compliance"]["dtype"] == "boolean"
+    assert set(keys) == set(bias.read())
+    configuration = bias.describe_configuration()
+    assert configuration["bias_compliance"]["units"] == "A"
+    assert set(configuration) == set(bias.read_configuration())
+    assert bias.hints == {"fields": ["bias_voltage", "bias_current"]}
+
+
+def test_nothing_is_sent_to_look(bias: BiasSource, smu: Any) -> None:
+    before = list(smu.sent)
+    bias.read(), bias.describe(), bias.read_configuration(), bias.voltage.get()
+    assert smu.sent == before
+
+
+@pytest.mark.parametrize("name", BiasSource.component_names)
+def test_every_signal_says_what_it_is(bias: BiasSource, name: str) -> None:
+    signal = getattr(bias, name)
+    assert signal.about.endswith(".")
+    assert signal.kind is not None
+
+
+def test_compliance_can_be_configured(bias: BiasSource, smu: Any) -> None:
+    bias.configure({"compliance": 1e-7})
+    assert smu.state[":SENS:CURR:PROT"] == 1e-7
+    assert bias.compliance.get() == 1e-7
+    for value in (0.0, -1e-9, 2e-6):
+        with pytest.raises(LimitError, match="compliance"):
+            bias.compliance.set(value)
+
+
+# Stopping
+
+
+def test_stop_goes_to_zero_and_off(bias: BiasSource, smu: Any, timeline: Timeline) -> None:
+    bias.set(5.0).wait(W)
+    bias.stop(success=True)
+    assert not smu.output
+    assert smu.state[":SOUR:VOLT"] == 0.0
+    assert smu.sent[-5:] == [":SOUR:VOLT 0", ":SYST:ERR?", ":OUTP OFF", ":SYST:ERR?", ":OUTP?"]
+    assert timeline.last("bias_set_V") == 0.0
+    assert (bias.setpoint.get(), bias.output.get(), bias.unsafe) == (0.0, False, None)
+    bias.stop()
+    assert bias.make_safe() == [("bias 0 V, output off", True, "")]
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_a_stop_overtakes_a_set_that_waits(bias: BiasSource, smu: Any, success: bool) -> None:
+    smu.gate = threading.Event()
+    reading = bias.trigger()  # held up in the worker: the output is off, but it must look
+    first = bias.set(1.0)
+    status = bias.set(5.0)
+    stopper = threading.Thread(target=bias.stop, kwargs={"success": success})
+    stopper.start()
+    if success:
+        status.wait(W)
+    else:
+        with pytest.raises(StmTemError, match="5 V was dropped"):
+            status.wait(W)
+    smu.gate.set()
+    stopper.join(W)
+    assert reading.exception(W) is not None or reading.done
+    assert first.done or first.exception(W) is None
+    assert ":SOUR:VOLT 5.0000000E+00" not in smu.sent
+    assert not smu.output
+    assert bias.setpoint.get() == 0.0
+
+
+def test_a_dead_instrument_does_not_hold_up_a_stop(
+    bias: BiasSource, smu: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    bias.set(5.0).wait(W)
+    smu.dead = True
+    bias.stop()
+    assert bias.setpoint.get() == 0.0
+    assert bias.unsafe is not None
+    assert "0 V and output off not confirmed" in bias.unsafe
+    assert "NOT confirmed" in caplog.text
+    ((part, ok, text),) = bias.make_safe()
+    assert (part, ok) == ("bias 0 V, output off", False)
+    assert "within" in text
+    with pytest.raises(StmTemError, match="not confirmed"):
+        bias.output_off()
+
+
+def test_an_unplugged_instrument_neither(bias: BiasSource, smu: Any) -> None:
+    bias.set(5.0).wait(W)
+    smu.unplugged = True
+    for _ in range(2):
+        bias.stop()
+        assert bias.unsafe is not None
+        assert "pulled out" in bias.unsafe
+    assert not bias.source.link.alive
+    with pytest.raises(TransportError, match="pulled out"):
+        bias.set(1.0).wait(W)
+
+
+def test_an_instrument_that_comes_back_is_safe_again(bias: BiasSource, smu: Any) -> None:
+    bias.set(5.0).wait(W)
+    smu.dead = True
+    bias.stop()
+    smu.dead = False
+    bias.stop()
+    assert bias.unsafe is None
+    assert not smu.output
+
+
+# Pausing: Bluesky stops what was set, then pauses
+
+
+def test_a_pause_takes_the_bias_off_and_resuming_restores_it(
+    bias: BiasSource, smu: Any, clock: Any
+) -> None:
+    bias.set(-5.0).wait(W)
+    clock.t = 10.0
+    bias.stop(success=True)
+    bias.pause()
+    assert not smu.output
+    clock.t = 14.0
+    assert bias.paused_s == 4.0
+    bias.resume()
+    assert smu.output
+    assert smu.state[":SOUR:VOLT"] == -5.0
+    clock.t = 20.0
+    assert bias.paused_s == 4.0
+    bias.pause()
+    clock.t = 21.0
+    bias.resume()
+    assert bias.paused_s == 5.0
+
+
+def test_a_pause_without_a_bias_restores_none(bias: BiasSource, smu: Any) -> None:
+    bias.pause()
+    bias.resume()
+    assert not smu.output
+
+
+@pytest.mark.parametrize("between", ["stage", "unstage", "trigger", "output_off"])
+def test_a_stop_that_belongs_to_something_else_restores_nothing(
+    bias: BiasSource, smu: Any, between: str
+) -> None:
+    bias.set(5.0).wait(W)
+    bias.stop()
+    done = getattr(bias, between)()
+    if between == "trigger":
+        assert done.exception(W) is not None
+    bias.pause()
+    bias.resume()
+    assert not smu.output
+    if between == "stage":
+        bias.unstage()
+
+
+def test_a_stop_in_a_pause_is_final(bias: BiasSource, smu: Any) -> None:
+    bias.set(5.0).wait(W)
+    bias.pause()
+    bias.stop()
+    bias.resume()
+    assert not smu.output
+
+
+def test_a_set_in_a_pause_ends_it(bias: BiasSource, smu: Any, clock: Any) -> None:
+    """The finalizer of an aborted plan sets 0 V: it is never followed by a resume."""
+    bias.set(5.0).wait(W)
+    bias.pause()
+    clock.t = 2.0
+    bias.set(0.0).wait(W)
+    clock.t = 9.0
+    assert bias.paused_s == 2.0
+    bias.resume()
+    assert smu.state[":SOUR:VOLT"] == 0.0
+
+
+def test_unstaging_takes_the_bias_off(bias: BiasSource, smu: Any) -> None:
+    bias.stage()
+    bias.set(5.0).wait(W)
+    bias.unstage()
+    assert not smu.output
+
+
+def test_disconnecting_takes_the_bias_off(bias: BiasSource, smu: Any) -> None:
+    bias.set(5.0).wait(W)
+    bias.disconnect()
+    bias.disconnect()
+    assert not smu.output
+    with pytest.raises(TransportError, match="closed"):
+        bias.set(1.0).wait(W)

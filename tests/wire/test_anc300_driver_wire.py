@@ -1,0 +1,194 @@
+"""The ANC300 console driver, byte for byte."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stmtem_control.devices.anc300 import Anc300, parse_value, strip_telnet
+from stmtem_control.errors import (
+    IdentityError,
+    InstrumentError,
+    LimitError,
+    ProtocolError,
+    TransportTimeout,
+)
+from stmtem_control.link import Link
+
+Scripted = Callable[[Sequence[tuple[bytes, bytes]]], Link]
+ByTheManual = Callable[[str], tuple[Link, list[bytes]]]
+
+OK = b"OK\r\n"
+VERSION = (
+    b"attocube ANC300 controller version 1.1.0-1304 2013-10-17 08:16\r\n"
+    b"ANC150 compatibillity console\r\n"
+)
+OPENED = [
+    (b"echo off\r\n", OK),
+    (b"ver\r\n", VERSION + OK),
+    (b"getser 1\r\n", b"ANM300A-M-1545-3010041\r\n" + OK),
+]
+W = 5.0  # wall seconds that a test waits at most
+
+
+def test_everything_the_driver_sends_is_in_the_manual(by_the_manual: ByTheManual) -> None:
+    link, sent = by_the_manual("anc300")
+    probe = Anc300(link)
+    controller = probe.open().result(W)
+    assert controller.modules[2] == "ANM300A-M-1545-3010042"
+    assert controller.version[1] == "ANC150 compatibillity console"
+    assert sent[0] == b"echo off\r\n"
+    probe.stop([1]).result(W)
+    probe.setm(1, "stp+").result(W)
+    assert probe.getm(1).result(W) == "gnd"  # the table's last answer
+    probe.seta(1, 0.0).result(W)
+    assert probe.geta(1).result(W) == 0.0
+    probe.setf(1, 1000).result(W)
+    assert probe.getf(1).result(W) == 1000.0  # past a stray empty line
+    probe.setv(1, 30.0).result(W)
+    assert probe.getv(1).result(W) == 30.0
+    assert probe.geto(1).result(W) == 0.0
+    assert probe.getc(1).result(W) is None
+    probe.step(1, 3).result(W)
+    assert probe.ground([1]).result(W) == [1]
+    assert sent[-2:] == [b"stop 1\r\n", b"setm 1 gnd\r\n"]
+
+
+def test_echo_and_prompt_of_a_console_as_it_powers_up(scripted: Scripted) -> None:
+    probe = Anc300(
+        scripted([(b"echo off\r\n", b"echo off\r\n" + OK + b"> "), *OPENED[1:]]), axes=(1,)
+    )
+    assert probe.open().result(W).modules == {1: "ANM300A-M-1545-3010041"}
+
+
+def test_echo_after_a_prompt(scripted: Scripted) -> None:
+    probe = Anc300(scripted([(b"getm 1\r\n", b"> getm 1\r\nmode = stp\r\n" + OK + b"> ")]))
+    assert probe.getm(1).result(W) == "stp"
+
+
+def test_log_in_over_the_network(scripted: Scripted) -> None:
+    link = scripted(
+        [(b"secret\r\n", b"******\r\nAuthorization success\r\n> "), *OPENED],
+    )
+    link.call(lambda transport: greet(transport), timeout=W)
+    Anc300(link, axes=(1,), password="secret").open().result(W)
+
+
+def greet(transport: object) -> None:
+    """Put the greeting of the network console on the wire."""
+    transport.arrived += b"\xff\xfb\x01\xff\xfb\x03Authorization code: "  # type: ignore[attr-defined]
+
+
+def test_wrong_password(scripted: Scripted) -> None:
+    link = scripted([(b"wrong\r\n", b"*****\r\nAuthorization failed\r\n")])
+    link.call(lambda transport: greet(transport), timeout=W)
+    with pytest.raises(IdentityError, match="refused the password"):
+        Anc300(link, password="wrong").open().result(W)
+
+
+def test_a_console_that_takes_no_password(scripted: Scripted) -> None:
+    link = scripted([(b"wrong\r\n", b"*****\r\n")])
+    link.call(lambda transport: greet(transport), timeout=W)
+    with pytest.raises(IdentityError, match="did not accept"):
+        Anc300(link, password="wrong", timeout_s=0.1).open().result(W)
+
+
+def test_the_controllers_own_words_are_the_error(scripted: Scripted) -> None:
+    probe = Anc300(
+        scripted([(b"stepu 1 5\r\n", b"Axis not in computer control mode\r\nERROR\r\n")])
+    )
+    with pytest.raises(InstrumentError, match=r"'stepu 1 5'.*Axis not in computer control mode"):
+        probe.step(1, 5).result(W)
+
+
+def test_another_instrument_at_the_address(scripted: Scripted) -> None:
+    probe = Anc300(scripted([OPENED[0], (b"ver\r\n", b"SmarAct MCS2\r\n" + OK)]))
+    with pytest.raises(IdentityError, match="expected 'ANC300' at transcript, found 'SmarAct"):
+        probe.open().result(W)
+
+
+def test_missing_module(scripted: Scripted) -> None:
+    probe = Anc300(
+        scripted([*OPENED, (b"getser 5\r\n", b"Wrong axis type\r\nERROR\r\n")]), axes=(1, 5)
+    )
+    with pytest.raises(IdentityError, match=r"axis 5.*Wrong axis type"):
+        probe.open().result(W)
+
+
+def test_stop_tries_every_axis(scripted: Scripted) -> None:
+    probe = Anc300(
+        scripted(
+            [
+                (b"stop 1\r\n", b"Wrong axis type\r\nERROR\r\n"),
+                (b"stop 2\r\n", OK),
+                (b"stop 3\r\n", OK),
+            ]
+        )
+    )
+    with pytest.raises(InstrumentError, match="stop 1"):
+        probe.stop().result(W)
+
+
+def test_answers_that_are_late_are_thrown_away(scripted: Scripted) -> None:
+    probe = Anc300(
+        scripted(
+            [
+                *OPENED,
+                (b"geto 1\r\n", b""),  # lost
+                (b"ver\r\n", b"voltage = 12.000000 V\r\n" + OK + VERSION + OK),
+                (b"geto 1\r\n", b"voltage = 0.500000 V\r\n" + OK),
+            ]
+        ),
+        axes=(1,),
+        timeout_s=0.05,
+    )
+    probe.open().result(W)
+    with pytest.raises(TransportTimeout, match="geto 1"):
+        probe.geto(1).result(W)
+    assert probe.geto(1).result(W) == 0.5
+
+
+def test_an_answer_without_a_number(scripted: Scripted) -> None:
+    probe = Anc300(scripted([(b"getf 1\r\n", b"frequency = ? Hz\r\n" + OK)]))
+    with pytest.raises(ProtocolError, match="no number"):
+        probe.getf(1).result(W)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda probe: probe.seta(1, 150.1),
+        lambda probe: probe.seta(1, -0.1),
+        lambda probe: probe.setv(1, 200.0),
+        lambda probe: probe.setf(1, 0),
+        lambda probe: probe.setm(1, "fly"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_sent(
+    scripted: Scripted, call: Callable[[Anc300], object]
+) -> None:
+    probe = Anc300(scripted([]))
+    with pytest.raises(LimitError, match=r"^device: "):
+        call(probe)
+
+
+@given(st.binary())
+def test_telnet_bytes_leave_text_only(data: bytes) -> None:
+    assert all(byte < 0x80 for byte in strip_telnet(data))
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=0x7F)))
+def test_plain_text_passes_the_telnet_filter(text: str) -> None:
+    assert strip_telnet(text.encode()) == text.encode()
+
+
+def test_subnegotiation_is_left_out() -> None:
+    assert strip_telnet(b"a\xff\xfa\x18\x01\xff\xf0b\xff\xf9c") == b"abc"
+
+
+@given(st.floats(min_value=0.0, max_value=150.0))
+def test_any_voltage_survives_the_wire(volts: float) -> None:
+    assert float(parse_value([f"voltage = {volts:.6f} V"], "voltage")) == pytest.approx(
+        volts, abs=1e-6
+    )
