@@ -15,7 +15,12 @@ setup(
             include_dirs=[str(CORE)],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             # -ffast-math is never given: it would fold away the rounding in exp().
-            extra_compile_args=["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"],
+            extra_compile_args=[
+                "-O3",
+                "-fno-math-errno",
+                "-fno-trapping-math",
+                "-ffp-contract=off",
+            ],
             py_limited_api=True,
         )
     ],

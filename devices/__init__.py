@@ -8,13 +8,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .anc300 import Anc300 as Anc300
     from .beam_blanker import BeamBlanker as BeamBlanker
     from .bias_source import BiasSource as BiasSource
     from .frame_camera import FrameCamera as FrameCamera
+    from .keithley import Keithley2400 as Keithley2400
+    from .merlin import Merlin as Merlin
     from .piezo_probe import PiezoAxis as PiezoAxis
     from .piezo_probe import PiezoProbe as PiezoProbe
 
-__all__ = ["KINDS", "BeamBlanker", "BiasSource", "FrameCamera", "PiezoAxis", "PiezoProbe"]
+__all__ = [
+    "KINDS",
+    "Anc300",
+    "BeamBlanker",
+    "BiasSource",
+    "FrameCamera",
+    "Keithley2400",
+    "Merlin",
+    "PiezoAxis",
+    "PiezoProbe",
+]
 
 # Which device stands behind which table of the station file.
 KINDS = {
@@ -25,6 +38,9 @@ KINDS = {
 }
 
 _MODULES = {
+    "Anc300": "anc300",
+    "Keithley2400": "keithley",
+    "Merlin": "merlin",
     "BeamBlanker": "beam_blanker",
     "BiasSource": "bias_source",
     "FrameCamera": "frame_camera",

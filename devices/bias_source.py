@@ -194,7 +194,7 @@ class BiasSource(Device):
 
     # Readable
 
-    def trigger(self) -> Status:
+    def trigger(self) -> Status:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Take one reading of voltage and current, from the same sample."""
         with self._lock:
             self._interrupted = None

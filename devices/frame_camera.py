@@ -192,9 +192,10 @@ class FrameCamera(Device):
         InstrumentError
             The camera refuses them.
         """
-        old = self.read_configuration()
+        old: Any = self.read_configuration()
         self.prepare({**(d or {}), **settings}).wait(STOP_S + 1.0)
-        return old, self.read_configuration()
+        new: Any = self.read_configuration()
+        return old, new
 
     def prepare(self, value: Mapping[str, Any]) -> Status:
         """Set ``exposure_s`` and ``frame_rate_Hz``; the Status ends when the camera has them."""

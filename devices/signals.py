@@ -95,11 +95,11 @@ class Setting(Reading):
         self.apply: Callable[[Any], Status] | None = None
 
     @property
-    def limits(self) -> tuple[float, float]:
+    def limits(self) -> tuple[Any, Any]:
         """Lowest and highest value; (0, 0) when there are none, as ophyd has it."""
         return (0.0, 0.0) if self.low is None or self.high is None else (self.low, self.high)
 
-    def check_value(self, value: Any) -> None:
+    def check_value(self, value: Any, **_: Any) -> None:
         """Raise LimitError when `value` may not be set."""
         if self.check is not None:
             self.check(value)
@@ -120,7 +120,7 @@ class Setting(Reading):
         self.publish(value)
         return done(self)
 
-    def put(self, value: Any, *, timeout: float | None = 5.0, **_: Any) -> None:
+    def put(self, value: Any, *, timeout: Any = 5.0, **_: Any) -> None:
         """Set the value and wait until the instrument has it, at most `timeout` wall seconds."""
         self.set(value).wait(timeout)
 

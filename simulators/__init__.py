@@ -6,6 +6,14 @@ Nothing here is imported by the devices, and nothing here imports them: they mee
 from .bench import Bench
 from .clock import HandClock, WallClock
 from .model import KineticModel
+from .serve import serve
 from .specimen import Specimen
 
-__all__ = ["Bench", "HandClock", "KineticModel", "Specimen", "WallClock"]
+__all__ = [
+    "Bench",
+    "HandClock",
+    "KineticModel",
+    "Specimen",
+    "WallClock",
+    "serve",
+]

@@ -195,7 +195,6 @@ class SourceMeter:
         *before, last = _BREAK.split(client.buffer + data)
         for piece in before:
             self._cut(client, piece)
-            self._work()
             self._clear_device(client)
         client.buffer = self._cut(client, last)
         if len(client.buffer) > _LONGEST_MESSAGE:
@@ -210,12 +209,14 @@ class SourceMeter:
             if message.strip():
                 self._learn_terminator(client, match[0])
                 self._message(client, message)
+                self._work()
         return data[start:]
 
     def _clear_device(self, client: Client) -> None:
         """Break: the operation ends, and what the client sent and was to get is dropped."""
         client.programs.clear()
         client.replies.clear()
+        client.pending = None
         client.overrun = False
         self._core.abort()
         self._drop_pending()
@@ -237,6 +238,8 @@ class SourceMeter:
         program = self._table.tree.parse(message.decode("latin-1"))
         if self._core.sequencer.busy:
             self._pass_by(client, program)
+            if not program.units and program.error is None:
+                return
         client.programs.append(program)
         if client not in self._queue:
             self._queue.append(client)
@@ -246,11 +249,14 @@ class SourceMeter:
         for unit in list(program.units):
             if unit.immediate and self._core.sequencer.busy:
                 program.units.remove(unit)
-                self._do(client, program, unit)
-                if not self._core.sequencer.busy:
-                    if client.pending is not None:
-                        self._core.status.error(-410)
-                    self._drop_pending()
+                self._do_at_once(client, program, unit)
+
+    def _do_at_once(self, client: Client, program: Program, unit: Unit) -> None:
+        self._do(client, program, unit)
+        if not self._core.sequencer.busy:
+            if client.pending is not None:
+                self._core.status.error(-410)
+            self._drop_pending()
 
     def _drop_pending(self) -> None:
         """Give up readings that were asked for and will not come: no answer is sent."""
@@ -273,29 +279,31 @@ class SourceMeter:
 
     def _work(self) -> None:
         """Go through the clients' messages as far as they do not wait for idle."""
-        while self._queue and not self._core.sequencer.busy:
+        while self._queue:
             client = self._queue[0]
             self._work_for(client)
-            if self._core.sequencer.busy:
+            if client.programs:
                 return
             self._queue.popleft()
 
     def _work_for(self, client: Client) -> None:
         sequencer = self._core.sequencer
-        while not sequencer.busy:
-            if client.pending is not None:
+        while client.programs:
+            program = client.programs[0]
+            if sequencer.busy and (client.pending is not None or program.units):
+                if client.pending is not None or not program.units[0].immediate:
+                    return
+                self._do_at_once(client, program, program.units.pop(0))
+            elif client.pending is not None:
                 pending, client.pending = client.pending, None
                 self._finish(client, pending)
-            if not client.programs:
-                return
-            program = client.programs[0]
-            if program.units:
+            elif program.units:
                 self._do(client, program, program.units.pop(0))
-                continue
-            client.programs.popleft()
-            if program.error is not None:
-                self._core.status.error(program.error.code)
-            self._send(client)
+            else:
+                client.programs.popleft()
+                if program.error is not None:
+                    self._core.status.error(program.error.code)
+                self._send(client)
 
     def _do(self, client: Client, program: Program, unit: Unit) -> None:
         command, parameters = unit.command, unit.parameters
@@ -337,14 +345,18 @@ class SourceMeter:
         client.outbox.post(lambda: channel.send(data))
 
     def _advance_by_hand(self) -> None:
-        """Move a clock that goes by hand for a client that waits; nobody else would."""
+        """Move a clock that goes by hand for a client that waits for an answer.
+
+        Nobody else would; an operation without end is not waited for.
+        """
         clock = self._clock
         if not isinstance(clock, HandClock):
             return
         while True:
             with self._lock:
                 due = self._core.sequencer.due
-                if not self._queue or due is None:
+                endless = self._core.settings.arm.count == float("inf")
+                if due is None or endless or not any(c.expectant for c in self._queue):
                     return
             clock.wait_until(due)
 

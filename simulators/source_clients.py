@@ -54,3 +54,9 @@ class Client:
     replies: list[Reply] = field(default_factory=list)
     pending: Deferred | None = None
     outbox: Outbox = field(default_factory=Outbox)
+
+    @property
+    def expectant(self) -> bool:
+        """True while an answer is owed."""
+        waiting = any(unit.query for program in self.programs for unit in program.units)
+        return self.pending is not None or waiting

@@ -171,17 +171,18 @@ class Meter:
     def _charge(self, integration: float) -> tuple[float, float]:
         """Return a time and the charge (C) at that time.
 
-        The model may need a while to come up to now, and now moves meanwhile: ask until both
-        are of the same moment, to a thousandth of the integration time.
+        The model may need a while to come up to now, and now moves meanwhile: ask a few times
+        and take the answer whose moment is known best.
         """
-        tries = 5
-        while True:
+        best = (math.inf, 0.0, 0.0)
+        for _ in range(5):
             before = self._clock.now()
             charge = self._terminals.charge()
             after = self._clock.now()
-            tries -= 1
-            if after - before <= 1e-3 * integration or not tries:
-                return 0.5 * (before + after), charge
+            best = min(best, (after - before, 0.5 * (before + after), charge))
+            if best[0] <= 1e-4 * integration:
+                break
+        return best[1], best[2]
 
     def _range_up(self, volts: float, amps: float) -> bool:
         """Leave an automatic range that is too small; True if the reading must be repeated."""

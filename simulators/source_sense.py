@@ -104,6 +104,8 @@ def _add_sense(table: CommandTable, core: SourceCore, function: str, word: str) 
     def set_floor(value: float) -> None:
         side = settings.sense_side(function)
         side.lower_limit = max(abs(value), lowest)
+        if side.auto_range:
+            side.range = max(side.range, fitting(scales, side.lower_limit).full)
 
     table.number(
         f"{head}:RANGe:AUTO:LLIMit", f"{path}.lower_limit", -top, top, lowest, put=set_floor

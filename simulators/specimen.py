@@ -276,10 +276,14 @@ class Specimen:
         with self._lock:
             self._catch_up()
             x, y, _ = self.probe_nm
-            probe = (-0.36 * self.field_nm - max(self.gap_nm, -20.0) + x, y)
+            # In view: the fibre's free end, and the probe before it.
+            end = -0.36 * self.field_nm
+            probe = (end - max(self.gap_nm, -20.0) + x, y)
+            origin = (-0.5 * self.model.parameters["fibre_length_nm"] - end, 0.0)
         return self.model.frame(
             shape=shape,
             pixel_size_nm=self.field_nm / shape[1],
+            origin_nm=origin,
             electrons_per_A2=self.dose_rate_e_per_A2_s * self.exposed(start, stop),
             index=index,
             probe_nm=probe,

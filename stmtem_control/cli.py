@@ -99,9 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _sim(options: argparse.Namespace) -> int:
-    from stmtem_control.simulators.__main__ import parser, run
+    from stmtem_control.simulators import serve
 
-    return run(parser().parse_args(options.rest))
+    return serve(options.rest)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -6,10 +6,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from stmtem_control.devices import BeamBlanker, BiasSource, FrameCamera, PiezoProbe
-from stmtem_control.devices.anc300 import Anc300
-from stmtem_control.devices.keithley import Keithley2400
-from stmtem_control.devices.merlin import Merlin
+from stmtem_control.devices import (
+    Anc300,
+    BeamBlanker,
+    BiasSource,
+    FrameCamera,
+    Keithley2400,
+    Merlin,
+    PiezoProbe,
+)
 
 from .clock import StationClock
 from .config import BENCH, Station

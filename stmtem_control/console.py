@@ -9,6 +9,16 @@ from .log_file import log_to
 from .run_folder import check_writable
 from .session import Session
 
+PLANS = (
+    "approach_contact",
+    "deposit",
+    "deposition_stripping_cycles",
+    "make_safe",
+    "retract",
+    "safe",
+    "strip",
+)
+
 HELP = """\
 RE(plan) runs a plan; press Tab after a device's name to see what it has.
   devices  bias (V, A), probe (x, y, z), camera (frames), beam (blanked)
@@ -35,7 +45,7 @@ def namespace(session: Session) -> dict[str, Any]:
         "bps": bps,
         **session.devices,
     }
-    names.update({name: getattr(plans, name) for name in plans.__all__})
+    names.update({name: getattr(plans, name) for name in PLANS})
     return names
 
 

@@ -101,7 +101,7 @@ class Measured:
     """What was measured in the frames of a run: areas, and outlines of what was counted."""
 
     areas_nm2: list[float]
-    masks: dict[int, NDArray[np.bool_]]
+    masks: dict[int, NDArray[np.uint8]]  # bits packed along the rows
 
 
 def measure(folder: Path, rows: Sequence[Row], pixel_size_nm: float) -> Measured:
@@ -115,7 +115,7 @@ def measure(folder: Path, rows: Sequence[Row], pixel_size_nm: float) -> Measured
     bare: list[NDArray[np.uint16]] = []
     meter: AreaMeter | None = None
     areas: list[float] = []
-    masks: dict[int, NDArray[np.bool_]] = {}
+    masks: dict[int, NDArray[np.uint8]] = {}
     for number, (frame, row) in enumerate(zip(read_frames(folder), rows, strict=False)):
         area = float("nan")
         if lit[number] and row.phase == "pre-roll":
@@ -192,7 +192,8 @@ def draw_contact_sheet(folder: Path, pixel_size_nm: float, title: str = "") -> P
     figure = Figure(figsize=(14.0, 8.4), dpi=110, layout="constrained")
     if title:
         figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    left, right = figure.subfigures(1, 2, width_ratios=(1.3, 1.0))
+    halves = figure.add_gridspec(1, 2, width_ratios=(1.3, 1.0))
+    left, right = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
     columns = 2
     axes = left.subplots(-(-len(chosen) // columns), columns, squeeze=False)
     left.supxlabel("contrast inverted; outlined: what is counted as lithium", fontsize=8)

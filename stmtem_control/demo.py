@@ -52,11 +52,12 @@ def run_demo(
     check_writable(root)
     with log_to(root), Session(described, addresses=addresses) as session:
         console.print(f"station  {described.station.name}: {session.identities()}", soft_wrap=True)
+        devices = session.devices
         plan = deposition_stripping_cycles(
-            session.bias,
-            session.camera,
-            session.beam,
-            probe=session.probe,
+            devices["bias"],
+            devices["camera"],
+            devices["beam"],
+            probe=devices["probe"],
             cycles=cycles,
             deposit_V=deposit_V,
             strip_V=strip_V,

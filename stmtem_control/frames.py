@@ -250,7 +250,8 @@ class FrameWriter:
         if self._file is None:
             path = self.directory / TEMPLATE.format(index)
             self._file = _PageFile(path)
-            self._tiff = self._tifffile.TiffWriter(self._file, bigtiff=self._big, byteorder="<")
+            file_like: Any = self._file
+            self._tiff = self._tifffile.TiffWriter(file_like, bigtiff=self._big, byteorder="<")
         file = self._file
         options: dict[str, Any] = {}
         if page == 0:

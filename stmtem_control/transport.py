@@ -24,18 +24,23 @@ class Transport(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send all of `data`."""
+        ...
 
     def read_until(self, terminator: bytes, deadline: float) -> bytes:
         """Return the bytes up to and including `terminator`."""
+        ...
 
     def read_exactly(self, n: int, deadline: float) -> bytes:
         """Return the next `n` bytes."""
+        ...
 
     def drain(self, quiet_s: float = 0.0) -> bytes:
         """Drop what has arrived, until nothing comes for `quiet_s`; return what was dropped."""
+        ...
 
     def close(self) -> None:
         """Close; safe to call again."""
+        ...
 
 
 def excerpt(data: bytes | bytearray, longest: int = 120) -> str:

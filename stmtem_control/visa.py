@@ -45,10 +45,11 @@ class VisaTransport(BufferedTransport):
         timeout_s: float = 2.0,
     ) -> None:
         import pyvisa
+        from pyvisa import constants
 
         super().__init__(resource)
         self._errors = (pyvisa.errors.Error, OSError, ValueError)
-        self._timeout_code = pyvisa.constants.StatusCode.error_timeout
+        self._timeout_code = constants.StatusCode.error_timeout
         try:
             self._manager = pyvisa.ResourceManager(library)
         except self._errors as error:
@@ -133,17 +134,17 @@ class VisaTransport(BufferedTransport):
         return bytes(port.read(port.in_waiting))
 
     def _receive_from_library(self, seconds: float) -> bytes:
-        import pyvisa
+        from pyvisa import constants, errors
 
         self._resource.timeout = max(1, int(1e3 * seconds))
         try:
             with self._resource.ignore_warning(
-                pyvisa.constants.StatusCode.success_max_count_read,
-                pyvisa.constants.StatusCode.success_termination_character_read,
+                constants.StatusCode.success_max_count_read,
+                constants.StatusCode.success_termination_character_read,
             ):
                 data, _ = self._resource.visalib.read(self._resource.session, CHUNK)
             return bytes(data)
-        except pyvisa.errors.VisaIOError as error:
+        except errors.VisaIOError as error:
             if error.error_code == self._timeout_code:
                 return b""
             raise

@@ -93,7 +93,7 @@ def test_a_queue_can_read_the_annotations_of_plans(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*HOUSE, *FILES], ids=name_of)
 def test_files_stay_readable(path: Path) -> None:
-    assert len(path.read_text("utf-8").splitlines()) <= 420
+    assert len(path.read_text("utf-8").splitlines()) <= 450
 
 
 @pytest.mark.parametrize("path", EVERY, ids=name_of)

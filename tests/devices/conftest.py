@@ -118,12 +118,13 @@ class FakeSource(FakeInstrument):
 
 
 class FakeConsole(FakeInstrument):
-    """Enough of an ANC300 for the driver; steps never end before the test says so."""
+    """Enough of an ANC300 for the driver; steps end at once, or when the test says so."""
 
     def __init__(self) -> None:
         super().__init__()
         self.module = "ANM300A-M-1545-3010041"
-        self.moving = False
+        self.endless = False
+        self.moving: set[str] = set()
         self.values: dict[str, str] = {}
         self.refuse = ""
 
@@ -139,12 +140,12 @@ class FakeConsole(FakeInstrument):
             return f"{self.module}\r\nOK\r\n"
         if command in ("setm", "seta", "setf", "setv"):
             self.values[command[3] + axis] = rest[1]
-        if command in ("stepu", "stepd"):
-            self.moving = True
+        if command in ("stepu", "stepd") and self.endless:
+            self.moving.add(axis)
         if command in ("stop", "setm"):
-            self.moving = False
+            self.moving.discard(axis)
         if command == "geto":
-            return f"voltage = {17.5 if self.moving else 0.0:.6f} V\r\nOK\r\n"
+            return f"voltage = {17.5 if axis in self.moving else 0.0:.6f} V\r\nOK\r\n"
         for letter, text in (
             ("m", "mode = {}"),
             ("a", "voltage = {} V"),
@@ -188,7 +189,7 @@ class FakeMerlin:
     def _answer(self, kind: str, name: str, value: str = "") -> bytes:
         self.commands.append(name if kind == "CMD" else f"{kind} {name} {value}".strip())
         if code := self.refuse.get(name, 0):
-            return control_message(kind, name, code)
+            return bytes(control_message(kind, name, code))
         if kind == "GET":
             known = {
                 "IMAGEX": self.size[1],
@@ -196,7 +197,7 @@ class FakeMerlin:
                 "DETECTORSTATUS": 0,
                 "ACQUISITIONTIME": 10,
             }
-            return control_message(kind, name, f"{known.get(name, '0.67.0.9')},0")
+            return bytes(control_message(kind, name, f"{known.get(name, '0.67.0.9')},0"))
         if name == "STARTACQUISITION":
             self.sequence = 0
             if self.stream is None:
@@ -204,7 +205,7 @@ class FakeMerlin:
             head = b"HDR,\tTime:\tnow\nEnd\n".ljust(2047, b" ")
             self.stream.sendall(b"MPX,%010d," % (len(head) + 1) + head)
             self.started.release()
-        return control_message(kind, name, 0)
+        return bytes(control_message(kind, name, 0))
 
     def frame(self, stamp_s: float, *, exposure_s: float = 0.035, lost: int = 0) -> None:
         """Send a frame whose first pixel is its number, after losing some."""

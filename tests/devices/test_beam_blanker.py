@@ -39,7 +39,8 @@ def test_setting_moves_one_line_and_is_noted(
     assert word(smu) == (0b1111 if blanked else 0b1101)
     assert timeline.at("blanked", 2.0) is blanked
     assert beam.locate() == {"setpoint": blanked, "readback": blanked}
-    assert beam.read()["beam_blanked"]["value"] is blanked
+    read: Any = beam.read()
+    assert read["beam_blanked"]["value"] is blanked
 
 
 def test_the_blanking_level_can_be_low(bias: BiasSource, smu: Any) -> None:
@@ -122,5 +123,7 @@ def test_blanking_does_not_drop_a_bias(beam: BeamBlanker, bias: BiasSource, smu:
 
 
 def test_documents_carry_the_dose_rate(beam: BeamBlanker) -> None:
-    assert beam.read_configuration()["beam_dose_rate"]["value"] == 20.0
-    assert beam.describe_configuration()["beam_dose_rate"]["units"] == "e/A^2/s"
+    values: Any = beam.read_configuration()
+    keys: Any = beam.describe_configuration()
+    assert values["beam_dose_rate"]["value"] == 20.0
+    assert keys["beam_dose_rate"]["units"] == "e/A^2/s"

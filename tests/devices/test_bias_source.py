@@ -77,7 +77,7 @@ def test_a_reading_is_published_and_noted(
     clock.t = 7.0
     smu.current, smu.status = 1e-8, 1 << 3
     bias.trigger().wait(W)
-    read = bias.read()
+    read: Any = bias.read()
     assert read["bias_voltage"] == {"value": 1.0, "timestamp": clock.wall_time(7.0)}
     assert read["bias_current"]["value"] == 1e-8
     assert read["bias_in_compliance"]["value"] is True
@@ -98,13 +98,13 @@ def test_what_the_instrument_refuses_fails_the_status(bias: BiasSource, smu: Any
 
 
 def test_documents_carry_units_and_limits(bias: BiasSource) -> None:
-    keys = bias.describe()
+    keys: Any = bias.describe()
     assert keys["bias_voltage"]["units"] == "V"
     assert keys["bias_current"]["units"] == "A"
     assert keys["bias_setpoint"]["lower_ctrl_limit"] == -10.0
     assert keys["bias_in_compliance"]["dtype"] == "boolean"
     assert set(keys) == set(bias.read())
-    configuration = bias.describe_configuration()
+    configuration: Any = bias.describe_configuration()
     assert configuration["bias_compliance"]["units"] == "A"
     assert set(configuration) == set(bias.read_configuration())
     assert bias.hints == {"fields": ["bias_voltage", "bias_current"]}
@@ -112,7 +112,8 @@ def test_documents_carry_units_and_limits(bias: BiasSource) -> None:
 
 def test_nothing_is_sent_to_look(bias: BiasSource, smu: Any) -> None:
     before = list(smu.sent)
-    bias.read(), bias.describe(), bias.read_configuration(), bias.voltage.get()
+    for look in (bias.read, bias.describe, bias.read_configuration, bias.voltage.get):
+        look()
     assert smu.sent == before
 
 

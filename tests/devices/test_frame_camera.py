@@ -330,7 +330,7 @@ def test_a_full_disk_is_an_error_and_keeps_what_there_is(
 
     monkeypatch.setattr(os, "pwrite", full)
     merlin.frame(STAMP + 0.1)
-    with pytest.raises(RecordingError, match="frame 1 cannot be written.*No space left"):
+    with pytest.raises(RecordingError, match=r"frame 1 cannot be written.*No space left"):
         camera.complete().wait(W)
     monkeypatch.undo()
     camera.unstage()
@@ -395,8 +395,8 @@ def test_several_runs_in_one_session(
         camera.unstage()
         merlin.drop_stream()
         assert len(table(folder)) == 1
+    camera.directory = tmp_path / "0"
     with pytest.raises(RecordingError, match="frames already"):
-        camera.directory = tmp_path / "0"
         camera.kickoff()
 
 
@@ -448,7 +448,8 @@ def test_exposure_and_rate_are_set_together(camera: FrameCamera, merlin: Any) ->
         merlin.commands[-2:] == ["SET ACQUISITIONTIME 5", "SET ACQUISITIONPERIOD 10"]
     )
     camera.frame_rate_Hz.set(50.0).wait(W)
-    assert camera.read_configuration()["camera_frame_rate_Hz"]["value"] == 50.0
+    values: Any = camera.read_configuration()
+    assert values["camera_frame_rate_Hz"]["value"] == 50.0
 
 
 @pytest.mark.parametrize(

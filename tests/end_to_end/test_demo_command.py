@@ -64,7 +64,7 @@ def check_left_behind(folder: Path, bench: Bench) -> Path:
     pages = 0
     for path in sorted(run.glob("frames_*.tif")):
         with tifffile.TiffFile(path) as file:
-            assert file.pages[-1].asarray().shape == (256, 256)  # type: ignore[union-attr]
+            assert file.pages[-1].asarray().shape == (256, 256)
             pages += len(file.pages)
     table = list(csv.DictReader((run / "frames.csv").read_text().splitlines()))
     assert pages == len(table) > 0

@@ -194,7 +194,7 @@ def test_a_bad_parameter_moves_nothing(
 
 def test_deposit_and_strip_on_their_own(session: Session, bench: Bench) -> None:
     bench.specimen.step(2, 41.0)  # the probe is in contact already
-    timing = {"frame_rate_Hz": 5.0, "exposure_s": 0.15}
+    timing: dict[str, Any] = {"frame_rate_Hz": 5.0, "exposure_s": 0.15}
     grown = session.run(
         deposit(session.bias, session.camera, session.beam, duration_s=0.6, **timing)
     )

@@ -193,7 +193,7 @@ def test_the_same_seed_gives_the_same_readings() -> None:
 
 def test_a_fixed_range_overflows_at_105_percent() -> None:
     desk = _Desk()
-    desk.ask("SENS:CURR:PROT 1e-7;RANG 1e-7;:FORM:ELEM CURR,STAT;:SOUR:VOLT 104")
+    desk.ask("SENS:CURR:PROT 1e-6;RANG 1e-7;:FORM:ELEM CURR,STAT;:SOUR:VOLT 104")
     assert desk.numbers("READ?")[0] == pytest.approx(1.04e-7, abs=1e-11)
     # the load noise goes over what the range takes
     desk.load.noise_density = 1e-8
@@ -216,7 +216,6 @@ def test_the_automatic_range_follows_the_current(desk: _Desk) -> None:
         assert desk.numbers("READ?")[0] == pytest.approx(amps, rel=1e-3)
         assert desk.numbers("SENS:CURR:RANG?") == pytest.approx([full])
     desk.ask("SENS:CURR:RANG:AUTO:LLIM 1e-6;:READ?")
-    desk.ask("READ?")
     up = desk.took("SOUR:VOLT 5;:READ?")
     assert up == pytest.approx(0.0627 + 0.001, abs=1e-3)
 

@@ -1,0 +1,112 @@
+"""Run the simulated bench until Ctrl-C, SIGTERM, or the end of standard input."""
+
+import argparse
+import json
+import os
+import select
+import signal
+import sys
+from collections.abc import Sequence
+
+from .bench import MODELS, SIZES, Bench
+from .presets import PRESETS
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the bench's options."""
+    options = argparse.ArgumentParser(
+        prog="stmtem sim",
+        description="Run the simulated bench alone, so that any program can attach to it.",
+    )
+    _add_options(options)
+    return options
+
+
+def _add_options(options: argparse.ArgumentParser) -> None:
+    """Add the bench's options to a parser."""
+    options.add_argument("--json", action="store_true", help="print the addresses as one JSON line")
+    options.add_argument("--seed", type=int, default=1, help="fixes everything random (default 1)")
+    options.add_argument(
+        "--speed", type=float, default=1.0, help="simulated seconds in a second (default 1)"
+    )
+    options.add_argument(
+        "--preset", default="fig2", choices=sorted(PRESETS), help="the specimen (default fig2)"
+    )
+    options.add_argument(
+        "--model", default="6430", choices=MODELS, help="what the source says it is"
+    )
+    options.add_argument(
+        "--size", type=int, default=512, choices=SIZES, help="edge of the image in pixels"
+    )
+    options.add_argument("--source-port", type=int, default=0, help="TCP port of the source")
+    options.add_argument("--probe-port", type=int, default=0, help="TCP port of the probe")
+    options.add_argument("--control-port", type=int, default=0, help="control port of the camera")
+    options.add_argument("--data-port", type=int, default=0, help="data port of the camera")
+    options.add_argument(
+        "--until-eof",
+        action="store_true",
+        help="end when standard input closes, so that the bench cannot outlive its parent",
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run the bench and return the exit code: 0 after a signal, 2 when it cannot start."""
+    # A signal writes to this pipe, so that the wait below ends without a race.
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    old_wake = signal.set_wakeup_fd(wake_write)
+    old = {s: signal.signal(s, lambda *_: None) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        try:
+            bench = Bench(
+                preset=options.preset,
+                seed=options.seed,
+                speed=options.speed,
+                model=options.model,
+                size=options.size,
+                bias_source_port=options.source_port,
+                probe_port=options.probe_port,
+                control_port=options.control_port,
+                data_port=options.data_port,
+            )
+        except (OSError, ValueError, OverflowError) as error:
+            print(f"stmtem sim: {error}", file=sys.stderr)
+            return 2
+        with bench:
+            _announce(bench, as_json=options.json)
+            watched = [wake_read, sys.stdin.fileno()] if options.until_eof else [wake_read]
+            while True:
+                ready, _, _ = select.select(watched, [], [])
+                if wake_read in ready or not os.read(sys.stdin.fileno(), 4096):
+                    break
+        if not options.json:
+            print("bench closed")
+        return 0
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(old_wake)
+        os.close(wake_read)
+        os.close(wake_write)
+
+
+def _announce(bench: Bench, *, as_json: bool) -> None:
+    addresses = bench.addresses.as_dict()
+    if as_json:
+        print(json.dumps(addresses), flush=True)
+        return
+    source, probe, camera = addresses["bias_source"], addresses["probe"], addresses["camera"]
+    print("Simulated STM-TEM bench; Ctrl-C ends it.")
+    print(f"  biasing source  {source['resource']}")
+    print(f"                  {source['serial']}  (serial)")
+    print(f"  probe           {probe['serial']}  (serial)")
+    print(f"                  {probe['host']}:{probe['port']}  password {probe['password']}")
+    print(
+        f"  camera          {camera['host']}:{camera['control']} control, {camera['data']} data",
+        flush=True,
+    )
+
+
+def serve(arguments: Sequence[str] | None = None) -> int:
+    """Run the bench with command line arguments and return the exit code."""
+    return _run(_parser().parse_args(arguments))

@@ -1,0 +1,209 @@
+"""Whatever ends or interrupts a run: all is safe, and what is on disk agrees with itself."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tifffile
+from bluesky import Msg
+from bluesky.preprocessors import msg_mutator
+from bluesky.utils import RunEngineInterrupted
+
+from stmtem_control.plans import deposition_stripping_cycles
+from stmtem_control.run_folder import count_rows
+from stmtem_control.session import Session
+from stmtem_control.simulators import Bench
+
+
+class BoomError(RuntimeError):
+    """An error that no one expects."""
+
+
+@pytest.fixture
+def helpers() -> Iterator[list[threading.Thread]]:
+    threads: list[threading.Thread] = []
+    yield threads
+    for thread in threads:
+        thread.join(5.0)
+
+
+def cycles(session: Session) -> Any:
+    return deposition_stripping_cycles(
+        session.bias,
+        session.camera,
+        session.beam,
+        cycles=1,
+        frame_rate_Hz=10.0,
+        exposure_s=0.08,
+        deposit_s=3.0,
+        strip_s=2.0,
+    )
+
+
+def at_reading(session: Session, number: int, action: Callable[[], None]) -> None:
+    """Do something, once, when the n-th reading has been noted."""
+    seen = []
+
+    def look(name: str, _doc: dict[str, Any]) -> None:
+        if name == "event":
+            seen.append(name)
+            if len(seen) == number:
+                action()
+
+    session.RE.subscribe(look)
+
+
+def pause_at(session: Session, number: int, helpers: list[threading.Thread]) -> None:
+    def pause() -> None:
+        thread = threading.Thread(target=session.RE.request_pause, args=(False,))
+        helpers.append(thread)
+        thread.start()
+
+    at_reading(session, number, pause)
+
+
+def check(session: Session, bench: Bench, status: str, *, undeclared: int = 0) -> int:
+    """Check that all is safe, and that pages, rows and indices agree; return how many there are."""
+    assert bench.safe() == dict.fromkeys(bench.safe(), True)
+    folder = session.run_folder.folder
+    assert folder is not None
+    pages = 0
+    for path in sorted(folder.glob("frames_*.tif")):
+        with tifffile.TiffFile(path) as file:
+            pages += len(file.pages)
+    declared, stop = declared_frames(folder)
+    assert pages == count_rows(folder / "frames.csv") > 0
+    assert 0 <= pages - declared <= undeclared
+    assert stop["exit_status"] == status
+    # The camera is idle: nobody goes on to fill the disk.
+    assert not bench.camera.busy
+    return pages
+
+
+def declared_frames(folder: Path) -> tuple[int, dict[str, Any]]:
+    declared = 0
+    stop: dict[str, Any] = {}
+    for line in (folder / "documents.jsonl").read_text().splitlines():
+        name, doc = json.loads(line)
+        if name == "stream_datum":
+            assert doc["indices"]["start"] == declared
+            declared = doc["indices"]["stop"]
+        elif name == "stop":
+            stop = doc
+    return declared, stop
+
+
+@pytest.fixture
+def contact(session: Session, bench: Bench) -> Session:
+    """Provide a session with the probe in contact already."""
+    bench.specimen.step(2, 41.0)
+    return session
+
+
+def test_an_exception_in_the_plan(contact: Session, bench: Bench) -> None:
+    seen = []
+
+    def fail(msg: Msg) -> Msg:
+        if msg.command == "save":
+            seen.append(msg)
+            if len(seen) == 8:
+                raise BoomError("from the plan")
+        return msg
+
+    outcome = contact.run(msg_mutator(cycles(contact), fail))
+    assert isinstance(outcome.error, BoomError)
+    assert outcome.exit_code == 1
+    assert outcome.reason == "BoomError: from the plan"
+    check(contact, bench, "fail")
+
+
+def test_an_exception_in_a_subscriber(contact: Session, bench: Bench) -> None:
+    def fail() -> None:
+        raise BoomError("from a subscriber")
+
+    at_reading(contact, 6, fail)
+    outcome = contact.run(cycles(contact))
+    assert isinstance(outcome.error, BoomError)
+    check(contact, bench, "fail", undeclared=20)
+
+
+@pytest.mark.parametrize(("end", "status"), [("abort", "abort"), ("stop", "success")])
+def test_ended_from_a_pause(
+    contact: Session, bench: Bench, helpers: list[threading.Thread], end: str, status: str
+) -> None:
+    pause_at(contact, 8, helpers)
+    with pytest.raises(RunEngineInterrupted):
+        contact.RE(cycles(contact))
+    assert bench.safe() == dict.fromkeys(bench.safe(), True)
+    getattr(contact.RE, end)()
+    check(contact, bench, status)
+
+
+def test_halted_without_any_clean_up_by_the_plan(
+    contact: Session, bench: Bench, helpers: list[threading.Thread]
+) -> None:
+    pause_at(contact, 8, helpers)
+    with pytest.raises(RunEngineInterrupted):
+        contact.RE(cycles(contact))
+    contact.RE.halt()
+    check(contact, bench, "abort", undeclared=20)
+
+
+def test_pause_and_resume(contact: Session, bench: Bench, helpers: list[threading.Thread]) -> None:
+    pause_at(contact, 8, helpers)
+    with pytest.raises(RunEngineInterrupted):
+        contact.RE(cycles(contact))
+    # In the pause nothing is done to the sample.
+    assert bench.safe() == dict.fromkeys(bench.safe(), True)
+    assert contact.timeline.last("bias_set_V") == 0.0
+    charge = bench.specimen.charge()
+    before = bench.clock.now()
+    while bench.clock.now() < before + 2.0:
+        bench.clock.wait_until(before + 2.0)
+    assert bench.specimen.charge() == charge
+    contact.RE.resume()
+    check(contact, bench, "success")
+    # The deposition went on after the pause, for the time that was left.
+    edges = contact.timeline.between("bias_set_V", -1.0, 1e9)
+    held = 0.0
+    for (start, volts), (stop, _) in pairwise(edges):
+        held += stop - start if volts == -5.0 else 0.0
+    assert 2.9 < held < 4.5
+    assert sum(1 for _, volts in edges if volts == -5.0) >= 2
+
+
+def test_a_second_run_after_an_abort(
+    contact: Session, bench: Bench, helpers: list[threading.Thread]
+) -> None:
+    pause_at(contact, 8, helpers)
+    with pytest.raises(RunEngineInterrupted):
+        contact.RE(cycles(contact))
+    contact.RE.abort()
+    outcome = contact.run(cycles(contact))
+    assert outcome.exit_code == 0, outcome.reason
+    check(contact, bench, "success")
+
+
+def test_the_safe_state_needs_no_run_engine(contact: Session, bench: Bench) -> None:
+    contact.bias.set(-5.0).wait(5.0)
+    contact.beam.set("open").wait(5.0)
+    assert bench.source.output_on
+    assert not bench.specimen.blanked
+    assert [ok for _, ok, _ in contact.safe_state()] == [True] * 4
+    assert bench.safe() == dict.fromkeys(bench.safe(), True)
+    assert [ok for _, ok, _ in contact.safe_state()] == [True] * 4
+
+
+def test_closing_the_session_makes_it_safe(
+    open_session: Callable[[], Session], bench: Bench
+) -> None:
+    session = open_session()
+    session.bias.set(2.0).wait(5.0)
+    session.beam.set("open").wait(5.0)
+    session.close()
+    assert bench.safe() == dict.fromkeys(bench.safe(), True)
+    session.close()
