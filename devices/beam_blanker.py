@@ -13,7 +13,7 @@ from stmtem_control.errors import LimitError
 from stmtem_control.timeline import Timeline
 
 from .keithley import Keithley2400
-from .signals import follow, reading
+from .signals import follow, problem_of, reading
 
 log = logging.getLogger(__name__)
 
@@ -123,16 +123,11 @@ class BeamBlanker(Device):
             if self._open:
                 self._interrupted = time.monotonic()
             self._open = False
-        problem: str | None = None
-        try:
-            t = self._send(True).result(STOP_S)
-        except TimeoutError as error:
-            problem = str(error) or f"no answer within {STOP_S:g} s"
-        except Exception as error:
-            problem = str(error)
+        future = self._send(True)
+        problem = problem_of(future, STOP_S)
+        if problem is None:
+            self._publish(True, future.result())
         else:
-            self._publish(True, t)
-        if problem is not None:
             log.error("%s: blanking NOT confirmed: %s", self.name, problem)
             problem = f"blanking not confirmed: {problem}"
         self.unsafe = problem

@@ -13,8 +13,8 @@ from stmtem_control.errors import LimitError, StmTemError
 from stmtem_control.timeline import Timeline
 
 from .keithley import Keithley2400, SourceState
-from .keithley import Reading as Measurement
-from .signals import check_range, follow, reading, setting
+from .keithley_answers import Reading as Measurement
+from .signals import check_range, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
 
@@ -312,17 +312,13 @@ class BiasSource(Device):
             raise LimitError(f"{self.name}: a compliance of {amperes} A; give a positive one")
 
     def _zero_and_off(self) -> None:
-        problem: str | None = None
-        try:
-            t = self.source.zero_and_off().result(STOP_S)
-        except TimeoutError as error:
-            problem = str(error) or f"no answer within {STOP_S:g} s"
-        except Exception as error:
-            problem = str(error)
-        else:
+        future = self.source.zero_and_off()
+        problem = problem_of(future, STOP_S)
+        if problem is None:
+            t = future.result()
             self.timeline.record("bias_set_V", t, 0.0)
             self.output.publish(False, self.clock.wall_time(t))
-        if problem is not None:
+        else:
             log.error("%s: 0 V and output off NOT confirmed: %s", self.name, problem)
             problem = f"0 V and output off not confirmed: {problem}"
         self.unsafe = problem

@@ -3,34 +3,31 @@
 import logging
 import math
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from event_model import compose_stream_resource
 from ophyd import Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import (
-    InstrumentError,
     InterlockError,
     LimitError,
     RecordingError,
     StmTemError,
 )
-from stmtem_control.frames import TEMPLATE
 from stmtem_control.timeline import Timeline
 
-from .frame_reader import COLUMNS, FrameReader
-from .merlin import DEPTH_OF_COUNTER, DEPTHS, FrameStream, Merlin
-from .signals import DTYPES, NUMPY, Setting, done, follow, reading, setting
+from .frame_documents import data_keys, event_page, stream_resource
+from .frame_reader import FrameReader
+from .merlin import DEPTH_OF_COUNTER, Merlin
+from .merlin_stream import DEPTHS, FrameStream
+from .signals import Setting, done, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
 
-MIMETYPE = "multipart/related;type=image/tiff;pages=multi"
 STOP_S = 0.5  # wall seconds that a stop waits for the camera, and again for the reader
 START_S = 10.0
 
@@ -129,8 +126,7 @@ class FrameCamera(Device):
         self.software_version.publish(self.merlin.open().result(timeout))
         self.merlin.make_idle().result(timeout)
         self.merlin.set("COUNTERDEPTH", self._counter_depth).result(timeout)
-        size = self.merlin.image_size().result(timeout)
-        self._shape = size if size is not None else self._size_of_a_frame(timeout)
+        self._shape = self.merlin.image_size().result(timeout)
 
     def disconnect(self) -> None:
         """End acquisition and thread, and close the link."""
@@ -282,28 +278,7 @@ class FrameCamera(Device):
         """Return the data keys of the stream "frames": the images, and the table's columns."""
         if self._shape is None:
             raise InterlockError(f"{self.name}: not connected")
-        keys: dict[str, dict[str, Any]] = {
-            self._key("image"): {
-                "source": f"merlin:{self.name}",
-                "dtype": "array",
-                "dtype_numpy": self._dtype.str if self._dtype.itemsize > 1 else "|u1",
-                "shape": list(self._shape),
-                "dims": ["y", "x"],
-                "units": "counts",
-                "external": "STREAM:",
-            }
-        }
-        for column in COLUMNS:
-            key: dict[str, Any] = {
-                "source": f"stmtem:{self.name}.{column.name}",
-                "dtype": DTYPES[column.kind],
-                "dtype_numpy": NUMPY.get(column.kind, "<U32"),
-                "shape": [],
-            }
-            if column.unit:
-                key["units"] = column.unit
-            keys[self._key(column.name)] = key
-        return keys
+        return data_keys(self.name, self._shape, self._dtype)
 
     def collect_asset_docs(self, index: int | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield a stream datum for the frames that have reached the disk since the last call.
@@ -326,7 +301,7 @@ class FrameCamera(Device):
             if not rows:
                 return
             if self._resource is None:
-                self._resource = self._new_resource(reader)
+                self._resource = stream_resource(self.name, reader.writer)
                 yield "stream_resource", dict(self._resource.stream_resource_doc)
             stop = first + len(rows)
             datum = self._resource.compose_stream_datum({"start": first, "stop": stop})
@@ -338,13 +313,10 @@ class FrameCamera(Device):
             rows, self._batch = self._batch, []
         if not rows:
             return
-        stamps = [self.clock.wall_time(row["run_time_s"] + self.timeline.run_start) for row in rows]
-        names = [column.name for column in COLUMNS]
-        yield {
-            "time": stamps,
-            "data": {self._key(name): [row[name] for row in rows] for name in names},
-            "timestamps": {self._key(name): list(stamps) for name in names},
-        }
+        start = self.timeline.run_start
+        yield event_page(
+            self.name, rows, [self.clock.wall_time(row["run_time_s"] + start) for row in rows]
+        )
 
     # Stoppable, Pausable, Stageable
 
@@ -396,9 +368,6 @@ class FrameCamera(Device):
         return list(super().unstage())
 
     # The rest is for this class.
-
-    def _key(self, name: str) -> str:
-        return f"{self.name}_{name}"
 
     def _longest_s(self) -> float:
         return float(self.exposure_s.get() + 1.0 / self.frame_rate_Hz.get())
@@ -454,20 +423,6 @@ class FrameCamera(Device):
         self.total_dose.publish(row["total_dose_e_per_A2"])
         self.mean_counts.publish(mean)
 
-    def _new_resource(self, reader: FrameReader) -> Any:
-        height, width = reader.writer.shape
-        folder = reader.directory.resolve().as_uri().replace("file:///", "file://localhost/", 1)
-        return compose_stream_resource(
-            mimetype=MIMETYPE,
-            uri=folder + "/",
-            data_key=self._key("image"),
-            parameters={
-                "template": TEMPLATE,
-                "frames_per_file": reader.writer.frames_per_file,
-                "chunk_shape": [1, height, width],
-            },
-        )
-
     def _unreported(self, reader: FrameReader) -> Exception | None:
         with self._lock:
             if reader.error is None or reader.error is self._reported:
@@ -477,13 +432,8 @@ class FrameCamera(Device):
 
     def _stop_camera(self) -> str | None:
         """Send the stop; return what went wrong, or None."""
-        try:
-            self.merlin.command("STOPACQUISITION", safe=True).result(STOP_S)
-        except TimeoutError as error:
-            problem = str(error) or f"no answer within {STOP_S:g} s"
-        except Exception as error:
-            problem = str(error)
-        else:
+        problem = problem_of(self.merlin.command("STOPACQUISITION", safe=True), STOP_S)
+        if problem is None:
             return None
         log.error("%s: stop NOT confirmed: %s", self.name, problem)
         return f"stop not confirmed: {problem}"
@@ -497,19 +447,3 @@ class FrameCamera(Device):
         else:
             log.error("%s: the reading thread did not end; a disk may hang", self.name)
             reader.finish(reader.close)
-
-    def _size_of_a_frame(self, timeout: float) -> tuple[int, int]:
-        """Take one frame to learn the size of the images: older software cannot tell."""
-        start = self.merlin.start(exposure_s=0.01, period_s=0.02, frames=1)
-        stream = start.result(timeout)
-        try:
-            deadline = time.monotonic() + timeout
-            while (got := stream.next_frame(deadline)) is None:
-                pass
-        finally:
-            stream.close()
-        try:
-            self.merlin.command("STOPACQUISITION").result(timeout)
-        except InstrumentError:
-            log.debug("%s: had stopped by itself", self.name)
-        return got[0].height, got[0].width

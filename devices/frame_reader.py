@@ -21,7 +21,7 @@ from stmtem_control.errors import RecordingError, StmTemError, TransportError, T
 from stmtem_control.frames import Column, FrameWriter
 from stmtem_control.timeline import Timeline
 
-from .merlin import FrameHeader, FrameStream
+from .merlin_stream import FrameHeader, FrameStream
 
 log = logging.getLogger(__name__)
 

@@ -1,58 +1,33 @@
-"""Driver for Quantum Detectors' Merlin: control socket, data stream, MQ1 frame headers.
+"""Driver for Quantum Detectors' Merlin: the control socket.
 
 It knows nothing of ophyd.  Control commands are jobs on a :class:`~stmtem_control.link.Link` and
-return Futures; frames come through a :class:`FrameStream`, which belongs to one reading thread.
+return Futures; frames come through a :class:`~.merlin_stream.FrameStream`, which belongs to one
+reading thread.
 
 Source: Quantum Detectors, "Merlin TCP/IP control", TDI-CTRL-TNO-0041.
 """
 
 import logging
-import re
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
-
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from stmtem_control.errors import IdentityError, InstrumentError, ProtocolError
 from stmtem_control.link import NORMAL, SAFE, Link
 from stmtem_control.tcp import TcpTransport
 from stmtem_control.transport import Transport, excerpt
 
+from .merlin_stream import PREFIX_BYTES, FrameStream, body_length
+
 log = logging.getLogger(__name__)
 
-PREFIX = re.compile(rb"^MPX,(\d{1,10})$")
-PREFIX_BYTES = 14  # "MPX," and ten digits
-SMALLEST_HEADER = 256  # before the 128 bytes of each chip
-LARGEST_MESSAGE = 1 << 28
 ERRORS = {1: "unknown error or busy", 2: "unknown command", 3: "value out of range"}
-DEPTHS: dict[str, DTypeLike] = {"U08": ">u1", "U16": ">u2", "U32": ">u4"}
 DEPTH_OF_COUNTER = {1: "U08", 6: "U08", 12: "U16", 24: "U32"}
-ISO_STAMP = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z$")
 
 
 def control_message(kind: str, name: str, value: object = None) -> bytes:
     """Return a control message; its length counts from the comma after the number."""
     body = f",{kind},{name}" if value is None else f",{kind},{name},{value}"
     return f"MPX,{len(body):010d}{body}".encode("ascii")
-
-
-def body_length(prefix: bytes) -> int:
-    """Return how many bytes follow ``MPX,<length>``, the comma included.
-
-    Raises
-    ------
-    ProtocolError
-        It is not such a prefix, or the length makes no sense.
-    """
-    match = PREFIX.match(prefix)
-    length = int(match[1]) if match else 0
-    if not 0 < length <= LARGEST_MESSAGE:
-        raise ProtocolError(f"expected 'MPX,' and a length, received {excerpt(prefix)}")
-    return length
 
 
 def parse_control(body: bytes, kind: str, name: str) -> tuple[str, int]:
@@ -68,181 +43,6 @@ def parse_control(body: bytes, kind: str, name: str) -> tuple[str, int]:
     if not right_length or parts[0] or parts[1:3] != [kind, name] or not parts[-1].isdigit():
         raise ProtocolError(f"{kind} {name} was answered {excerpt(body)}")
     return ",".join(parts[3:-1]), int(parts[-1])
-
-
-@dataclass(frozen=True)
-class FrameHeader:
-    """What an MQ1 header says of its frame.
-
-    Attributes
-    ----------
-    sequence : int
-        Starts with 1 at each start of an acquisition.
-    offset : int
-        Bytes of the header; the pixels follow.
-    width, height : int
-        In pixels.
-    dtype : numpy.dtype
-        Of the pixels on the wire, big-endian.
-    unix_time_s : float
-        The camera's own stamp of the start of the exposure.
-    exposure_s : float
-        The shutter time.
-    """
-
-    sequence: int
-    offset: int
-    chips: int
-    width: int
-    height: int
-    dtype: np.dtype[Any]
-    unix_time_s: float
-    exposure_s: float
-
-    @property
-    def pixel_bytes(self) -> int:
-        """Return how many bytes of pixels follow the header."""
-        return self.width * self.height * self.dtype.itemsize
-
-
-def header_offset(start: bytes) -> int:
-    """Return where the pixels begin, from the first fields of an MQ1 header."""
-    parts = start.split(b",", 3)
-    if len(parts) < 4 or parts[0] != b"MQ1" or not parts[2].isdigit():
-        raise ProtocolError(f"expected an MQ1 header, received {excerpt(start, 40)}")
-    return int(parts[2])
-
-
-def parse_frame_header(header: bytes) -> FrameHeader:
-    """Take an MQ1 header apart; the ISO stamp of its extension is used if it is there.
-
-    Raises
-    ------
-    ProtocolError
-        It does not parse, or the pixels are of a kind that cannot be read here.
-    """
-    text = header.split(b"\0", 1)[0].decode("ascii", "replace")
-    parts = [part.strip() for part in text.split(",")]
-    try:
-        if parts[0] != "MQ1":
-            raise ValueError(parts[0])
-        depth = parts[6]
-        stamp, exposure = datetime.fromisoformat(parts[9]).timestamp(), float(parts[10])
-        if "MQ1A" in parts:
-            extension = parts.index("MQ1A")
-            stamp = _iso_seconds(parts[extension + 1])
-            if parts[extension + 2].endswith("ns"):
-                exposure = 1e-9 * float(parts[extension + 2][:-2])
-        if depth not in DEPTHS:
-            raise ProtocolError(
-                f"camera: frames of depth {depth} cannot be read here; set the counter depth to "
-                "6, 12 or 24 bits"
-            )
-        found = FrameHeader(
-            sequence=int(parts[1]),
-            offset=int(parts[2]),
-            chips=int(parts[3]),
-            width=int(parts[4]),
-            height=int(parts[5]),
-            dtype=np.dtype(DEPTHS[depth]),
-            unix_time_s=stamp,
-            exposure_s=exposure,
-        )
-    except (ValueError, IndexError, OverflowError) as error:
-        if isinstance(error, ProtocolError):
-            raise
-        raise ProtocolError(f"not an MQ1 header: {excerpt(header, 100)}") from None
-    if found.width < 1 or found.height < 1:
-        raise ProtocolError(f"an MQ1 header gives {found.width} x {found.height} pixels")
-    return found
-
-
-def _iso_seconds(text: str) -> float:
-    match = ISO_STAMP.match(text)
-    if match is None:
-        raise ValueError(text)
-    seconds = datetime.fromisoformat(match[1]).replace(tzinfo=UTC).timestamp()
-    return seconds + int((match[2] or "0").ljust(9, "0")) * 1e-9
-
-
-class FrameStream:
-    """The data socket, read by one thread.
-
-    Parameters
-    ----------
-    transport : TcpTransport
-        Connected before the acquisition starts, or its first frames are lost.
-    """
-
-    def __init__(self, transport: TcpTransport) -> None:
-        self._transport = transport
-        self._raw = bytearray()
-        self.acquisition_header = ""
-
-    def wait(self, seconds: float) -> bool:
-        """Return whether something is there to read, waiting at most `seconds`."""
-        return self._transport.wait_readable(seconds)
-
-    def next_frame(
-        self, deadline: float, out: NDArray[Any] | None = None
-    ) -> tuple[FrameHeader, NDArray[Any]] | None:
-        """Read one message; return None if it was an acquisition header.
-
-        Parameters
-        ----------
-        deadline : float
-            When all of it must be there, in ``time.monotonic()`` seconds.
-        out : numpy.ndarray, optional
-            Receives the pixels, in native byte order, top row first; used if its shape and size of
-            pixel fit, else a new array is made.
-
-        Raises
-        ------
-        ProtocolError
-            The stream cannot be understood: nothing after it can be trusted.
-        TransportError
-            The connection broke, or the message did not come in time.
-        """
-        length = body_length(self._transport.read_exactly(PREFIX_BYTES, deadline))
-        start = self._transport.read_exactly(min(length, 1 + SMALLEST_HEADER), deadline)
-        if start.startswith(b",HDR,"):
-            rest = self._transport.read_exactly(length - len(start), deadline)
-            self.acquisition_header = (start + rest)[5:].decode("ascii", "replace")
-            return None
-        offset = header_offset(start[1:])
-        if not SMALLEST_HEADER <= offset < length:
-            raise ProtocolError(f"an MQ1 header gives {offset} as the place of the pixels")
-        header = parse_frame_header(
-            start[1:] + self._transport.read_exactly(offset + 1 - len(start), deadline)
-        )
-        if length != 1 + offset + header.pixel_bytes:
-            raise ProtocolError(
-                f"frame {header.sequence}: {length - 1 - offset} bytes of pixels, "
-                f"{header.width} x {header.height} {header.dtype.name} need {header.pixel_bytes}"
-            )
-        return header, self._pixels(header, deadline, out)
-
-    def _pixels(
-        self, header: FrameHeader, deadline: float, out: NDArray[Any] | None
-    ) -> NDArray[Any]:
-        if len(self._raw) != header.pixel_bytes:
-            self._raw = bytearray(header.pixel_bytes)
-        self._transport.read_into(memoryview(self._raw), deadline)
-        shape = (header.height, header.width)
-        native = header.dtype.newbyteorder("=")
-        if out is None or out.shape != shape or out.dtype != native:
-            out = np.empty(shape, native)
-        # The bottom row comes first on the wire.
-        np.copyto(out, np.frombuffer(self._raw, header.dtype).reshape(shape)[::-1])
-        return out
-
-    def interrupt(self) -> None:
-        """Make a blocked or later read fail at once; for another thread."""
-        self._transport.interrupt()
-
-    def close(self) -> None:
-        """Close the connection; safe to call again."""
-        self._transport.close()
 
 
 class Merlin:
@@ -342,36 +142,19 @@ class Merlin:
         """
 
         def job(transport: Transport) -> FrameStream:
-            self._make_idle(transport)
-            self._set_timing(transport, exposure_s, period_s)
-            for name, value in (
-                ("NUMFRAMESTOACQUIRE", frames),
-                ("NUMFRAMESPERTRIGGER", 1),
-                ("TRIGGERSTART", 0),
-                ("TRIGGERSTOP", 0),
-            ):
-                self._exchange(transport, "SET", name, value)
-            stream = self.open_stream()
-            try:
-                # One more exchange, so that the camera has taken the new connection.
-                self._exchange(transport, "GET", "DETECTORSTATUS")
-                self._exchange(transport, "CMD", "STARTACQUISITION")
-            except BaseException:
-                stream.close()
-                raise
-            return stream
+            return self._start(transport, exposure_s, period_s, frames)
 
         return self.link.submit(job, name="start of the acquisition", topic="acquisition")
 
-    def image_size(self) -> "Future[tuple[int, int] | None]":
-        """Read the image's (height, width); None from older software, which cannot tell."""
+    def image_size(self) -> "Future[tuple[int, int]]":
+        """Find out the image's (height, width); older software shows it in a frame only."""
 
-        def job(transport: Transport) -> tuple[int, int] | None:
+        def job(transport: Transport) -> tuple[int, int]:
             try:
                 width = int(self._exchange(transport, "GET", "IMAGEX"))
                 return int(self._exchange(transport, "GET", "IMAGEY")), width
             except (InstrumentError, ValueError):
-                return None
+                return self._size_of_a_frame(transport)
 
         return self.link.submit(job, name="image size")
 
@@ -391,6 +174,39 @@ class Merlin:
                 self._exchange(transport, "CMD", "STOPACQUISITION")
             except InstrumentError as error:
                 log.info("%s", error)
+
+    def _start(
+        self, transport: Transport, exposure_s: float, period_s: float, frames: int
+    ) -> FrameStream:
+        self._make_idle(transport)
+        self._set_timing(transport, exposure_s, period_s)
+        for name, value in (
+            ("NUMFRAMESTOACQUIRE", frames),
+            ("NUMFRAMESPERTRIGGER", 1),
+            ("TRIGGERSTART", 0),
+            ("TRIGGERSTOP", 0),
+        ):
+            self._exchange(transport, "SET", name, value)
+        stream = self.open_stream()
+        try:
+            # One more exchange, so that the camera has taken the new connection.
+            self._exchange(transport, "GET", "DETECTORSTATUS")
+            self._exchange(transport, "CMD", "STARTACQUISITION")
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def _size_of_a_frame(self, transport: Transport) -> tuple[int, int]:
+        stream = self._start(transport, 0.01, 0.02, frames=1)
+        try:
+            deadline = time.monotonic() + 2.0 * self._timeout_s
+            while (got := stream.next_frame(deadline)) is None:
+                pass
+        finally:
+            stream.close()
+        self._make_idle(transport)
+        return got[0].height, got[0].width
 
     def _set_timing(self, transport: Transport, exposure_s: float, period_s: float) -> None:
         exposure = ("ACQUISITIONTIME", f"{1e3 * exposure_s:.9g}")

@@ -21,7 +21,15 @@ from stmtem_control.errors import (
 from stmtem_control.link import DroppedError
 
 from .anc300 import Anc300, Mode
-from .signals import StoppableSetting, check_range, done, follow, reading, setting
+from .signals import (
+    StoppableSetting,
+    check_range,
+    done,
+    follow,
+    problem_of,
+    reading,
+    setting,
+)
 
 log = logging.getLogger(__name__)
 
@@ -340,13 +348,7 @@ class PiezoProbe(Device):
     def stop_axes(self, axes: list[PiezoAxis], *, success: bool) -> None:
         """Stop some axes; see :meth:`stop`."""
         numbers = [axis.number for axis in axes]
-        problem: str | None = None
-        try:
-            self.controller.stop(numbers).result(STOP_S)
-        except TimeoutError as error:
-            problem = str(error) or f"no answer within {STOP_S:g} s"
-        except Exception as error:
-            problem = str(error)
+        problem = problem_of(self.controller.stop(numbers), STOP_S)
         if problem is not None:
             log.error("%s: stop NOT confirmed: %s", self.name, problem)
             problem = f"stop not confirmed: {problem}"

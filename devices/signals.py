@@ -214,3 +214,14 @@ def follow(
 
     future.add_done_callback(finish)
     return status
+
+
+def problem_of(future: "Future[Any]", seconds: float) -> str | None:
+    """Wait for a job that makes something safe; return what went wrong, or None. Never raises."""
+    try:
+        future.result(seconds)
+    except TimeoutError as error:
+        return str(error) or f"no answer within {seconds:g} s"
+    except Exception as error:
+        return str(error)
+    return None

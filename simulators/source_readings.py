@@ -180,7 +180,7 @@ class Meter:
             charge = self._terminals.charge()
             after = self._clock.now()
             best = min(best, (after - before, 0.5 * (before + after), charge))
-            if best[0] <= 1e-4 * integration:
+            if best[0] <= 1e-3 * integration:
                 break
         return best[1], best[2]
 

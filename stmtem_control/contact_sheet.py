@@ -14,8 +14,8 @@ from .units import si
 
 FloatImage = NDArray[np.float64]
 
-SMOOTH_PX = 5  # edge of the box that a pixel is averaged over before it is judged
-THRESHOLD = 5.0  # in standard deviations of the smoothed bare fibre
+SMOOTH_PX = 7  # edge of the box that a pixel is averaged over before it is judged
+THRESHOLD = 4.5  # in standard deviations of the smoothed bare fibre
 BLUE, ORANGE, GREY, OUTLINE = "#1f5fa8", "#c8641e", "#8a8a8a", "#ffb000"
 
 
@@ -82,6 +82,8 @@ class AreaMeter:
     def __init__(self, bare: Sequence[NDArray[np.uint16]]) -> None:
         self._reference = smooth(np.mean([frame.astype(np.float64) for frame in bare], axis=0))
         self._mean = float(self._reference.mean())
+        # Behind the probe no electrons arrive, so nothing can be told there.
+        self._seen = self._reference > 0.05 * float(np.median(self._reference))
 
     def mask(self, frame: NDArray[np.uint16]) -> NDArray[np.bool_]:
         """Return where the lithium is, (H, W)."""
@@ -93,7 +95,7 @@ class AreaMeter:
         ratio = image / np.maximum(self._reference, 1e-9)
         ratio /= float(np.median(ratio))
         sigma = np.sqrt(1.0 / (np.maximum(self._reference, 1.0) * SMOOTH_PX**2))
-        return np.asarray(ratio < 1.0 - THRESHOLD * sigma)
+        return np.asarray((ratio < 1.0 - THRESHOLD * sigma) & self._seen)
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,9 @@ class Progress:
 
     def _phase(self) -> tuple[str, int]:
         if self._plan and not self._session.camera.running:
-            fine = self._session.bias.setpoint.get()
-            return ("approach" if fine else "between"), 0
+            if self._session.bias.setpoint.get():
+                return "approach", 0
+            return ("retract" if self._session.camera.frames_written.get() else "start"), 0
         return self._session.camera.phase.get(), int(self._session.camera.cycle.get())
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The devices under a RunEngine: documents that validate, pauses that restore, ends that are safe."""
+"""The devices under a RunEngine: valid documents, pauses that restore, ends that are safe."""
 
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -92,7 +92,7 @@ def test_a_run_with_frames_and_readings(
     assert [doc["indices"] for doc in data] == [{"start": 0, "stop": 2}, {"start": 2, "stop": 5}]
     assert [doc["seq_nums"] for doc in data] == [{"start": 1, "stop": 3}, {"start": 3, "stop": 6}]
     pages = [doc for name, doc in documents if name == "event_page"]
-    assert sum((page["data"]["camera_frame"] for page in pages), []) == [0, 1, 2, 3, 4]
+    assert [n for page in pages for n in page["data"]["camera_frame"]] == [0, 1, 2, 3, 4]
     stop = documents[-1][1]
     assert stop["num_events"] == {"frames": 5, "readings": 1}
     assert len(list(read_frames(tmp_path))) == 5

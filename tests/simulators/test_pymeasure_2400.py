@@ -12,7 +12,6 @@ from stmtem_control.simulators.server import PtyEndpoint, TcpEndpoint
 keithley = pytest.importorskip(
     "pymeasure.instruments.keithley", reason="pymeasure is not installed (extra 'drivers')"
 )
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
 class _Resistor:

@@ -439,19 +439,20 @@ def test_the_output_off_states(
     for _ in range(2):
         assert desk.load.driven == expected
         desk.raw("OUTP ON")
-        assert desk.load.driven == (3.0, pytest.approx(2e-7))
+        assert desk.load.driven == pytest.approx((3.0, 2e-7))
         desk.raw("OUTP OFF")
     assert desk.load.driven == expected
 
 
 def test_a_current_source_is_a_voltage_source_with_a_current_limit(desk: _Desk) -> None:
     desk.raw("SOUR:FUNC CURR;:SOUR:CURR -1e-9;:SENS:VOLT:PROT 2;:OUTP ON")
-    assert desk.load.driven == (-2.0, 1e-9)
+    seen: list[tuple[float | None, float]] = [desk.load.driven]
     assert desk.ask("SENS:VOLT:PROT:TRIP?;:SENS:CURR:PROT:TRIP?") == "0;0"
     desk.raw("SOUR:CURR 1e-8")  # 10 V in 1 GOhm: the 2 V limit holds it
     assert desk.ask("SENS:VOLT:PROT:TRIP?") == "1"
     desk.raw("SOUR:CURR 0")
-    assert desk.load.driven == (None, 0.0)
+    seen.append(desk.load.driven)
+    assert seen == [(-2.0, 1e-9), (None, 0.0)]
     assert desk.ask("SENS:VOLT:PROT:TRIP?") == "0"
 
 
