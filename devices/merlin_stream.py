@@ -3,6 +3,7 @@
 Source: Quantum Detectors, "Merlin TCP/IP control", TDI-CTRL-TNO-0041.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -120,6 +121,8 @@ def parse_frame_header(header: bytes) -> FrameHeader:
         if isinstance(error, ProtocolError):
             raise
         raise ProtocolError(f"not an MQ1 header: {excerpt(header, 100)}") from None
+    if not (math.isfinite(found.exposure_s) and found.exposure_s >= 0.0):
+        raise ProtocolError(f"an MQ1 header gives an exposure of {found.exposure_s} s")
     if found.width < 1 or found.height < 1:
         raise ProtocolError(f"an MQ1 header gives {found.width} x {found.height} pixels")
     return found

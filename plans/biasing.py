@@ -287,7 +287,6 @@ def _recorded(
             yield from back_off(probe, retract_steps)
 
     def frames() -> Plan:
-        yield from mark(camera, "pre-roll", 0)
         yield from watch(bias, camera, pre_roll_s, *others)
         for phase, cycle, volts, duration in segments:
             yield from mark(camera, phase, cycle)
@@ -310,6 +309,7 @@ def _with_frames(
     done: list[bool] = []
 
     def body() -> Plan:
+        yield from mark(camera, "pre-roll", 0)
         yield from bps.kickoff(camera, wait=True)
         yield from bps.mv(beam, "open")
         yield from during()

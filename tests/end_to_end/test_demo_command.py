@@ -25,6 +25,7 @@ STMTEM = [sys.executable, "-m", "stmtem_control.cli"]
 def slow_bench() -> Iterator[Bench]:
     """Provide a bench that outlives the program, so that it can be asked what was left behind."""
     with Bench(speed=float(SPEED), size=256, seed=1) as made:
+        made.specimen.step(2, 380.0)
         yield made
 
 
