@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from .config import load_station
+from .errors import StmTemError
 from .log_file import log_to
 from .run_folder import check_writable
-from .session import Session
+from .session import Session, one_line
 
 PLANS = (
     "approach_contact",
@@ -49,6 +50,10 @@ def namespace(session: Session) -> dict[str, Any]:
     return names
 
 
+def _tell(_shell: Any, kind: type, error: BaseException, *_trace: object, **_: object) -> None:
+    print(f"{kind.__name__}: {one_line(error)}", file=sys.stderr)
+
+
 def open_console(station: str, out: str | None = None, code: str | None = None) -> int:
     """Open IPython with a station's namespace; everything is closed when it ends.
 
@@ -64,18 +69,22 @@ def open_console(station: str, out: str | None = None, code: str | None = None) 
         described = described.with_data(out)
     root = Path(described.station.data)
     check_writable(root)
-    with log_to(root), Session(described) as session:
+    with log_to(root), Session(described) as session, session.ended_by_signals(leave=True):
         names = namespace(session)
         if code is not None:
             exec(compile(code, "<stmtem session -c>", "exec"), names)
             return 0
+        from bluesky.utils import FailedStatus
         from IPython.terminal.embed import InteractiveShellEmbed
         from traitlets.config import Config
 
         config = Config()
         config.InteractiveShellEmbed.confirm_exit = False
+        config.InteractiveShellEmbed.enable_tip = False
         config.HistoryManager.enabled = sys.stdin.isatty()
         banner = f"{described.station.name}: {session.identities()}\n{HELP}"
         shell = InteractiveShellEmbed(config=config, banner1=banner, user_ns=names)
+        # An error that is meant for a person is one line here too, not the RunEngine's stack.
+        shell.set_custom_exc((StmTemError, FailedStatus), _tell)
         shell()
     return 0

@@ -1,6 +1,7 @@
 """A station, opened: instruments connected, devices by name, a RunEngine that keeps every run."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Generator, Iterator, Mapping
@@ -192,7 +193,7 @@ class Session:
             else "NOT SAFE: " + "; ".join(f"{part}: {text}" for part, _, text in unsafe)
         )
         folder = self.run_folder.folder
-        reason = self._ended_by or (_one_line(error) if error else "")
+        reason = self._ended_by or (one_line(error) if error else "")
         status = "aborted" if self._ended_by else ("failed" if error else "success")
         if not self._started or folder is None or folder == before:
             return Outcome(None, status, reason, safe, error=error)
@@ -227,21 +228,31 @@ class Session:
                 problem = getattr(device, "unsafe", None)
                 report.append((device.name, problem is None, str(problem or "safe")))
             except Exception as error:
-                report.append((device.name, False, _one_line(error)))
+                report.append((device.name, False, one_line(error)))
         return report
 
     @contextlib.contextmanager
-    def ended_by_signals(self) -> Iterator[None]:
-        """Let SIGTERM and SIGHUP end the running plan as Ctrl-C would, while the block runs."""
+    def ended_by_signals(self, *, leave: bool = False) -> Iterator[None]:
+        """Let SIGTERM and SIGHUP end the running plan as Ctrl-C would, while the block runs.
+
+        Without a running plan they make the station safe and raise SystemExit; with `leave` they
+        do so after the plan, too.
+        """
 
         def end(number: int, _frame: object) -> None:
             name = signal.Signals(number).name
             self._ended_by = name
             if self.RE.state in ("running", "pausing", "paused"):
                 # Not here: the handler runs in the thread that the RunEngine blocks.
-                threading.Thread(target=self._abort, args=(name,), name=name).start()
+                threading.Thread(target=abort, args=(number, name), name=name).start()
             else:
-                raise KeyboardInterrupt(name)
+                self.safe_state()
+                raise SystemExit(f"stmtem: ended by {name}; the station was made safe")
+
+        def abort(number: int, name: str) -> None:
+            self._abort(name)
+            if leave:
+                os.kill(os.getpid(), number)
 
         old = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
@@ -279,7 +290,7 @@ class Session:
         self.close()
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """Return what an error says, without the RunEngine's wrapping."""
     for cause in (error.__cause__, *error.args):
         if isinstance(cause, StmTemError):
