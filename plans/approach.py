@@ -36,9 +36,6 @@ def seek_contact(
     dict
         ``leak_A``, ``contact_A``, ``coarse`` (net steps) and ``fine_V`` at contact.
     """
-    check_approach(
-        probe, bias, approach_V, threshold_A, short_A, fine_step_V, fine_range_V, coarse_step
-    )
     z = probe.z
     yield from bps.mv(z.fine, 0.0)
     yield from set_bias(bias, approach_V)
@@ -73,6 +70,12 @@ def seek_contact(
                 f"travel (threshold {threshold_A:.1e} A over a leak of {leak:.1e} A); "
                 "look for the probe in the image, or allow more with max_coarse_steps"
             )
+        try:
+            check_travel(probe, coarse_step)
+        except LimitError as error:
+            raise ApproachError(
+                f"approach: no contact after {taken} coarse steps; {error}"
+            ) from None
         yield Msg("checkpoint")
         taken += coarse_step
         yield from bps.mv(z.coarse, start + taken)
@@ -81,12 +84,14 @@ def seek_contact(
 def check_approach(
     probe: Any,
     bias: Any,
-    approach_V: float,
-    threshold_A: float,
-    short_A: float,
-    fine_step_V: float,
-    fine_range_V: float,
-    coarse_step: int,
+    *,
+    approach_V: float = 0.5,
+    threshold_A: float = 1e-11,
+    short_A: float = 5e-9,
+    fine_step_V: float = 0.5,
+    fine_range_V: float = 20.0,
+    coarse_step: int = 3,
+    max_coarse_steps: int = 60,
 ) -> None:
     """Raise LimitError for what `approach_contact` must not be given."""
     bias.check_value(approach_V)
@@ -103,6 +108,14 @@ def check_approach(
         )
     if coarse_step < 1:
         raise LimitError(f"approach: coarse_step is {coarse_step}; give at least 1")
+    if max_coarse_steps < 0:
+        raise LimitError(f"approach: max_coarse_steps is {max_coarse_steps}; give 0 or more")
+
+
+def check_travel(probe: Any, steps: int) -> None:
+    """Raise LimitError when the probe may not go `steps` coarse steps along z from here."""
+    coarse = probe.z.coarse
+    coarse.check_value(coarse.get() + steps)
 
 
 def _mean_current(bias: Source, probe: Probe, count: int) -> Plan:
@@ -178,9 +191,7 @@ def approach_contact(
         "max_coarse_steps": max_coarse_steps,
     }
 
-    check_approach(
-        probe, bias, approach_V, threshold_A, short_A, fine_step_V, fine_range_V, coarse_step
-    )
+    check_approach(probe, bias, **parameters)  # type: ignore[arg-type]
 
     def body() -> Plan:
         return (yield from seek_contact(probe, bias, **parameters))  # type: ignore[arg-type]
@@ -216,6 +227,7 @@ def retract(
     """
     if steps < 1:
         raise LimitError(f"retract: steps is {steps}; give at least 1")
+    check_travel(probe, -steps)
 
     source: Any = bias
     carried: Any = probe

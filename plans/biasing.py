@@ -13,7 +13,7 @@ from bluesky.utils import IllegalMessageSequence
 
 from stmtem_control.errors import LimitError
 
-from .approach import back_off, seek_contact
+from .approach import back_off, check_approach, check_travel, seek_contact
 from .roles import Plan, Source
 from .safety import safe
 from .stubs import mark, set_bias, watch
@@ -277,6 +277,10 @@ def _recorded(
         bias.check_value(volts)
     camera.check_timing(exposure_s=exposure_s, frame_rate_Hz=frame_rate_Hz)
     others = () if probe is None else (probe,)
+    if probe is not None:
+        if approach:
+            check_approach(probe, bias)
+        check_travel(probe, -retract_steps)
 
     def body() -> Plan:
         if probe is not None and approach:
@@ -311,6 +315,8 @@ def _with_frames(
     def body() -> Plan:
         yield from mark(camera, "pre-roll", 0)
         yield from bps.kickoff(camera, wait=True)
+        # A resume must not start the camera a second time.
+        yield from bps.checkpoint()
         yield from bps.mv(beam, "open")
         yield from during()
         done.append(True)

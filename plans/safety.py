@@ -4,6 +4,7 @@ from typing import Any
 
 import bluesky.preprocessors as bpp
 from bluesky import Msg
+from bluesky.utils import RunEngineControlException
 
 from stmtem_control.errors import InterlockError
 
@@ -28,6 +29,8 @@ def make_safe(bias: Any, beam: Any, camera: Any = None, probe: Any = None) -> Pl
             yield Msg("stop", device)
             if (problem := getattr(device, "unsafe", None)) is not None:
                 failures.append(f"{device.name}: {problem}")
+        except RunEngineControlException:
+            device.stop()  # aborted again while the message was on its way
         except Exception as error:
             failures.append(f"{device.name}: {error}")
     if failures:

@@ -53,10 +53,11 @@ def watch(bias: Source, camera: Camera, seconds: float, *others: Any) -> Plan:
     paused = bias.paused_s
     period = READING_PERIOD_S * clock.speed
     cost = period
+    seen = False
     while True:
-        begun = clock.now()
+        begun, paused_before = clock.now(), bias.paused_s
         left = end + (bias.paused_s - paused) - begun
-        if left < 1.2 * cost:
+        if left <= 0.0 or (seen and left < 1.2 * cost):
             # Another reading would overrun the end.
             yield from clock.sleep(left)
             if clock.now() >= end + (bias.paused_s - paused):
@@ -66,5 +67,7 @@ def watch(bias: Source, camera: Camera, seconds: float, *others: Any) -> Plan:
             # With the output off there is nothing to measure, and the source refuses to.
             yield from read_bias(bias, camera.phase, camera.cycle, *others)
         yield from collect_frames(camera)
-        cost = clock.now() - begun
-        yield from clock.sleep(min(period - cost, left - cost))
+        seen = True
+        took = clock.now() - begun - (bias.paused_s - paused_before)
+        cost = 0.5 * (cost + took)
+        yield from clock.sleep(min(period - took, left - took))

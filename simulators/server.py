@@ -165,7 +165,10 @@ class _PtyChannel(Channel):
         # A terminal nobody reads fills up after 16 KiB; an instrument does not stop for that.
         view = memoryview(data)
         while view and select.select([], [self.master], [], 1.0)[1]:
-            view = view[os.write(self.master, view) :]
+            try:
+                view = view[os.write(self.master, view) :]
+            except BlockingIOError:
+                return
 
     def hang_up(self) -> None:
         """Do nothing: a serial cable has no connection to close."""
@@ -180,6 +183,7 @@ class PtyEndpoint:
         # Raw, or the terminal echoes the instrument's own bytes back to it.  The slave stays
         # open here, or reading the master fails whenever no client is attached.
         tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
         self.path = os.ttyname(self._slave)
         self._wake_read, self._wake_write = os.pipe()
         self._channel = _PtyChannel(self._master)
@@ -194,6 +198,8 @@ class PtyEndpoint:
                 break
             try:
                 data = os.read(self._master, 65536)
+            except BlockingIOError:
+                continue
             except OSError:
                 break
             self._talker.received(self._channel, data)

@@ -5,6 +5,7 @@ import json
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import IO, Any
@@ -36,11 +37,13 @@ class BenchProcess:
             command += [f"--{name}", str(value)]
         # A session of its own: Ctrl-C at the terminal must reach the person's session, which
         # makes the sample safe, and not take the instruments away from under it.
+        # A file, not a pipe: nobody reads it while all is well, and a full pipe would block.
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._words,
             start_new_session=True,
         )
         try:
@@ -63,7 +66,9 @@ class BenchProcess:
                 raise TransportError(f"the simulated bench did not start within {START_S:.0f} s")
             chunk = out.readline()
             if not chunk:
-                words = _pipe(self._process.stderr).read().decode(errors="replace").strip()
+                self._process.wait(END_S)
+                self._words.seek(0)
+                words = self._words.read().decode(errors="replace").strip()
                 last = words.splitlines()[-1] if words else "it said nothing"
                 raise TransportError(f"the simulated bench did not start: {last}")
             line += chunk
@@ -79,8 +84,8 @@ class BenchProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for pipe in (process.stdout, process.stderr):
-            _pipe(pipe).close()
+        _pipe(process.stdout).close()
+        self._words.close()
 
 
 def read_addresses(path: Path) -> dict[str, dict[str, Any]]:

@@ -1,8 +1,11 @@
 """The command line.  Nothing heavy is imported before a command needs it."""
 
 import argparse
+import contextlib
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--attach",
         metavar="FILE",
-        help="use a bench that runs already; the file has what 'stmtem sim --json' printed",
+        help="use a bench that runs already; the file has what 'stmtem sim --json' printed "
+        "(give its --speed and --size here too)",
     )
     demo.set_defaults(run=_demo)
 
@@ -87,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _sim(argparse.Namespace(rest=given[1:]))
     options = _parser().parse_args(given)
     try:
-        return int(options.run(options))
+        with _ended_by_signals(options.command):
+            return int(options.run(options))
     except StmTemError as error:
         print(f"stmtem {options.command}: {error}", file=sys.stderr)
         return 2
@@ -96,6 +101,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         return 1
+
+
+@contextlib.contextmanager
+def _ended_by_signals(command: str) -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind the command, so that what is open is closed and made safe."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(f"stmtem {command}: ended by {signal.Signals(number).name}")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def _sim(options: argparse.Namespace) -> int:
@@ -132,21 +155,31 @@ def _runs(options: argparse.Namespace) -> int:
     from .run_folder import list_runs
 
     root = Path(options.folder or load_station(options.station).station.data)
-    runs = list_runs(root)
+    runs, unreadable = list_runs(root)
+    for problem in unreadable:
+        print(f"stmtem runs: {problem}", file=sys.stderr)
     if not runs:
         print(f"no runs in {root}")
         return 0
     rows: list[Sequence[Any]] = [
-        ("started (UTC)", "plan", "status", "frames", "readings", "folder")
+        ("started (UTC)", "plan", "status", "frames", "readings", "folder", "")
     ]
     rows += [
-        (f"{r.started:%Y-%m-%d %H:%M:%S}", r.plan, r.status, r.frames, r.readings, r.folder)
+        (
+            f"{r.started:%F %T}",
+            r.plan,
+            r.status,
+            r.frames,
+            r.readings,
+            r.folder,
+            r.reason,
+        )
         for r in runs
     ]
     widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [str(cell).ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join([*cells, str(row[-1])]))
+        print("  ".join([*cells, str(row[-1])]).rstrip())
     return 0
 
 

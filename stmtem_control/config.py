@@ -5,6 +5,7 @@ mistyped limit cannot pass for no limit at all.
 """
 
 import difflib
+import json
 import tomllib
 from datetime import date
 from importlib.resources import files
@@ -47,6 +48,7 @@ class BiasSourceTable(_Table):
 
     driver: Literal["keithley-2400"] = "keithley-2400"
     resource: str
+    visa_library: str = "@py"
     model: str = ""
     serial_number: str = ""
     baud_rate: Annotated[int, Field(ge=300, le=57600)] = 9600
@@ -153,9 +155,10 @@ class Station(_Table):
         )
 
     def to_toml(self) -> str:
-        """Return the station file's text, with every default written out."""
+        """Return the station file's text, with every default written out, but no password."""
         lines: list[str] = []
-        for table, values in self.model_dump(mode="python", exclude_none=True).items():
+        secret = {"probe": {"password"}}
+        for table, values in self.model_dump(exclude_none=True, exclude=secret).items():
             lines.append(f"[{table}]")
             lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
             lines.append("")
@@ -166,8 +169,7 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return json.dumps(value, ensure_ascii=False)  # a JSON string is a TOML one, too
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, date):

@@ -93,7 +93,7 @@ def open_drivers(
     def open_source() -> Transport:
         from .visa import VisaTransport
 
-        return VisaTransport(resource, baud_rate=source.baud_rate)
+        return VisaTransport(resource, library=source.visa_library, baud_rate=source.baud_rate)
 
     def open_probe() -> Transport:
         from .serial_port import SerialTransport

@@ -134,7 +134,7 @@ def measure(folder: Path, rows: Sequence[Row], pixel_size_nm: float) -> Measured
 
 def _chosen(rows: Sequence[Row], areas: Sequence[float], count: int = 10) -> list[int]:
     """Choose frames that tell the story of one cycle: the bare fibre, growth, stripping."""
-    lit = [i for i, row in enumerate(rows) if row.dose_e_per_A2 > 0.0]
+    lit = [i for i, row in enumerate(rows) if row.dose_e_per_A2 > 0.0] or list(range(len(rows)))
     cycle = min((row.cycle for row in rows if row.cycle > 0), default=0)
     growing = [i for i in lit if rows[i].cycle == cycle and rows[i].phase == "deposit"]
     stripping = [i for i in lit if rows[i].cycle == cycle and rows[i].phase == "strip"]

@@ -62,7 +62,7 @@ def run_demo(
             deposit_V=deposit_V,
             strip_V=strip_V,
         )
-        with Progress(session, console).live(), session.ended_by_signals():
+        with Progress(session, console).live():
             outcome = session.run(plan)
         if outcome.folder is None:
             raise outcome.refusal()

@@ -3,6 +3,7 @@
 The frames and their table are written by the camera, into the same folder.
 """
 
+import contextlib
 import csv
 import json
 import os
@@ -30,6 +31,10 @@ BIAS_COLUMNS = (
     "phase",
     "cycle",
 )
+
+
+READING_STREAMS = ("approach", "readings")  # whose events are readings of the source
+OUTCOME = "outcome.json"
 
 
 def _plain(value: object) -> object:
@@ -80,7 +85,7 @@ class RunFolder:
     station_toml : str
         Text of the station file, kept with every run.
     readings : mapping
-        Which data key of the stream "readings" fills which column of ``bias.csv``.
+        Which data key of a reading of the source fills which column of ``bias.csv``.
     run_time : callable
         Turns a Unix time (s) into run time (s).
     on_open : callable, optional
@@ -123,8 +128,8 @@ class RunFolder:
             self._documents.flush()
             if name == "descriptor":
                 self._stream_of[doc["uid"]] = doc["name"]
-            elif name == "event" and self._stream_of.get(doc["descriptor"]) == "readings":
-                self._add_reading(doc)
+            elif name == "event" and self._stream_of.get(doc["descriptor"]) in READING_STREAMS:
+                self._add_reading(doc, self._stream_of[doc["descriptor"]])
             elif name == "stop":
                 self.close()
         except OSError as error:
@@ -148,9 +153,11 @@ class RunFolder:
         if self._on_open is not None:
             self._on_open(folder, doc)
 
-    def _add_reading(self, doc: dict[str, Any]) -> None:
+    def _add_reading(self, doc: dict[str, Any], stream: str) -> None:
         assert self._bias is not None
         data, stamps = doc["data"], doc["timestamps"]
+        if self._readings["voltage_V"] not in data:
+            return
         moment = stamps.get(self._readings["voltage_V"], doc["time"])
         row: dict[str, object] = {
             "run_time_s": f"{self._run_time(moment):.6f}",
@@ -158,15 +165,20 @@ class RunFolder:
         }
         for column, key in self._readings.items():
             row[column] = data.get(key, "")
+        if row.get("phase", "") == "":
+            row["phase"] = "" if stream == "readings" else stream
         csv.writer(self._bias).writerow([row.get(column, "") for column in BIAS_COLUMNS])
         self._bias.flush()
 
     def close(self) -> None:
         """Close the files of the run; harmless when none is open."""
-        for file in (self._documents, self._bias):
-            if file is not None:
-                file.close()
+        files = (self._documents, self._bias)
         self._documents = self._bias = None
+        for file in files:
+            # Closing writes what is left, and on a full disk fails as the write before it did.
+            with contextlib.suppress(OSError):
+                if file is not None:
+                    file.close()
 
 
 @dataclass(frozen=True)
@@ -196,21 +208,26 @@ def summarise(folder: Path) -> RunSummary:
     try:
         with open(folder / "documents.jsonl", encoding="utf-8") as file:
             for line in file:
-                if line.startswith('["start"'):
+                # A line that was cut off by a kill is the last one, and tells nothing more.
+                if line.startswith('["start"') and line.endswith("\n"):
                     start = json.loads(line)[1]
-                elif line.startswith('["stop"'):
+                elif line.startswith('["stop"') and line.endswith("\n"):
                     stop = json.loads(line)[1]
     except (OSError, ValueError) as error:
         raise RecordingError(f"{folder} is not a run folder: {error}") from None
     if not start:
         raise RecordingError(f"{folder} is not a run folder: documents.jsonl has no start document")
+    # Bluesky's stop document has no words for an abort; the session knows them.
+    outcome: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        outcome = json.loads((folder / OUTCOME).read_text("utf-8"))
     return RunSummary(
         folder=folder,
         uid=start["uid"],
         plan=str(start.get("plan_name", "run")),
         started=datetime.fromtimestamp(start["time"], UTC),
         status=str(stop.get("exit_status", "not closed")),
-        reason=str(stop.get("reason", "")),
+        reason=str(stop.get("reason", "") or outcome.get("reason", "")),
         frames=count_rows(folder / "frames.csv"),
         readings=count_rows(folder / "bias.csv"),
     )
@@ -227,12 +244,21 @@ def count_rows(table: Path) -> int:
         return 0
 
 
-def list_runs(root: Path) -> list[RunSummary]:
-    """Return the runs under `root`, oldest first; folders that are no runs are passed over."""
-    if not root.is_dir():
-        return []
-    return [
-        summarise(folder)
-        for folder in sorted(root.iterdir())
-        if (folder / "documents.jsonl").is_file()
-    ]
+def write_outcome(folder: Path, outcome: dict[str, Any]) -> None:
+    """Write how a run ended into its folder; a disk that is full by now changes nothing."""
+    with contextlib.suppress(OSError):
+        (folder / OUTCOME).write_text(json.dumps(outcome, indent=1) + "\n", "utf-8")
+
+
+def list_runs(root: Path) -> tuple[list[RunSummary], list[str]]:
+    """Return the runs under `root`, oldest first, and why others cannot be read."""
+    runs: list[RunSummary] = []
+    unreadable: list[str] = []
+    if root.is_dir():
+        for folder in sorted(root.iterdir()):
+            if (folder / "documents.jsonl").exists():
+                try:
+                    runs.append(summarise(folder))
+                except RecordingError as error:
+                    unreadable.append(str(error))
+    return runs, unreadable

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,15 @@ from .bench_process import BenchProcess
 from .clock import StationClock
 from .config import Station, load_station
 from .errors import InterlockError, StmTemError
-from .run_folder import RunFolder, check_writable, count_rows
+from .run_folder import RunFolder, check_writable, count_rows, write_outcome
 from .timeline import Timeline
 
 if TYPE_CHECKING:
     from stmtem_control.devices import BeamBlanker, BiasSource, FrameCamera, PiezoProbe
+
+
+ABORT_TRIES = 20
+END_S = 10.0  # wall seconds that ending a plan may take before the session goes on without it
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,18 @@ class Outcome:
     def exit_code(self) -> int:
         """0 done; 1 ended early."""
         return 0 if self.status == "success" and self.error is None else 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is kept in the run folder."""
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "safe": self.safe,
+            "frames": self.frames,
+            "dropped": self.dropped,
+            "readings": self.readings,
+            "total_dose_e_per_A2": self.total_dose_e_per_A2,
+        }
 
     def refusal(self) -> StmTemError:
         """Return the error of a plan that never began a run."""
@@ -163,27 +180,40 @@ class Session:
     def run(self, plan: Generator[Any, Any, Any]) -> Outcome:
         """Run a plan to its end, and say how it ended.
 
-        Ctrl-C, once or twice, ends the plan; so do the signals of :meth:`ended_by_signals`.
+        Ctrl-C, once or twice, SIGTERM and SIGHUP end the plan; the outcome says so.
         """
         self._started = False
         self._ended_by = ""
         before = self.run_folder.folder
         error: BaseException | None = None
-        try:
-            self.RE(plan)
-        except RunEngineInterrupted:
-            if self.RE.state == "paused":
-                self._ended_by = self._ended_by or "Ctrl-C"
-                self._abort(self._ended_by)
-        except FailedPause as failure:
-            error, self._ended_by = failure, self._ended_by or "Ctrl-C"
-        except Exception as failure:
-            error = failure
-        return self._outcome(before, error)
+        with self.ended_by_signals():
+            try:
+                self.RE(plan)
+            except RunEngineInterrupted:
+                if self.RE.state == "paused":
+                    self._ended_by = self._ended_by or "Ctrl-C"
+                    self._abort(self._ended_by)
+            except (FailedPause, KeyboardInterrupt) as failure:
+                error, self._ended_by = failure, self._ended_by or "Ctrl-C"
+            except Exception as failure:
+                error = failure
+            outcome = self._outcome(before, error)
+        if outcome.folder is not None:
+            write_outcome(outcome.folder, outcome.as_dict())
+        return outcome
 
     def _abort(self, reason: str) -> None:
-        with contextlib.suppress(Exception):
-            self.RE.abort(reason)
+        """Abort, and see it through even when Ctrl-C is pressed again meanwhile."""
+        for _ in range(ABORT_TRIES):
+            try:
+                self.RE.abort(reason)
+            except KeyboardInterrupt:
+                continue
+            except Exception:
+                # Somebody else ends it already, or the plan's own clean-up failed; the safe
+                # state is made once more, whatever the RunEngine says.
+                return
+            return
 
     def _outcome(self, before: Path | None, error: BaseException | None) -> Outcome:
         unsafe = [part for part in self.safe_state() if not part[1]]
@@ -235,25 +265,38 @@ class Session:
     def ended_by_signals(self, *, leave: bool = False) -> Iterator[None]:
         """Let SIGTERM and SIGHUP end the running plan as Ctrl-C would, while the block runs.
 
-        Without a running plan they make the station safe and raise SystemExit; with `leave` they
-        do so after the plan, too.
+        The first signal counts; more of them change nothing while the plan is being ended.
+        With no plan running, SystemExit is raised, so that the session closes and with it makes
+        the station safe; with `leave`, that happens after an ended plan, too.  Outside the main
+        thread signals cannot be caught, and nothing is done.
         """
+        ending = threading.Event()
 
         def end(number: int, _frame: object) -> None:
             name = signal.Signals(number).name
-            self._ended_by = name
-            if self.RE.state in ("running", "pausing", "paused"):
-                # Not here: the handler runs in the thread that the RunEngine blocks.
-                threading.Thread(target=abort, args=(number, name), name=name).start()
-            else:
-                self.safe_state()
+            if ending.is_set() and self.RE.state != "idle":
+                return
+            if self.RE.state == "idle":
+                if ending.is_set() and not leave:
+                    return  # the plan has just ended; its outcome is being told
                 raise SystemExit(f"stmtem: ended by {name}; the station was made safe")
+            ending.set()
+            self._ended_by = name
+            # Not here: the handler runs in the thread that the RunEngine blocks.
+            threading.Thread(target=abort, args=(number, name), name=name, daemon=True).start()
 
         def abort(number: int, name: str) -> None:
             self._abort(name)
             if leave:
+                deadline = time.monotonic() + END_S
+                while self.RE.state != "idle" and time.monotonic() < deadline:
+                    idle.wait(0.05)
                 os.kill(os.getpid(), number)
 
+        idle = threading.Event()  # never set: only to wait on
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         old = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
             yield
@@ -262,8 +305,14 @@ class Session:
                 signal.signal(number, handler)
 
     def _end_run_engine(self) -> None:
+        # Before anything that could hang.
+        self.safe_state()
         if self.RE.state != "idle":
-            self._abort("the session was closed")
+            thread = threading.Thread(
+                target=self._abort, args=("the session was closed",), name="abort", daemon=True
+            )
+            thread.start()
+            thread.join(END_S)
         self.run_folder.close()
         loop, thread = self.RE.loop, getattr(self.RE, "_th", None)
         loop.call_soon_threadsafe(loop.stop)

@@ -89,6 +89,8 @@ def test_frames_without_a_reference_have_no_area(tmp_path: Path) -> None:
         ["pre-roll"] * 4 + ["deposit"] * 12 + ["strip"] * 12 + ["rest"] * 3,
         ["deposit"] * 3,
         ["pre-roll"],
+        ["dark"] * 3,
+        ["pre-roll", "dark", "deposit", "dark"],
     ],
 )
 def test_a_picture_is_drawn_of_whatever_was_recorded(tmp_path: Path, phases: list[str]) -> None:

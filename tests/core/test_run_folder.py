@@ -59,17 +59,18 @@ def test_a_run_is_kept_as_it_happens(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in text.splitlines()]
     assert [name for name, _ in lines] == ["start", "descriptor", "event", "stop"]
     assert (keeper.folder / "station.toml").read_text() == "[station]\n"
-    found = list_runs(tmp_path)
+    found, unreadable = list_runs(tmp_path)
+    assert unreadable == []
     assert [(r.uid, r.status, r.readings, r.frames) for r in found] == [(UID, "success", 1, 0)]
 
 
 def test_events_of_other_streams_are_no_readings(tmp_path: Path) -> None:
     keeper = folder(tmp_path)
     keeper("start", START)
-    keeper("descriptor", {"uid": "d1", "name": "approach", "data_keys": {}})
+    keeper("descriptor", {"uid": "d1", "name": "retracted", "data_keys": {}})
     keeper("event", reading(0.5, 1e-12))
     keeper("stop", {"exit_status": "success"})
-    assert list_runs(tmp_path)[0].readings == 0
+    assert list_runs(tmp_path)[0][0].readings == 0
 
 
 def test_numpy_values_are_written_as_plain_ones(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_two_runs_get_two_folders(tmp_path: Path) -> None:
     keeper("stop", {"exit_status": "success"})
     keeper("start", {**START, "uid": "ffffffff-1"})
     keeper("stop", {"exit_status": "abort", "reason": "Ctrl-C"})
-    assert [r.status for r in list_runs(tmp_path)] == ["success", "abort"]
+    assert [r.status for r in list_runs(tmp_path)[0]] == ["success", "abort"]
 
 
 def test_a_disk_that_fills_up_ends_the_run_in_one_line(
@@ -128,6 +129,42 @@ def test_a_full_disk_is_refused_at_the_start(
         check_writable(tmp_path)
     assert subject.FREE_BYTES > 1_000_000
     assert list(tmp_path.iterdir()) == []
+
+
+def test_readings_of_the_approach_are_kept_too(tmp_path: Path) -> None:
+    keeper = folder(tmp_path)
+    keeper("start", START)
+    keeper("descriptor", {"uid": "d1", "name": "approach", "data_keys": {}})
+    keeper("event", reading(0.5, 1e-12))
+    assert keeper.folder is not None
+    (row,) = csv.DictReader((keeper.folder / "bias.csv").read_text().splitlines())
+    assert row["phase"] == "approach"
+    keeper.close()
+
+
+def test_a_disk_that_is_really_full_is_told_as_that(tmp_path: Path) -> None:
+    keeper = folder(tmp_path)
+    keeper("start", START)
+    assert keeper._documents is not None
+    keeper._documents.close()
+    keeper._documents = open("/dev/full", "w")  # noqa: SIM115 - the subject closes it
+    with pytest.raises(RecordingError, match="No space left on device"):
+        keeper("event", reading(0.1, 0.0))
+    keeper("event", reading(0.2, 0.0))  # nothing is open any more, and nothing is raised
+
+
+@pytest.mark.parametrize("text", ["", '["start", {"uid": "5267'])
+def test_a_broken_run_does_not_hide_the_others(tmp_path: Path, text: str) -> None:
+    keeper = folder(tmp_path)
+    keeper("start", START)
+    keeper("stop", {"exit_status": "success"})
+    broken = tmp_path / "20000101T000000Z_broken"
+    broken.mkdir()
+    (broken / "documents.jsonl").write_text(text)
+    runs, unreadable = list_runs(tmp_path)
+    assert [run.uid for run in runs] == [UID]
+    assert len(unreadable) == 1
+    assert "20000101T000000Z_broken" in unreadable[0]
 
 
 def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path: Path) -> None:

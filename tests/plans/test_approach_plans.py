@@ -73,6 +73,7 @@ def test_a_short_is_backed_off_from(session: Session, bench: Bench) -> None:
         ({"fine_step_V": 0.0}, "fine_step_V"),
         ({"coarse_step": 0}, "coarse_step"),
         ({"approach_V": 99.0}, "99"),
+        ({"max_coarse_steps": -1}, "max_coarse_steps"),
     ],
 )
 def test_a_bad_parameter_moves_nothing(
@@ -87,5 +88,7 @@ def test_a_bad_parameter_moves_nothing(
 
 
 def test_a_retraction_of_no_steps_is_refused(session: Session) -> None:
-    outcome = session.run(retract(session.probe, session.bias, session.beam, steps=0))
-    assert isinstance(outcome.refusal(), LimitError)
+    for steps in (0, 500):
+        outcome = session.run(retract(session.probe, session.bias, session.beam, steps=steps))
+        assert outcome.folder is None
+        assert isinstance(outcome.refusal(), LimitError)

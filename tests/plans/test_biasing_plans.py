@@ -93,7 +93,14 @@ def test_a_run_is_complete_and_agrees_with_itself(session: Session, bench: Bench
     assert count == outcome.frames > 15
     assert outcome.dropped == 0
     names = {path.name for path in folder.iterdir()}
-    assert names == {"documents.jsonl", "frames_0000.tif", "frames.csv", "bias.csv", "station.toml"}
+    assert names == {
+        "documents.jsonl",
+        "frames_0000.tif",
+        "frames.csv",
+        "bias.csv",
+        "station.toml",
+        "outcome.json",
+    }
 
     table = rows(folder)
     phases = list(dict.fromkeys((row["phase"], row["cycle"]) for row in table))
@@ -175,6 +182,7 @@ def test_two_runs_in_one_session(session: Session) -> None:
         ({"frame_rate_Hz": 0.0}, "frame_rate_Hz"),
         ({"exposure_s": 10.0}, "exposure"),
         ({"retract_steps": -1}, "retract_steps"),
+        ({"retract_steps": 500}, "-500"),
     ],
 )
 def test_a_bad_parameter_moves_nothing(

@@ -99,6 +99,14 @@ def test_a_terminal_is_raw_and_survives_its_clients() -> None:
     assert not os.path.exists(endpoint.path)
 
 
+def test_a_terminal_that_nobody_reads_does_not_hold_up_the_instrument() -> None:
+    talker = Echo()
+    endpoint = PtyEndpoint(talker)
+    assert talker.came.acquire(timeout=5.0)
+    talker.channels[0].send(b"x" * 100_000)
+    endpoint.close()
+
+
 def test_a_taken_port_is_named() -> None:
     endpoint = TcpEndpoint(Echo())
     with pytest.raises(OSError, match=str(endpoint.port)):

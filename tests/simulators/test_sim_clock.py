@@ -78,6 +78,20 @@ def test_closing_wakes_who_waits() -> None:
     assert clock.call_at(0.0, lambda: ended.append("never")).function is None
 
 
+def test_one_alarm_that_fails_does_not_stop_the_others() -> None:
+    clock = WallClock(100.0)
+    rung = threading.Event()
+
+    def fail() -> None:
+        raise ValueError("an instrument is broken")
+
+    clock.call_at(clock.now(), fail)
+    clock.call_at(clock.now() + 1.0, rung.set)
+    assert rung.wait(5.0)
+    clock.close()
+    assert isinstance(clock.failure, ValueError)
+
+
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_speed_that_is_none_is_refused(speed: float) -> None:
     with pytest.raises(ValueError, match="speed"):
