@@ -107,10 +107,12 @@ class Anc300:
         self.link = link
         self.axes = tuple(axes)
         self.controller: Controller | None = None
+        self._logged_in: Transport | None = None
         self._expected = identity
         self._password = password
         self._timeout_s = timeout_s
         link.resync = self._resync
+        link.identify = self._identify_again
 
     # Everything public returns a Future; what it does runs in the link's worker.
 
@@ -208,9 +210,16 @@ class Anc300:
     def stop(self, axes: Sequence[int] | None = None) -> "Future[list[int]]":
         """Stop axes (all by default) before all that waits; the Future gives those stopped.
 
-        Every axis is tried even if one refuses.
+        Every axis is tried even if one refuses, and the stops are sent at once, ahead of
+        everything, when the controller does not answer.
         """
-        return self._each("stop {}", axes)
+        return self.link.submit(
+            lambda transport: self._try_each(transport, "stop {}", axes),
+            SAFE,
+            name="stopping",
+            drops=self._topics(axes),
+            blind=lambda transport: self._say_stop(transport, axes),
+        )
 
     def ground(self, axes: Sequence[int] | None = None) -> "Future[list[int]]":
         """Stop axes (all by default) and take their outputs to ground, before all that waits."""
@@ -219,20 +228,25 @@ class Anc300:
             self._try_each(transport, "stop {}", axes)
             return self._try_each(transport, "setm {} gnd", axes)
 
-        return self.link.submit(job, SAFE, name="grounding", drops=self._topics(axes))
+        return self.link.submit(
+            job,
+            SAFE,
+            name="grounding",
+            drops=self._topics(axes),
+            blind=lambda transport: self._say_stop(transport, axes),
+        )
 
     # The rest runs in the worker.
 
-    def _each(self, template: str, axes: Sequence[int] | None) -> "Future[list[int]]":
-        return self.link.submit(
-            lambda transport: self._try_each(transport, template, axes),
-            SAFE,
-            name=template,
-            drops=self._topics(axes),
-        )
-
     def _topics(self, axes: Sequence[int] | None) -> list[str]:
         return [f"axis {axis}" for axis in (self.axes if axes is None else axes)]
+
+    def _say_stop(self, transport: Transport, axes: Sequence[int] | None) -> None:
+        """Stop axes without waiting for answers; not before a log-in, it would be the password."""
+        may_speak = self._password is None or self._logged_in is transport
+        if self.controller is not None and may_speak:
+            numbers = self.axes if axes is None else axes
+            transport.write("".join(f"stop {axis}\r\n" for axis in numbers).encode("ascii"))
 
     def _try_each(
         self, transport: Transport, template: str, axes: Sequence[int] | None
@@ -271,11 +285,7 @@ class Anc300:
         )
 
     def _open(self, transport: Transport) -> Controller:
-        if self._password is not None:
-            self._log_in(transport, self._password)
-        transport.drain(0.05)
-        self._request(transport, "echo off")
-        transport.drain(0.02)
+        self._greet(transport)
         version = tuple(self._request(transport, "ver"))
         if not any(self._expected in line for line in version):
             raise IdentityError(
@@ -293,6 +303,15 @@ class Anc300:
                 ) from None
         self.controller = Controller(version, modules)
         return self.controller
+
+    def _greet(self, transport: Transport) -> None:
+        """Log in, once on each connection, and switch the echo off."""
+        if self._password is not None and self._logged_in is not transport:
+            self._log_in(transport, self._password)
+            self._logged_in = transport
+        transport.drain(0.05)
+        self._request(transport, "echo off")
+        transport.drain(0.02)
 
     def _log_in(self, transport: Transport, password: str) -> None:
         deadline = time.monotonic() + 2.0 * self._timeout_s
@@ -362,3 +381,11 @@ class Anc300:
                     f"and is now {lines[0]!r}"
                 )
         raise TransportError(f"{self.link.name}: {transport.address} answers out of step")
+
+    def _identify_again(self, transport: Transport) -> None:
+        """On a connection that was opened again: log in and make sure who is there."""
+        if self.controller is None:
+            self._open(transport)
+        else:
+            self._greet(transport)
+            self._resync(transport)

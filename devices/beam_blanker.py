@@ -13,11 +13,11 @@ from stmtem_control.errors import LimitError
 from stmtem_control.timeline import Timeline
 
 from .keithley import Keithley2400
-from .signals import follow, problem_of, reading
+from .signals import finish_within, follow, problem_of, reading
 
 log = logging.getLogger(__name__)
 
-STOP_S = 1.0
+STOP_S = 1.5  # wall seconds that a stop may take, with a new connection, before it gives up
 PAUSE_FOLLOWS_S = 10.0  # Bluesky stops before it pauses; a stop longer ago was another one
 
 Beam = Literal["blanked", "open"]
@@ -86,8 +86,9 @@ class BeamBlanker(Device):
         self.timeline.record("blanked", t, True)
 
     def disconnect(self) -> None:
-        """Blank the beam; the link belongs to the source."""
-        if self.source.link.alive:
+        """Blank the beam, on a new connection if need be; the link belongs to the source."""
+        link = self.source.link
+        if link.alive or (self.source.identity is not None and not link.closed):
             self.stop()
 
     def check_value(self, value: object, **_: Any) -> None:
@@ -149,11 +150,17 @@ class BeamBlanker(Device):
             self._open_on_resume = was_open
 
     def resume(self) -> None:
-        """Open the beam again if the pause blanked it."""
+        """Open the beam again if the pause blanked it.
+
+        Raises
+        ------
+        StmTemError
+            The source did not do it.
+        """
         with self._lock:
             reopen, self._open_on_resume = self._open_on_resume, False
         if reopen:
-            self.set("open").wait(STOP_S)
+            finish_within(self.set("open"), STOP_S, f"{self.name}: opening again")
 
     def stage(self) -> list[object]:
         """Forget what an earlier run left behind."""

@@ -1,6 +1,7 @@
 """The biasing source: sets volts, reads volts and amperes, and is left at 0 V whatever happens."""
 
 import logging
+import math
 import threading
 import time
 from typing import Any
@@ -12,13 +13,14 @@ from stmtem_control.clock import StationClock
 from stmtem_control.errors import LimitError, StmTemError
 from stmtem_control.timeline import Timeline
 
-from .keithley import Keithley2400, SourceState
+from .keithley import Keithley2400
 from .keithley_answers import Reading as Measurement
-from .signals import check_range, follow, problem_of, reading, setting
+from .keithley_answers import SourceState
+from .signals import check_range, finish_within, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
 
-STOP_S = 1.0  # wall seconds that a stop may take before it gives up waiting
+STOP_S = 1.5  # wall seconds that a stop may take, with a new connection, before it gives up
 PAUSE_FOLLOWS_S = 10.0  # Bluesky stops before it pauses; a stop longer ago was another one
 
 
@@ -127,8 +129,10 @@ class BiasSource(Device):
         self.timeline.record("bias_set_V", self.clock.now(), 0.0)
 
     def disconnect(self) -> None:
-        """Leave the instrument safe and close its link."""
-        if self.source.link.alive:
+        """Leave the instrument safe and close its link; a broken link is opened again for it."""
+        link = self.source.link
+        # One that never said who it is was left as it was found.
+        if link.alive or (self.source.identity is not None and not link.closed):
             self.stop()
         self.source.link.close()
 
@@ -195,12 +199,16 @@ class BiasSource(Device):
     # Readable
 
     def trigger(self) -> Status:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Take one reading of voltage and current, from the same sample."""
+        """Take one reading of voltage and current, from the same sample.
+
+        A stop that comes before it was taken fails the Status; one with success=True, as Bluesky
+        sends it at a pause, ends it well with a reading of NaN and the time of the stop.
+        """
         with self._lock:
             self._interrupted = None
         return follow(
             self.source.read(), self, timeout=self._timeout_s, publish=self._publish_reading,
-            forgive=lambda: self._stop_was_success,
+            forgive=lambda: self._stop_was_success, forgiven=self._publish_no_reading,
         )  # fmt: skip
 
     # Stoppable, Pausable, Stageable
@@ -267,7 +275,7 @@ class BiasSource(Device):
             self._end_pause()
         if level is not None:
             log.info("%s: back to %g V after the pause", self.name, level)
-            self.set(level).wait(STOP_S)
+            finish_within(self.set(level), STOP_S, f"{self.name}: back to {level:g} V")
 
     @property
     def paused_s(self) -> float:
@@ -332,6 +340,11 @@ class BiasSource(Device):
         self.voltage.publish(found.voltage, stamp)
         self.current.publish(found.current, stamp)
         self.in_compliance.publish(found.compliance, stamp)
+
+    def _publish_no_reading(self) -> None:
+        """Instead of a reading that was dropped: what was read before must not pass as new."""
+        t = self.clock.now()
+        self._publish_reading(Measurement(math.nan, math.nan, math.nan, False, 0, t))
 
     def _publish_state(self, state: SourceState) -> None:
         self.compliance.publish(state.compliance_A)

@@ -1,29 +1,28 @@
 """The frame camera: a flyer whose frames go to disk, and whose table goes into the documents."""
 
+import contextlib
 import logging
-import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from ophyd import Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import (
     InterlockError,
-    LimitError,
     RecordingError,
     StmTemError,
 )
 from stmtem_control.timeline import Timeline
 
-from .frame_documents import data_keys, event_page, stream_resource
+from .camera_settings import CameraSettings
+from .frame_documents import FrameDocuments, data_keys
 from .frame_reader import FrameReader
-from .merlin import DEPTH_OF_COUNTER, Merlin
-from .merlin_stream import DEPTHS, FrameStream
+from .merlin import Exchange, Merlin
+from .merlin_stream import FrameStream
 from .signals import Setting, done, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
@@ -32,7 +31,7 @@ STOP_S = 0.5  # wall seconds that a stop waits for the camera, and again for the
 START_S = 10.0
 
 
-class FrameCamera(Device):
+class FrameCamera(CameraSettings):
     """A Merlin detector that records every frame from kickoff to complete.
 
     Frames go to ``directory`` while they come; ``collect`` tells the documents which are on disk,
@@ -54,13 +53,18 @@ class FrameCamera(Device):
         Frames in one TIFF file.
     counter_depth : {6, 12, 24}
         Bits of the detector's counters: pixels of one, two or four bytes.
+    reading_s : float
+        Instrument seconds that one reading of the source takes: a frame's row waits for half of
+        that, so that a reading in the middle of which it was exposed is in it.
+
+    Notes
+    -----
+    Acquisitions use the camera's internal trigger; how frames are dated, and what would hold with
+    another trigger, is told in :class:`~.frame_times.Acquisition`.
     """
 
-    exposure_s = setting("Exposure time of a frame.", "s", value=0.035, kind="config")
-    frame_rate_Hz = setting("Frames in a second.", "Hz", value=25.0, kind="config")
     pixel_size_nm = reading("Pixel size on the specimen.", "nm", kind="config")
     dose_rate = reading("Dose rate of the open beam.", "e/A^2/s", kind="config")
-    software_version = reading("Version of the camera's software.", value="", kind="config")
     phase = setting("Phase of the experiment, for frames from now on.", value="")
     cycle = setting("Cycle of the experiment, for frames from now on.", value=0)
     frames_captured = reading("Frames that came from the camera in this run.", value=0)
@@ -80,53 +84,33 @@ class FrameCamera(Device):
         dose_rate_e_per_A2_s: float,
         frames_per_file: int = 256,
         counter_depth: int = 12,
+        reading_s: float = 0.05,
         **kwargs: Any,
     ) -> None:
-        super().__init__("", name=name, **kwargs)
-        self.merlin = merlin
-        self.clock = clock
+        super().__init__(
+            name=name, merlin=merlin, clock=clock, counter_depth=counter_depth, **kwargs
+        )
+        merlin.now = clock.now  # the frames are dated by the times of its exchanges
         self.timeline = timeline
         self.unsafe: str | None = None
         self.last_row: dict[str, Any] = {}
         self.frames_per_file = frames_per_file
-        self._counter_depth = counter_depth
-        self._dtype = np.dtype(DEPTHS[DEPTH_OF_COUNTER[counter_depth]]).newbyteorder("<")
-        self._shape: tuple[int, int] | None = None
+        self._reading_s = reading_s
         self._directory: Path | None = None
         self._reader: FrameReader | None = None
         self._lock = threading.RLock()
         self._acquiring = False
         self._paused = False
-        self._resource: Any = None
-        self._declared = 0
-        self._batch: list[dict[str, Any]] = []
+        self._started: Status | None = None  # of the last kickoff
+        self._may_be_replayed = False  # Bluesky repeats messages after a pause, kickoff among them
+        self._documents = FrameDocuments(name)
         self._reported: Exception | None = None
         self.pixel_size_nm.publish(pixel_size_nm)
         self.dose_rate.publish(dose_rate_e_per_A2_s)
-        self.exposure_s.apply = lambda value: self._set_timing(exposure_s=value)
-        self.frame_rate_Hz.apply = lambda value: self._set_timing(frame_rate_Hz=value)
         for channel, signal in (("phase", self.phase), ("cycle", self.cycle)):
             signal.apply = self._marker(channel, signal)
 
     # Life
-
-    def connect(self, timeout: float = 10.0) -> None:
-        """Open the control link, make sure who is there, and learn the size of its images.
-
-        Raises
-        ------
-        TransportError
-            Nothing answers.
-        IdentityError
-            What answers is no Merlin.
-        InstrumentError
-            It refuses a setting.
-        """
-        self.merlin.link.open(timeout)
-        self.software_version.publish(self.merlin.open().result(timeout))
-        self.merlin.make_idle().result(timeout)
-        self.merlin.set("COUNTERDEPTH", self._counter_depth).result(timeout)
-        self._shape = self.merlin.image_size().result(timeout)
 
     def disconnect(self) -> None:
         """End acquisition and thread, and close the link."""
@@ -140,13 +124,12 @@ class FrameCamera(Device):
 
     @directory.setter
     def directory(self, folder: Path | str) -> None:
+        # Not under the lock: what waits for the reader's end needs it.
+        self._end_reader()
         with self._lock:
-            self._end_reader()
             self._directory = Path(folder)
             self._reader = None
-            self._resource = None
-            self._declared = 0
-            self._batch = []
+            self._documents = FrameDocuments(self.name)
             self._reported = None
             self.last_row = {}
             for signal in (
@@ -163,46 +146,6 @@ class FrameCamera(Device):
         reader = self._reader
         return reader is not None and reader.running
 
-    # Configurable, Preparable
-
-    def check_timing(self, *, exposure_s: float, frame_rate_Hz: float) -> None:
-        """Raise LimitError when frames of that exposure cannot come at that rate."""
-        for name, value in (("exposure_s", exposure_s), ("frame_rate_Hz", frame_rate_Hz)):
-            if not (math.isfinite(value) and value > 0.0):
-                raise LimitError(f"{self.name}: {name} is {value:g}; give a positive number")
-        if exposure_s * frame_rate_Hz > 1.0 + 1e-9:
-            raise LimitError(
-                f"{self.name}: an exposure of {exposure_s:g} s does not fit "
-                f"{frame_rate_Hz:g} frames a second; at most {1.0 / frame_rate_Hz:.4g} s does"
-            )
-
-    def configure(
-        self, d: Mapping[str, Any] | None = None, **settings: Any
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Set ``exposure_s`` and ``frame_rate_Hz``, together; return old and new configuration.
-
-        Raises
-        ------
-        LimitError
-            The two do not fit, or a setting is not known.
-        InstrumentError
-            The camera refuses them.
-        """
-        old: Any = self.read_configuration()
-        self.prepare({**(d or {}), **settings}).wait(STOP_S + 1.0)
-        new: Any = self.read_configuration()
-        return old, new
-
-    def prepare(self, value: Mapping[str, Any]) -> Status:
-        """Set ``exposure_s`` and ``frame_rate_Hz``; the Status ends when the camera has them."""
-        unknown = set(value) - {"exposure_s", "frame_rate_Hz"}
-        if unknown:
-            raise LimitError(
-                f"{self.name}: {', '.join(sorted(unknown))} cannot be set; exposure_s and "
-                "frame_rate_Hz can"
-            )
-        return self._set_timing(**value)
-
     def mark(self, phase: str, cycle: int) -> None:
         """Say what phase of which cycle begins now."""
         self.phase.set(phase)
@@ -213,12 +156,18 @@ class FrameCamera(Device):
     def kickoff(self) -> Status:
         """Start an acquisition; done when the camera has started.
 
+        In one run there may be several, also after a :meth:`stop`: numbers and files go on.  A
+        kickoff that the RunEngine repeats after a pause finds its acquisition under way, and is
+        done at once.
+
         Raises
         ------
         RecordingError
             No folder to write to, or it cannot be written.
         InterlockError
             Frames are being taken already.
+        StmTemError
+            What ended an earlier acquisition of the run, if nobody was told yet.
         """
         with self._lock:
             if self._directory is None:
@@ -228,35 +177,50 @@ class FrameCamera(Device):
                 )
             if self._shape is None:
                 raise InterlockError(f"{self.name}: not connected")
-            if self._reader is not None and self._reader.running:
-                raise InterlockError(f"{self.name}: frames are being taken already; complete first")
-            if self._reader is None:
-                self._reader = self._new_reader(self._directory)
+            replayed, self._may_be_replayed = self._may_be_replayed, False
             reader = self._reader
+            if reader is not None and reader.running:
+                if replayed:
+                    return done(self)
+                raise InterlockError(f"{self.name}: frames are being taken already; complete first")
+            if reader is None:
+                reader = self._reader = self._new_reader(self._directory)
+            error = self._unreported(reader)
+            if error is not None:
+                raise error
+            reader.make_ready()
             reader.error = self._reported = None
             exposure, rate = self.exposure_s.get(), self.frame_rate_Hz.get()
             self._paused = False
             self._acquiring = True
 
-        def begin(stream: FrameStream) -> None:
-            reader.begin(stream, exposure, 1.0 / rate)
+        def begin(found: tuple[FrameStream, Exchange]) -> None:
+            stream, exchange = found
+            with self._lock:
+                if self._acquiring:
+                    reader.begin(stream, exchange, exposure, 1.0 / rate)
+                    return
+            stream.close()
+            raise InterlockError(f"{self.name}: was stopped while it started")
 
-        return follow(
+        self._started = follow(
             self.merlin.start(exposure_s=exposure, period_s=1.0 / rate),
             self,
             timeout=START_S,
             publish=begin,
         )
+        return self._started
 
     def complete(self) -> Status:
         """Stop the acquisition; done when the last frame is on disk.
 
         The Status fails with the error that ended the recording, if one did and ``collect`` has
-        not raised it yet.
+        not raised it yet, and when the camera did not take the stop: a :meth:`stop` tries again.
         """
         status = Status(self, timeout=START_S + self.clock.wall_seconds(self._longest_s()))
         with self._lock:
             reader, self._acquiring = self._reader, False
+            self._paused = self._may_be_replayed = False
         if reader is None:
             status.set_finished()
             return status
@@ -268,10 +232,17 @@ class FrameCamera(Device):
             else:
                 status.set_exception(error)
 
+        def stopped(future: "Future[Exchange]") -> None:
+            error = future.exception()
+            if error is None:
+                reader.stopped(future.result())
+                reader.finish(ended)
+                return
+            self._acquiring = True
+            status.set_exception(self._unreported(reader) or error)
+
         reader.expect(False)
-        future = self.merlin.command("STOPACQUISITION", safe=True)
-        # Whether or not the camera took it: what has come is written, and the thread ends.
-        future.add_done_callback(lambda _: reader.finish(ended))
+        self.merlin.command("STOPACQUISITION", safe=True).add_done_callback(stopped)
         return status
 
     def describe_collect(self) -> dict[str, dict[str, Any]]:
@@ -292,38 +263,29 @@ class FrameCamera(Device):
             reader = self._reader
             if reader is None:
                 return
+            self._may_be_replayed = False
             # An error is told once; then what was written before it can still be collected.
             error = self._unreported(reader)
             if error is not None:
                 raise error
-            first, rows = reader.take()
-            self._batch += rows
-            if not rows:
-                return
-            if self._resource is None:
-                self._resource = stream_resource(self.name, reader.writer)
-                yield "stream_resource", dict(self._resource.stream_resource_doc)
-            stop = first + len(rows)
-            datum = self._resource.compose_stream_datum({"start": first, "stop": stop})
-            yield "stream_datum", dict(datum)
+            documents = self._documents.assets(reader.writer, *reader.take())
+        yield from documents
 
     def collect_pages(self) -> Iterator[dict[str, Any]]:
         """Yield the table's rows for exactly the frames of the last stream datum."""
-        with self._lock:
-            rows, self._batch = self._batch, []
-        if not rows:
-            return
-        start = self.timeline.run_start
-        yield event_page(
-            self.name, rows, [self.clock.wall_time(row["run_time_s"] + start) for row in rows]
-        )
+        start, documents = self.timeline.run_start, self._documents
+        yield from documents.pages(lambda run_time: self.clock.wall_time(run_time + start))
 
     # Stoppable, Pausable, Stageable
 
     def stop(self, *, success: bool = True) -> None:
-        """End acquisition, thread and files, whatever their state; never raises."""
+        """End acquisition, thread and files, whatever their state; never raises.
+
+        A later kickoff in the same run goes on with the next number, in the same file.
+        """
         with self._lock:
             was_acquiring, self._acquiring = self._acquiring, False
+            self._may_be_replayed = False
             reader = self._reader
             running = reader is not None and reader.running
         self.unsafe = self._stop_camera() if was_acquiring or running else None
@@ -337,8 +299,16 @@ class FrameCamera(Device):
     def pause(self) -> None:
         """Stop the acquisition; frames that are under way are still recorded."""
         with self._lock:
+            acquiring, started = self._acquiring, self._started
+        if not acquiring:
+            return
+        if started is not None and not started.done:
+            # What has begun to start is stopped when it has started, so that it can go on later.
+            with contextlib.suppress(Exception):
+                started.wait(STOP_S)
+        with self._lock:
             reader = self._reader
-            if reader is None or not reader.running or not self._acquiring:
+            if reader is None or not reader.running:
                 return
             self._paused = True
             reader.expect(False)
@@ -347,6 +317,9 @@ class FrameCamera(Device):
     def resume(self) -> None:
         """Start again after a pause; the frames' numbers go on.
 
+        If somebody has stopped the camera in the pause, it stays so, and the next collect (or
+        kickoff) raises: a plan shall not go on without the frames that it counts on.
+
         Raises
         ------
         StmTemError
@@ -354,13 +327,34 @@ class FrameCamera(Device):
         """
         with self._lock:
             reader, paused, self._paused = self._reader, self._paused, False
-        if reader is None or not paused or not reader.running:
+            acquiring = self._acquiring
+        if reader is None or not paused:
             return
+        if not acquiring:
+            reader.fail(
+                InterlockError(
+                    f"{self.name}: was stopped during the pause, so no frames are taken any more; "
+                    "run the plan again"
+                )
+            )
+            return
+        if not reader.running:
+            return  # it failed, which is told already, or by the next collect
+        self._wait_until_idle()
+        acquisition = reader.begin_again()
+
+        def date(ended: "Future[Exchange]") -> None:
+            if ended.exception() is None:
+                acquisition.started = ended.result()
+
+        future = self.merlin.command("STARTACQUISITION")
+        future.add_done_callback(date)
         try:
-            self.merlin.command("STARTACQUISITION").result(STOP_S + 0.5)
+            future.result(STOP_S + 0.5)
         except TimeoutError as error:
             raise StmTemError(f"{self.name}: did not start again after the pause") from error
         reader.expect(True)
+        self._may_be_replayed = True
 
     def unstage(self) -> list[object]:
         """End acquisition, thread and files."""
@@ -368,9 +362,6 @@ class FrameCamera(Device):
         return list(super().unstage())
 
     # The rest is for this class.
-
-    def _longest_s(self) -> float:
-        return float(self.exposure_s.get() + 1.0 / self.frame_rate_Hz.get())
 
     def _marker(self, channel: str, signal: Setting) -> Any:
         def apply(value: Any) -> Status:
@@ -380,22 +371,6 @@ class FrameCamera(Device):
             return done(signal)
 
         return apply
-
-    def _set_timing(
-        self, exposure_s: float | None = None, frame_rate_Hz: float | None = None
-    ) -> Status:
-        exposure = float(self.exposure_s.get() if exposure_s is None else exposure_s)
-        rate = float(self.frame_rate_Hz.get() if frame_rate_Hz is None else frame_rate_Hz)
-        self.check_timing(exposure_s=exposure, frame_rate_Hz=rate)
-        if self._reader is not None and self._reader.running:
-            raise InterlockError(f"{self.name}: frames are being taken; complete first")
-
-        def publish(_: None) -> None:
-            self.exposure_s.publish(exposure)
-            self.frame_rate_Hz.publish(rate)
-
-        future = self.merlin.set_timing(exposure_s=exposure, period_s=1.0 / rate)
-        return follow(future, self, timeout=START_S, publish=publish)
 
     def _new_reader(self, folder: Path) -> FrameReader:
         assert self._shape is not None
@@ -410,15 +385,22 @@ class FrameCamera(Device):
             shape=self._shape,
             dtype=self._dtype.newbyteorder("="),
             frame_interval_s=1.0 / self.frame_rate_Hz.get(),
+            reading_s=self._reading_s,
+            ask_status=lambda: self.merlin.get("DETECTORSTATUS"),
             on_frame=self._on_frame,
+            on_end=self._publish_counts,
         )
 
-    def _on_frame(self, row: dict[str, Any], mean: float) -> None:
-        reader = self._reader
-        self.last_row = row
-        if reader is not None:
+    def _publish_counts(self, reader: FrameReader) -> None:
+        if reader is self._reader:  # not one of a run before
             self.frames_captured.publish(reader.captured)
             self.dropped.publish(reader.dropped)
+
+    def _on_frame(self, reader: FrameReader, row: dict[str, Any], mean: float) -> None:
+        if reader is not self._reader:
+            return
+        self.last_row = row
+        self._publish_counts(reader)
         self.frames_written.publish(row["frame"] + 1)
         self.total_dose.publish(row["total_dose_e_per_A2"])
         self.mean_counts.publish(mean)
@@ -432,8 +414,11 @@ class FrameCamera(Device):
 
     def _stop_camera(self) -> str | None:
         """Send the stop; return what went wrong, or None."""
-        problem = problem_of(self.merlin.command("STOPACQUISITION", safe=True), STOP_S)
+        future = self.merlin.command("STOPACQUISITION", safe=True)
+        problem = problem_of(future, STOP_S)
         if problem is None:
+            if self._reader is not None:
+                self._reader.stopped(future.result())
             return None
         log.error("%s: stop NOT confirmed: %s", self.name, problem)
         return f"stop not confirmed: {problem}"

@@ -3,7 +3,7 @@
 The shapes are those that Bluesky's RunEngine takes from a flyer that gives both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from event_model import compose_stream_resource
 
 from stmtem_control.frames import TEMPLATE, FrameWriter
 
-from .frame_reader import COLUMNS
+from .frame_rows import COLUMNS
 from .signals import DTYPES, NUMPY
 
 MIMETYPE = "multipart/related;type=image/tiff;pages=multi"
@@ -67,3 +67,33 @@ def event_page(name: str, rows: Sequence[dict[str, Any]], stamps: list[float]) -
         "data": {f"{name}_{column}": [row[column] for row in rows] for column in columns},
         "timestamps": {f"{name}_{column}": list(stamps) for column in columns},
     }
+
+
+class FrameDocuments:
+    """The documents of one run, in the order in which the RunEngine asks for them."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._resource: Any = None
+        self._batch: list[dict[str, Any]] = []
+
+    def assets(
+        self, writer: FrameWriter, first: int, rows: list[dict[str, Any]]
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Return the asset documents for frames that are on disk, from number `first` on."""
+        self._batch += rows
+        documents: list[tuple[str, dict[str, Any]]] = []
+        if not rows:
+            return documents
+        if self._resource is None:
+            self._resource = stream_resource(self._name, writer)
+            documents.append(("stream_resource", dict(self._resource.stream_resource_doc)))
+        indices = {"start": first, "stop": first + len(rows)}
+        documents.append(("stream_datum", dict(self._resource.compose_stream_datum(indices))))
+        return documents
+
+    def pages(self, unix_time: Callable[[float], float]) -> Iterator[dict[str, Any]]:
+        """Yield the rows of the assets told last; `unix_time` is that of a run time."""
+        rows, self._batch = self._batch, []
+        if rows:
+            yield event_page(self._name, rows, [unix_time(row["run_time_s"]) for row in rows])

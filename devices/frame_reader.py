@@ -1,7 +1,7 @@
 """The camera's reading thread: frames from the data socket to disk, each with its row.
 
-A frame waits a moment before its row is made: a current reading that began in its exposure ends
-after it.  Only what is on disk is counted.
+A frame waits a moment before its row is made: a current reading whose middle lies in its exposure
+ends after it.  Only what is on disk is counted.
 """
 
 import logging
@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,44 +19,30 @@ from numpy.typing import NDArray
 
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import RecordingError, StmTemError, TransportError, TransportTimeout
-from stmtem_control.frames import Column, FrameWriter
+from stmtem_control.frames import FrameWriter
 from stmtem_control.timeline import Timeline
 
+from .frame_rows import COLUMNS, frame_row
+from .frame_times import Acquisition
+from .merlin import IDLE, Exchange
 from .merlin_stream import FrameHeader, FrameStream
 
 log = logging.getLogger(__name__)
 
-SETTLE_S = 0.05  # wall seconds that a frame waits for readings of its exposure to come in
+SETTLE_S = 0.05  # wall seconds that a reading needs from its end to the timeline, at most
 SILENCE_S = 2.0  # wall seconds without a frame that are an error, if five periods are shorter
 TICK_S = 0.02
-OFFSET_FRAMES = 1000  # the clocks' offset is the least delay of so many frames
+QUIET_S = 0.05  # wall seconds without a byte, after which a camera that is idle has sent all
+LATE_S = 1.0  # the same, while a frame is overdue
 PENDING_BYTES = 1 << 28
-
-COLUMNS = (
-    Column("frame", int, "", "Number in the run, from 0."),
-    Column("camera_time_s", float, "s", "Start of exposure by the camera's own clock, Unix time."),
-    Column("run_time_s", float, "s", "Start of exposure in run time."),
-    Column("exposure_s", float, "s", "Exposure time."),
-    Column("phase", str, "", "Phase of the experiment."),
-    Column("cycle", int, "", "Cycle of the experiment, from 1; 0 outside."),
-    Column("bias_set_V", float, "V", "Level of the source in the middle of the exposure."),
-    Column("voltage_V", float, "V", "Mean voltage read in the exposure, or the last one before."),
-    Column("current_A", float, "A", "Mean current read in the exposure, or the last one before."),
-    Column("n_readings", int, "", "Readings of the source in the exposure."),
-    Column("compliance", bool, "", "Whether one of them was limited."),
-    Column("blanked", bool, "", "Whether the beam was off for most of the exposure."),
-    Column("dose_e_per_A2", float, "e/A^2", "Dose of this exposure."),
-    Column("total_dose_e_per_A2", float, "e/A^2", "Dose since the run began, in frames or not."),
-    Column("dropped_before", int, "", "Frames that the camera took but that did not come."),
-    Column("sequence", int, "", "The camera's own number, from 1 at each start."),
-)
 
 
 @dataclass
 class _Pending:
+    acquisition: Acquisition
     header: FrameHeader
     image: NDArray[Any]
-    arrival: float  # station time
+    arrival: float  # of its first byte, in station time
     due: float  # monotonic time
     dropped_before: int
 
@@ -79,8 +66,15 @@ class FrameReader:
         Frames in one TIFF file.
     shape, dtype : tuple, numpy.dtype
         What was declared; a frame that differs is an error.
+    reading_s : float
+        Station seconds that one reading of the source takes.  Its time is that of its middle, and
+        it is known half of its length later: so long each frame waits.
+    ask_status : callable
+        Asks the camera for its DETECTORSTATUS; returns a Future.
     on_frame : callable
-        Called with the row and the mean counts of each frame that is on disk.
+        Called with the reader, and the row and the mean counts of each frame that is on disk.
+    on_end : callable
+        Called with the reader when its thread ends.
     """
 
     def __init__(
@@ -96,7 +90,10 @@ class FrameReader:
         shape: tuple[int, int],
         dtype: np.dtype[Any],
         frame_interval_s: float,
-        on_frame: Callable[[dict[str, Any], float], None],
+        reading_s: float,
+        ask_status: Callable[[], "Future[str]"],
+        on_frame: Callable[["FrameReader", dict[str, Any], float], None],
+        on_end: Callable[["FrameReader"], None],
     ) -> None:
         self.name = name
         self.directory = directory
@@ -115,11 +112,15 @@ class FrameReader:
         self._clock = clock
         self._timeline = timeline
         self._dose_rate = dose_rate_e_per_A2_s
+        self._settle_s = SETTLE_S + 0.5 * clock.wall_seconds(reading_s)
+        self._ask_status = ask_status
         self._on_frame = on_frame
+        self._on_end = on_end
         self._lock = threading.Lock()
         self._rows: list[dict[str, Any]] = []
         self._taken = 0
-        self._delays: deque[float] = deque(maxlen=OFFSET_FRAMES)
+        self._acquisition: Acquisition | None = None  # the last that was started
+        self._lost_before = 0  # frames that were lost at the end of the acquisition before
         self._free: list[NDArray[Any]] = []
         self._stream: FrameStream | None = None
         self._thread: threading.Thread | None = None
@@ -127,24 +128,63 @@ class FrameReader:
         self._expecting = False
         self._ending = False
         self._given_up = False
-        self._period_s = 1.0
-        self._exposure_s = 1.0
+        self._status: Future[str] | None = None  # asked for, and perhaps not answered yet
+        self._idle_at: float | None = None  # monotonic time at which the camera was found idle
         self._active_at = 0.0  # monotonic time of the last sign of life
 
     # Called by the camera, from any thread
 
-    def begin(self, stream: FrameStream, exposure_s: float, period_s: float) -> None:
-        """Start reading from a newly opened stream; times are in station seconds."""
+    def begin(
+        self, stream: FrameStream, started: Exchange, exposure_s: float, period_s: float
+    ) -> None:
+        """Start reading from a newly opened stream; all times are in station seconds.
+
+        `started` is the exchange of the STARTACQUISITION that the stream belongs to.
+        """
         with self._lock:
             self._stream = stream
-            self._exposure_s, self._period_s = exposure_s, period_s
+            self._acquisition = Acquisition(exposure_s, period_s, started, self._acquisition)
             self._ending = self._given_up = False
             self._expecting = True
+            self._status = self._idle_at = None
             self._active_at = time.monotonic()
             self._thread = threading.Thread(
                 target=self._run, args=(stream,), name=f"{self.name} frames", daemon=True
             )
             self._thread.start()
+
+    def begin_again(self) -> Acquisition:
+        """Say that the stopped acquisition is about to be started again, on the same stream.
+
+        Returns the new acquisition, for the times of its start when they are known.
+        """
+        with self._lock:
+            before = self._acquisition
+            assert before is not None
+            self._acquisition = Acquisition(before.exposure_s, before.period_s, None, before)
+            return self._acquisition
+
+    def stopped(self, exchange: Exchange) -> None:
+        """Say that the acquisition was stopped, by a STOPACQUISITION with these times."""
+        with self._lock:
+            if self._acquisition is not None and self._acquisition.stopped is None:
+                self._acquisition.stopped = exchange
+
+    def fail(self, error: Exception) -> None:
+        """Note an error that ends the recording, to be told by the next collect."""
+        with self._lock:
+            self.error = self.error or error
+
+    def make_ready(self) -> None:
+        """Open the files again if an earlier stop, or an error, has closed them.
+
+        Raises
+        ------
+        RecordingError
+            They cannot be written any more.
+        """
+        self.writer.close()
+        self.writer.reopen()
 
     @property
     def running(self) -> bool:
@@ -209,6 +249,9 @@ class FrameReader:
             try:
                 while pending and not isinstance(self.error, RecordingError):
                     self._record(pending.popleft())
+                if self._acquisition is not None:
+                    self._lost_before = self._count_missing(self._acquisition)
+                self._on_end(self)
             except Exception as error:
                 self._note(error)
             stream.close()
@@ -231,39 +274,87 @@ class FrameReader:
             self.error = self.error or error
 
     def _read(self, stream: FrameStream, pending: deque[_Pending]) -> None:
-        expected = 1
+        acquisition = self._acquisition
         while True:
             if stream.wait(TICK_S):
+                arrival = self._clock.now()  # of the first byte; the last may be long in coming
                 # A message that has begun must end: it is judged as silence is.
                 got = stream.next_frame(time.monotonic() + self._patience_s(), self._buffer())
-                arrival = self._clock.now()
                 self._active_at = time.monotonic()
                 if got is None:  # the header of an acquisition: the numbers begin anew
-                    expected = 1
+                    acquisition = self._next_acquisition(acquisition)
                 else:
-                    header, image = got
-                    pending.append(self._received(header, image, arrival, expected))
-                    expected = header.sequence + 1
-            elif self._is_over():
+                    pending.append(self._received(acquisition, *got, arrival))
+            elif not pending and self._is_over():
                 return
             now = time.monotonic()
             while pending and (pending[0].due <= now or self._too_many(pending)):
                 self._record(pending.popleft())
 
+    def _next_acquisition(self, old: Acquisition | None) -> Acquisition | None:
+        with self._lock:
+            new = self._acquisition
+        if old is not None and new is not old:
+            self._lost_before = self._count_missing(old)
+        return new
+
+    def _count_missing(self, acquisition: Acquisition) -> int:
+        missing = acquisition.missing_at_end()
+        if missing:
+            log.warning("%s: %d frames before the stop did not come", self.name, missing)
+            self.dropped += missing
+        return missing
+
+    def _longest_s(self) -> float:
+        """Return the wall seconds until the frame under way has ended."""
+        acquisition = self._acquisition
+        seconds = 2.0 if acquisition is None else acquisition.exposure_s + acquisition.period_s
+        return self._clock.wall_seconds(seconds)
+
     def _patience_s(self) -> float:
-        return max(SILENCE_S, 5.0 * self._clock.wall_seconds(self._period_s))
+        acquisition = self._acquisition
+        period = 1.0 if acquisition is None else acquisition.period_s
+        return max(SILENCE_S, 5.0 * self._clock.wall_seconds(period))
 
     def _is_over(self) -> bool:
         """Return whether all has come; raise when nothing comes but should."""
-        silence = time.monotonic() - self._active_at
+        now = time.monotonic()
+        silence = now - self._active_at
         if self._expecting and silence > self._patience_s():
             raise TransportTimeout(
-                f"no frame for {silence:.1f} s, one is due every "
-                f"{self._clock.wall_seconds(self._period_s):.2g} s; look at the camera"
+                f"no frame for {silence:.1f} s, {self._patience_s():.2g} s are allowed; look at "
+                "the camera"
             )
-        # A stop lets the frame under way end, so it may come one exposure later.
-        late = self._clock.wall_seconds(self._exposure_s + self._period_s) + 0.05
-        return self._ending and silence > late
+        if not self._ending or silence < QUIET_S:
+            return False
+        # A stop lets the frame under way end, and it may then be on its way as long as the others.
+        acquisition, quiet = self._acquisition, QUIET_S
+        if acquisition is not None and acquisition.missing_at_end():
+            quiet = LATE_S
+        elif acquisition is not None:
+            quiet += 2.0 * self._clock.wall_seconds(acquisition.lateness_s)
+        idle = self._is_idle(now)
+        if idle and self._idle_at is not None:
+            return now - max(self._active_at, self._idle_at) > quiet
+        if idle is None:  # it does not tell
+            return silence > self._longest_s() + quiet
+        return silence > self._longest_s() + SILENCE_S
+
+    def _is_idle(self, now: float) -> bool | None:
+        """Return what the camera says of itself, or None if it does not answer; never waits."""
+        if self._idle_at is not None:
+            return True
+        if self._status is None:
+            self._status = self._ask_status()
+        if not self._status.done():
+            return False
+        if self._status.exception() is not None:
+            return None
+        if self._status.result() == IDLE:
+            self._idle_at = now
+            return True
+        self._status = None  # ask again, one tick later
+        return False
 
     def _buffer(self) -> NDArray[Any]:
         if self._free:
@@ -274,59 +365,42 @@ class FrameReader:
         return len(pending) > 1 and len(pending) * pending[0].image.nbytes > PENDING_BYTES
 
     def _received(
-        self, header: FrameHeader, image: NDArray[Any], arrival: float, expected: int
+        self,
+        acquisition: Acquisition | None,
+        header: FrameHeader,
+        image: NDArray[Any],
+        arrival: float,
     ) -> _Pending:
+        assert acquisition is not None  # begin() has made it
         if image.shape != self.writer.shape or image.dtype != self.writer.dtype:
             raise RecordingError(
                 f"frame {header.sequence} is {header.width} x {header.height} "
                 f"{image.dtype.name}; declared were {self.writer.shape[1]} x "
                 f"{self.writer.shape[0]} {self.writer.dtype.name}"
             )
-        missing = max(0, header.sequence - expected)
+        missing = acquisition.receive(header, arrival)
         self.captured += 1
         self.dropped += missing
-        self._delays.append(arrival - (header.unix_time_s + header.exposure_s))
-        return _Pending(header, image, arrival, time.monotonic() + SETTLE_S, missing)
+        missing += self._lost_before
+        self._lost_before = 0
+        due = time.monotonic() + self._settle_s
+        return _Pending(acquisition, header, image, arrival, due, missing)
 
     def _record(self, frame: _Pending) -> None:
-        row = self._row(frame)
+        start, uncertainty = frame.acquisition.date(frame.header, frame.arrival)
+        row = frame_row(
+            self._timeline,
+            frame.header,
+            start,
+            uncertainty,
+            dose_rate_e_per_A2_s=self._dose_rate,
+            number=self.writer.count,
+            dropped_before=frame.dropped_before,
+        )
         self.writer.write(frame.image, row)
         mean = float(frame.image.mean())
         if len(self._free) < 4:
             self._free.append(frame.image)
         with self._lock:
             self._rows.append(row)
-        self._on_frame(row, mean)
-
-    def _row(self, frame: _Pending) -> dict[str, Any]:
-        header, line = frame.header, self._timeline
-        exposure = header.exposure_s
-        # The frame that was least late tells the offset between the two clocks best.
-        start = header.unix_time_s + min(self._delays)
-        end = start + exposure
-        voltage, _ = line.mean("voltage_V", start, end)
-        current, n = line.mean("current_A", start, end)
-        limited = [bool(value) for _, value in line.between("compliance", start, end)]
-        dark = line.seconds_true("blanked", start, end, default=False)
-        lit = max(0.0, end - line.run_start) - line.seconds_true(
-            "blanked", line.run_start, end, default=False
-        )
-        level = line.at("bias_set_V", start + 0.5 * exposure)
-        return {
-            "frame": self.writer.count,
-            "camera_time_s": header.unix_time_s,
-            "run_time_s": line.run_time(start),
-            "exposure_s": exposure,
-            "phase": line.at("phase", start) or "",
-            "cycle": int(line.at("cycle", start) or 0),
-            "bias_set_V": float("nan") if level is None else float(level),
-            "voltage_V": voltage,
-            "current_A": current,
-            "n_readings": n,
-            "compliance": any(limited) if limited else bool(line.at("compliance", start)),
-            "blanked": dark > 0.5 * exposure,
-            "dose_e_per_A2": self._dose_rate * (exposure - dark),
-            "total_dose_e_per_A2": self._dose_rate * lit,
-            "dropped_before": frame.dropped_before,
-            "sequence": header.sequence,
-        }
+        self._on_frame(self, row, mean)

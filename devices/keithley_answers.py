@@ -52,6 +52,16 @@ class Reading:
     t: float
 
 
+@dataclass(frozen=True)
+class SourceState:
+    """How the source is set, as read back from it."""
+
+    compliance_A: float
+    current_range_A: float
+    voltage_range_V: float
+    nplc: float
+
+
 def parse_identity(line: str) -> Identity:
     """Take an ``*IDN?`` answer apart.
 

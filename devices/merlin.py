@@ -9,7 +9,9 @@ Source: Quantum Detectors, "Merlin TCP/IP control", TDI-CTRL-TNO-0041.
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from stmtem_control.errors import IdentityError, InstrumentError, ProtocolError
 from stmtem_control.link import NORMAL, SAFE, Link
@@ -21,6 +23,9 @@ from .merlin_stream import PREFIX_BYTES, FrameStream, body_length
 log = logging.getLogger(__name__)
 
 ERRORS = {1: "unknown error or busy", 2: "unknown command", 3: "value out of range"}
+IDLE = "0"  # DETECTORSTATUS
+JOIN_S = 0.05  # wall seconds in which the camera takes a data connection; it tells nobody
+HEADER_S = 0.1  # wall seconds in which the header follows a start
 DEPTH_OF_COUNTER = {1: "U08", 6: "U08", 12: "U16", 24: "U32"}
 
 
@@ -45,6 +50,14 @@ def parse_control(body: bytes, kind: str, name: str) -> tuple[str, int]:
     return ",".join(parts[3:-1]), int(parts[-1])
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """When a command was sent, and when its answer was there, on the driver's clock."""
+
+    sent: float
+    answered: float
+
+
 class Merlin:
     """One detector: commands on its control link, frames from its data socket.
 
@@ -56,6 +69,12 @@ class Merlin:
         Where the frames come from.
     timeout_s : float
         Wall seconds an answer may take.
+
+    Attributes
+    ----------
+    now : callable
+        The driver's clock, for the times of commands; ``time.monotonic`` unless the device above
+        puts its own in place.
     """
 
     def __init__(
@@ -63,6 +82,7 @@ class Merlin:
     ) -> None:
         self.link = link
         self.version = ""
+        self.now: Callable[[], float] = time.monotonic
         self._host = host
         self._data_port = data_port
         self._timeout_s = timeout_s
@@ -86,10 +106,12 @@ class Merlin:
 
         return self.link.submit(job, name="identification")
 
-    def get(self, name: str) -> "Future[str]":
-        """Read a parameter, as text."""
+    def get(self, name: str, *, delay_s: float = 0.0) -> "Future[str]":
+        """Read a parameter, as text; `delay_s` wall seconds from now."""
         return self.link.submit(
-            lambda transport: self._exchange(transport, "GET", name), name=f"GET {name}"
+            lambda transport: self._exchange(transport, "GET", name),
+            name=f"GET {name}",
+            delay_s=delay_s,
         )
 
     def set(self, name: str, value: float | int | str) -> "Future[None]":
@@ -106,11 +128,14 @@ class Merlin:
 
         return self.link.submit(job, name=f"SET {', '.join(values)}", topic="acquisition")
 
-    def command(self, name: str, *, safe: bool = False) -> "Future[None]":
-        """Send a command such as STARTACQUISITION, STOPACQUISITION or SOFTTRIGGER."""
+    def command(self, name: str, *, safe: bool = False) -> "Future[Exchange]":
+        """Send a command such as STARTACQUISITION, STOPACQUISITION or SOFTTRIGGER.
 
-        def job(transport: Transport) -> None:
-            self._exchange(transport, "CMD", name)
+        The Future gives its times.  `safe` sends it before all that waits, and drops a start.
+        """
+
+        def job(transport: Transport) -> Exchange:
+            return self._command(transport, name)
 
         if safe:
             return self.link.submit(job, SAFE, name=f"CMD {name}", drops=("acquisition",))
@@ -130,8 +155,11 @@ class Merlin:
 
     def start(
         self, *, exposure_s: float, period_s: float, frames: int = 0
-    ) -> "Future[FrameStream]":
-        """Connect the data socket and start; the Future gives the stream.
+    ) -> "Future[tuple[FrameStream, Exchange]]":
+        """Connect the data socket and start; the Future gives the stream and the start's times.
+
+        The trigger is the internal one: the first exposure begins after STARTACQUISITION was sent
+        and before both its answer and the header of the acquisition have come.
 
         Parameters
         ----------
@@ -141,7 +169,7 @@ class Merlin:
             How many; 0 until STOPACQUISITION.
         """
 
-        def job(transport: Transport) -> FrameStream:
+        def job(transport: Transport) -> tuple[FrameStream, Exchange]:
             return self._start(transport, exposure_s, period_s, frames)
 
         return self.link.submit(job, name="start of the acquisition", topic="acquisition")
@@ -169,7 +197,7 @@ class Merlin:
         return FrameStream(TcpTransport(self._host, self._data_port, receive_buffer=1 << 22))
 
     def _make_idle(self, transport: Transport) -> None:
-        if self._exchange(transport, "GET", "DETECTORSTATUS") != "0":
+        if self._exchange(transport, "GET", "DETECTORSTATUS") != IDLE:
             try:
                 self._exchange(transport, "CMD", "STOPACQUISITION")
             except InstrumentError as error:
@@ -177,28 +205,31 @@ class Merlin:
 
     def _start(
         self, transport: Transport, exposure_s: float, period_s: float, frames: int
-    ) -> FrameStream:
+    ) -> tuple[FrameStream, Exchange]:
         self._make_idle(transport)
-        self._set_timing(transport, exposure_s, period_s)
-        for name, value in (
-            ("NUMFRAMESTOACQUIRE", frames),
-            ("NUMFRAMESPERTRIGGER", 1),
-            ("TRIGGERSTART", 0),
-            ("TRIGGERSTOP", 0),
-        ):
-            self._exchange(transport, "SET", name, value)
         stream = self.open_stream()
         try:
-            # One more exchange, so that the camera has taken the new connection.
-            self._exchange(transport, "GET", "DETECTORSTATUS")
-            self._exchange(transport, "CMD", "STARTACQUISITION")
+            joined = time.monotonic() + JOIN_S
+            self._set_timing(transport, exposure_s, period_s)
+            for name, value in (
+                ("NUMFRAMESTOACQUIRE", frames),
+                ("NUMFRAMESPERTRIGGER", 1),
+                ("TRIGGERSTART", 0),
+                ("TRIGGERSTOP", 0),
+            ):
+                self._exchange(transport, "SET", name, value)
+            # A start without a data client begins when one has joined: later than it is answered.
+            stream.wait(max(0.0, joined - time.monotonic()))
+            start = self._command(transport, "STARTACQUISITION")
+            # The header shows that it has begun, and that may be later than the answer.
+            stream.wait(HEADER_S)
+            return stream, Exchange(start.sent, self.now())
         except BaseException:
             stream.close()
             raise
-        return stream
 
     def _size_of_a_frame(self, transport: Transport) -> tuple[int, int]:
-        stream = self._start(transport, 0.01, 0.02, frames=1)
+        stream, _ = self._start(transport, 0.01, 0.02, frames=1)
         try:
             deadline = time.monotonic() + 2.0 * self._timeout_s
             while (got := stream.next_frame(deadline)) is None:
@@ -215,6 +246,11 @@ class Merlin:
         longer_first = (period, exposure) if 1e3 * period_s >= present_ms else (exposure, period)
         for name, value in longer_first:
             self._exchange(transport, "SET", name, value)
+
+    def _command(self, transport: Transport, name: str) -> Exchange:
+        sent = self.now()
+        self._exchange(transport, "CMD", name)
+        return Exchange(sent, self.now())
 
     def _exchange(self, transport: Transport, kind: str, name: str, value: object = None) -> str:
         transport.write(control_message(kind, name, value))

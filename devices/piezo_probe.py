@@ -33,7 +33,7 @@ from .signals import (
 
 log = logging.getLogger(__name__)
 
-STOP_S = 1.0  # wall seconds that a stop may take before it gives up waiting
+STOP_S = 1.5  # wall seconds that a stop may take, with a new connection, before it gives up
 LOOK_S = 0.02  # wall seconds between two looks whether the steps have ended
 LATE_S = 2.0  # wall seconds that steps may take longer than their number and frequency say
 SET_S = 5.0
@@ -333,8 +333,9 @@ class PiezoProbe(Device):
             axis.connect(timeout)
 
     def disconnect(self) -> None:
-        """Stop and ground all axes, and close the link."""
-        if self.controller.link.alive:
+        """Stop and ground all axes, on a new connection if need be, and close the link."""
+        link = self.controller.link
+        if link.alive or (self.controller.controller is not None and not link.closed):
             try:
                 self.ground()
             except StmTemError as error:
@@ -378,8 +379,6 @@ class PiezoProbe(Device):
         """
         try:
             self.controller.ground().result(STOP_S)
-        except TimeoutError as error:
-            raise TransportTimeout(f"{self.name}: grounding was not confirmed: {error}") from error
         finally:
             for axis in self._axes:
                 axis.stopped(True)

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from ophyd import Component, Kind, Signal
 from ophyd.status import Status
+from ophyd.utils.errors import WaitTimeoutError
 
-from stmtem_control.errors import LimitError
+from stmtem_control.errors import LimitError, TransportTimeout
 from stmtem_control.link import DroppedError
 
 T = TypeVar("T")
@@ -180,6 +181,7 @@ def follow(
     timeout: float,
     publish: Callable[[T], None] | None = None,
     forgive: Callable[[], bool] | None = None,
+    forgiven: Callable[[], None] | None = None,
 ) -> Status:
     """Return a Status that ends with `future`.
 
@@ -196,18 +198,24 @@ def follow(
     forgive : callable
         Asked when the job was dropped by a stop: if true the Status ends well, as Bluesky's
         stop(success=True) means it.
+    forgiven : callable
+        Called before the Status of a dropped job ends well, to say that there is no result.
     """
     status = Status(obj, timeout=timeout)
 
     def finish(ended: "Future[T]") -> None:
         error = ended.exception()
-        if error is None:
-            try:
+        try:
+            if error is None:
                 if publish is not None:
                     publish(ended.result())
-            except Exception as problem:
-                error = problem
-        if error is None or (isinstance(error, DroppedError) and forgive is not None and forgive()):
+            elif isinstance(error, DroppedError) and forgive is not None and forgive():
+                error = None
+                if forgiven is not None:
+                    forgiven()
+        except Exception as problem:
+            error = problem
+        if error is None:
             status.set_finished()
         else:
             status.set_exception(error)
@@ -216,12 +224,18 @@ def follow(
     return status
 
 
+def finish_within(status: Status, seconds: float, what: str) -> None:
+    """Wait for a Status; raise what failed it, or TransportTimeout in one line when it lasts."""
+    try:
+        status.wait(seconds)
+    except WaitTimeoutError:
+        raise TransportTimeout(f"{what} was not confirmed within {seconds:g} s") from None
+
+
 def problem_of(future: "Future[Any]", seconds: float) -> str | None:
     """Wait for a job that makes something safe; return what went wrong, or None. Never raises."""
     try:
         future.result(seconds)
-    except TimeoutError as error:
-        return str(error) or f"no answer within {seconds:g} s"
     except Exception as error:
-        return str(error)
+        return str(error) or f"{type(error).__name__} within {seconds:g} s"
     return None

@@ -9,6 +9,8 @@ from stmtem_control.config import load_station
 from stmtem_control.plans import deposition_stripping_cycles
 from stmtem_control.session import Session
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 station = load_station("sim").with_bench(speed=10.0, size=256).with_data(sys.argv[1])
 with Session(station) as s:
     plan = deposition_stripping_cycles(

@@ -10,6 +10,7 @@ from bluesky.protocols import Movable, Readable
 
 from stmtem_control.errors import ApproachError, LimitError
 
+from .limits import check_count, check_number, check_roles
 from .roles import Plan, Probe, Source
 from .safety import safe
 from .stubs import read_bias, set_bias
@@ -94,6 +95,10 @@ def check_approach(
     max_coarse_steps: int = 60,
 ) -> None:
     """Raise LimitError for what `approach_contact` must not be given."""
+    check_roles(probe=probe, bias=bias)
+    numbers = (approach_V, threshold_A, short_A, fine_step_V, fine_range_V)
+    for value in numbers:
+        check_number("approach: a parameter", value)
     bias.check_value(approach_V)
     probe.z.fine.check_value(fine_range_V)
     if not 0.0 < threshold_A < short_A < math.inf:
@@ -106,10 +111,8 @@ def check_approach(
             f"approach: fine_step_V is {fine_step_V:g} and fine_range_V {fine_range_V:g}; "
             "give a positive step no larger than the range"
         )
-    if coarse_step < 1:
-        raise LimitError(f"approach: coarse_step is {coarse_step}; give at least 1")
-    if max_coarse_steps < 0:
-        raise LimitError(f"approach: max_coarse_steps is {max_coarse_steps}; give 0 or more")
+    check_count("approach: coarse_step", coarse_step, 1)
+    check_count("approach: max_coarse_steps", max_coarse_steps, 0)
 
 
 def check_travel(probe: Any, steps: int) -> None:
@@ -225,8 +228,8 @@ def retract(
     LimitError
         Fewer than one step is asked for, or more than the station allows.
     """
-    if steps < 1:
-        raise LimitError(f"retract: steps is {steps}; give at least 1")
+    check_roles(probe=probe, bias=bias, beam=beam)
+    check_count("retract: steps", steps, 1)
     check_travel(probe, -steps)
 
     source: Any = bias

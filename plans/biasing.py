@@ -1,7 +1,6 @@
 """Deposit and strip lithium under a bias, with frames taken throughout."""
 
 import contextlib
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from bluesky.utils import IllegalMessageSequence
 from stmtem_control.errors import LimitError
 
 from .approach import back_off, check_approach, check_travel, seek_contact
+from .limits import MOST_CYCLES, check_count, check_number, check_roles
 from .roles import Plan, Source
 from .safety import safe
 from .stubs import mark, set_bias, watch
@@ -76,10 +76,8 @@ def deposition_stripping_cycles(
     ApproachError
         The probe came to no usable contact.
     """
-    if cycles < 1:
-        raise LimitError(f"cycles is {cycles}; give at least 1")
-    if retract_steps < 0:
-        raise LimitError(f"retract_steps is {retract_steps}; give 0 or more")
+    check_count("cycles", cycles, 1, MOST_CYCLES)
+    check_count("retract_steps", retract_steps, 0)
     _check_sign("deposit_V", deposit_V, negative=True)
     _check_sign("strip_V", strip_V, negative=False)
     segments: list[Segment] = []
@@ -239,19 +237,21 @@ def _hold(
 
 
 def _check_sign(name: str, volts: float, *, negative: bool) -> None:
-    if not math.isfinite(volts) or (volts >= 0.0 if negative else volts <= 0.0):
+    check_number(name, volts)
+    if volts >= 0.0 if negative else volts <= 0.0:
         side = "below" if negative else "above"
         what = "deposits" if negative else "strips"
         raise LimitError(f"{name} is {volts:g} V; give a bias {side} zero, which {what} lithium")
 
 
 def _check_durations(segments: Sequence[Segment], pre_roll_s: float) -> None:
-    for phase, _, _, duration in segments:
-        if not 0.0 <= duration < math.inf or (duration == 0.0 and phase != "rest"):
+    for phase, _, _, duration in segments[:3]:
+        check_number(f"{phase}: duration", duration)
+        if duration < 0.0 or (duration == 0.0 and phase != "rest"):
             raise LimitError(
                 f"{phase}: duration is {duration:g} s; give a positive time in seconds"
             )
-    if not 0.0 <= pre_roll_s < math.inf:
+    if check_number("pre_roll_s", pre_roll_s) < 0.0:
         raise LimitError(f"pre_roll_s is {pre_roll_s:g}; give 0 or a positive time in seconds")
 
 
@@ -272,8 +272,11 @@ def _recorded(
     retract_steps: int = 0,
 ) -> Plan:
     """Run bias segments with frames throughout, as one run that ends in the safe state."""
+    check_roles(bias=bias, camera=camera, beam=beam, probe=probe)
     _check_durations(segments, pre_roll_s)
-    for _, _, volts, _ in segments:
+    check_number("exposure_s", exposure_s)
+    check_number("frame_rate_Hz", frame_rate_Hz)
+    for _, _, volts, _ in segments[:3]:
         bias.check_value(volts)
     camera.check_timing(exposure_s=exposure_s, frame_rate_Hz=frame_rate_Hz)
     others = () if probe is None else (probe,)

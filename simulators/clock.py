@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 Callback = Callable[[], None]
+FASTEST = 1000.0
 
 
 class ClockClosed(RuntimeError):  # noqa: N818 - it is a state, not a mistake
@@ -32,6 +33,8 @@ class Alarm:
 
 class Clock(Protocol):
     """What an instrument needs to know of time; seconds since the bench was started."""
+
+    speed: float
 
     def now(self) -> float:
         """Return the time in seconds."""
@@ -63,8 +66,10 @@ class WallClock:
     """
 
     def __init__(self, speed: float = 1.0) -> None:
-        if not 0.0 < speed < float("inf"):
-            raise ValueError(f"speed is {speed}; give a positive number, 1 for real time")
+        if not 0.0 < speed <= FASTEST:
+            raise ValueError(
+                f"speed is {speed}; give a positive number up to {FASTEST:g}, 1 for real time"
+            )
         self.speed = float(speed)
         self._origin = time.monotonic()
         self._alarms: list[tuple[float, int, Alarm]] = []

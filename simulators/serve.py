@@ -73,7 +73,12 @@ def _run(options: argparse.Namespace) -> int:
             print(f"stmtem sim: {error}", file=sys.stderr)
             return 2
         with bench:
-            _announce(bench, as_json=options.json)
+            try:
+                _announce(bench, as_json=options.json)
+            except OSError as error:
+                print(f"stmtem sim: standard output: {error.strerror}", file=sys.stderr)
+                sys.stdout = None
+                return 2
             watched = [wake_read, sys.stdin.fileno()] if options.until_eof else [wake_read]
             while True:
                 ready, _, _ = select.select(watched, [], [])

@@ -15,6 +15,11 @@ from .errors import ConfigError, TransportError
 
 START_S = 30.0  # a cold start of Python and NumPy on a busy machine
 END_S = 5.0
+ADDRESSES = {
+    "bias_source": ("resource", "serial"),
+    "probe": ("serial", "host", "port", "password"),
+    "camera": ("host", "control", "data"),
+}
 
 
 class BenchProcess:
@@ -98,7 +103,7 @@ def read_addresses(path: Path) -> dict[str, dict[str, Any]]:
     """
     try:
         found = json.loads(path.read_text("utf-8"))
-        return {role: dict(found[role]) for role in ("bias_source", "probe", "camera")}
+        return {role: {key: found[role][key] for key in keys} for role, keys in ADDRESSES.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{path}: not the addresses of a bench ({error}); give a file with the first line of "

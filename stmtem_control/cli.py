@@ -100,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"stmtem {options.command}: interrupted", file=sys.stderr)
         return 1
     except BrokenPipeError:
+        # Whoever read our output has gone; nothing more can be said to them.
+        sys.stdout = None
         return 1
 
 

@@ -12,13 +12,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
 from .errors import ConfigError
 
 BENCH = "bench"  # an address that stands for "the simulated bench's"
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Number = Annotated[float, Strict()]  # a number is a number: neither true nor "5"
+Positive = Annotated[Number, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -38,7 +39,7 @@ class BenchTable(_Table):
 
     preset: str = "fig2"
     seed: int = Field(1, ge=0)
-    speed: Positive = 1.0
+    speed: Annotated[Positive, Field(le=1000)] = 1.0
     model: Literal["2400", "2450", "6430"] = "6430"
     size: Literal[256, 512, 1024, 2048] = 512
 
@@ -52,9 +53,9 @@ class BiasSourceTable(_Table):
     model: str = ""
     serial_number: str = ""
     baud_rate: Annotated[int, Field(ge=300, le=57600)] = 9600
-    max_bias_V: Annotated[float, Field(gt=0, le=210)] = 10.0
-    compliance_A: Positive = 1e-8
-    nplc: Annotated[float, Field(ge=0.01, le=10)] = 1.0
+    max_bias_V: Annotated[Positive, Field(le=210)] = 10.0
+    compliance_A: Annotated[Positive, Field(le=0.1)] = 1e-8
+    nplc: Annotated[Number, Field(ge=0.01, le=10)] = 1.0
     line_frequency_Hz: Literal[50, 60] = 50
 
 
@@ -66,8 +67,8 @@ class ProbeTable(_Table):
     password: str = ""
     axes: tuple[int, int, int] = (1, 2, 3)
     frequency_Hz: Annotated[int, Field(ge=1, le=10000)] = 1000
-    amplitude_V: Annotated[float, Field(gt=0, le=150)] = 30.0
-    max_fine_V: Annotated[float, Field(gt=0, le=150)] = 150.0
+    amplitude_V: Annotated[Positive, Field(le=150)] = 30.0
+    max_fine_V: Annotated[Positive, Field(le=150)] = 150.0
     max_steps: Annotated[int, Field(gt=0)] = 200
 
     @model_validator(mode="after")

@@ -19,12 +19,33 @@ from stmtem_control.devices import (
 from .clock import StationClock
 from .config import BENCH, Station
 from .link import Link
+from .station_lock import StationLock
 from .timeline import Timeline
 from .transport import Transport
 
 ANSWER_S = 10.0  # wall seconds that a connection with identification may take
 
 Addresses = Mapping[str, Mapping[str, Any]]
+
+
+def _places(station: Station, addresses: Addresses | None) -> tuple[str, str, str, int, int]:
+    """Return where the source, the probe, and the camera's host, control and data ports are."""
+    bench = addresses or {}
+    resource, port, camera = station.bias_source.resource, station.probe.port, station.camera
+    host, control, data = camera.host, camera.control_port, camera.data_port
+    if resource == BENCH:
+        resource = str(bench["bias_source"]["resource"])
+    if port == BENCH:
+        port = str(bench["probe"]["serial"])
+    if host == BENCH:
+        place = bench["camera"]
+        host, control, data = str(place["host"]), int(place["control"]), int(place["data"])
+    return resource, port, host, control, data
+
+
+def _addresses(station: Station, addresses: Addresses | None) -> list[str]:
+    resource, port, host, control, _ = _places(station, addresses)
+    return [resource, port, f"{host}:{control}"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +62,8 @@ class Drivers:
         def ask(link: Link, start: Callable[[], "Future[Any]"]) -> str:
             link.open(ANSWER_S)
             found = start().result(ANSWER_S)
-            return str(getattr(found, "text", found))
+            version = getattr(found, "version", None)
+            return str(version[0] if version else getattr(found, "text", found))
 
         return [
             ("bias_source", lambda: ask(self.source.link, self.source.open)),
@@ -78,17 +100,8 @@ def open_drivers(
     opened : ExitStack
         Closes the links.
     """
-    bench = addresses or {}
-    source, probe, camera = station.bias_source, station.probe, station.camera
-
-    resource = source.resource
-    if resource == BENCH:
-        resource = str(bench["bias_source"]["resource"])
-    port = str(bench["probe"]["serial"]) if probe.port == BENCH else probe.port
-    host, control, data = camera.host, camera.control_port, camera.data_port
-    if host == BENCH:
-        place = bench["camera"]
-        host, control, data = str(place["host"]), int(place["control"]), int(place["data"])
+    source, probe = station.bias_source, station.probe
+    resource, port, host, control, data = _places(station, addresses)
 
     def open_source() -> Transport:
         from .visa import VisaTransport
@@ -142,6 +155,8 @@ def connect(
     InstrumentError
         An instrument refuses its settings.
     """
+    lock = StationLock(_addresses(station, addresses))
+    opened.callback(lock.release)
     drivers = open_drivers(station, clock, addresses, opened)
     source = station.bias_source
     bias = BiasSource(
@@ -171,6 +186,8 @@ def connect(
         pixel_size_nm=station.camera.pixel_size_nm,
         dose_rate_e_per_A2_s=station.beam.dose_rate_e_per_A2_s,
         frames_per_file=station.camera.frames_per_file,
+        # Voltage and current are converted one after the other, each with its overhead.
+        reading_s=2.0 * (source.nplc / source.line_frequency_Hz + 2.5e-3),
     )
     beam = BeamBlanker(
         name="beam",

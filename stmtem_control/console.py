@@ -4,9 +4,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from .config import load_station
 from .errors import StmTemError
 from .log_file import log_to
+from .progress import Progress
 from .run_folder import check_writable
 from .session import Session, one_line
 
@@ -27,6 +30,7 @@ RE(plan) runs a plan; press Tab after a device's name to see what it has.
   e.g.     RE(approach_contact(probe, bias, beam))
            RE(deposit(bias, camera, beam, bias_V=-5, duration_s=1))
   safe_state()   bias to 0 V, output off, beam blanked, probe stopped
+A bias, and an open beam, last as long as the plan that set them.
 """
 
 
@@ -71,10 +75,17 @@ def open_console(station: str, out: str | None = None, code: str | None = None) 
     check_writable(root)
     with log_to(root), Session(described) as session, session.ended_by_signals(leave=True):
         names = namespace(session)
-        if code is not None:
-            exec(compile(code, "<stmtem session -c>", "exec"), names)
-            return 0
         from bluesky.utils import FailedStatus
+
+        session.RE.subscribe(Progress(session, Console(force_terminal=False, width=160)))
+        session.RE.subscribe(lambda _name, _doc: print(session.run_folder.folder), "stop")
+        if code is not None:
+            try:
+                exec(compile(code, "<stmtem session -c>", "exec"), names)
+            except (StmTemError, FailedStatus) as error:
+                print(f"stmtem session: {one_line(error)}", file=sys.stderr)
+                return 1
+            return 0
         from IPython.terminal.embed import InteractiveShellEmbed
         from traitlets.config import Config
 

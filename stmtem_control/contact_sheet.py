@@ -1,6 +1,8 @@
 """One picture of a run: frames over the cycles beside bias, current and projected Li area."""
 
+import contextlib
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,9 +229,13 @@ def draw_contact_sheet(folder: Path, pixel_size_nm: float, title: str = "") -> P
     marks = [rows[i].run_time_s - zero for i in chosen]
     _strip_charts(right, rows, measured.areas_nm2, zero, marks)
     path = folder / "contact_sheet.png"
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
     try:
-        figure.savefig(path)
+        path.write_bytes(drawn.getvalue())
     except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
         raise RecordingError(f"{path}: {error.strerror or error}") from None
     return path
 

@@ -71,9 +71,12 @@ def run_demo(
 
 def _tell(outcome: Outcome, folder: Path, station: Station, console: Console) -> int:
     """Print the summary; the folder's path is the last line."""
+    console.print(f"\nsafe     {outcome.safe}", soft_wrap=True)
+    if outcome.exit_code:
+        print(f"stmtem demo: {outcome.status}: {outcome.reason}", file=sys.stderr, flush=True)
     size = sum(path.stat().st_size for path in folder.iterdir())
     console.print(
-        f"\nframes   {outcome.frames} on disk, {outcome.dropped} dropped; "
+        f"frames   {outcome.frames} on disk, {outcome.dropped} dropped; "
         f"{outcome.readings} readings; {megabytes(size)}"
     )
     console.print(
@@ -81,15 +84,20 @@ def _tell(outcome: Outcome, folder: Path, station: Station, console: Console) ->
         f"{station.beam.dose_rate_e_per_A2_s:g} e/Å²/s"
     )
     if outcome.frames:
-        try:
-            sheet = draw_contact_sheet(
-                folder, station.camera.pixel_size_nm, f"{station.station.name}   {folder.name}"
-            )
-            console.print(f"picture  {sheet}", soft_wrap=True)
-        except RecordingError as error:
-            print(f"stmtem demo: {error}", file=sys.stderr)
-    console.print(f"safe     {outcome.safe}", soft_wrap=True)
-    if outcome.exit_code:
-        print(f"stmtem demo: {outcome.status}: {outcome.reason}", file=sys.stderr)
+        _draw(folder, station, console)
     print(folder, flush=True)
     return outcome.exit_code
+
+
+def _draw(folder: Path, station: Station, console: Console) -> None:
+    """Draw the contact sheet; whatever happens to it, the run is complete."""
+    console.print("picture  is being drawn ...")
+    try:
+        sheet = draw_contact_sheet(
+            folder, station.camera.pixel_size_nm, f"{station.station.name}   {folder.name}"
+        )
+        console.print(f"         {sheet}", soft_wrap=True)
+    except RecordingError as error:
+        print(f"stmtem demo: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stmtem demo: no picture: interrupted; the run itself is complete", file=sys.stderr)

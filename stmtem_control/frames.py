@@ -5,6 +5,7 @@ it; so the files can be read at any moment, and after the process was killed.  T
 first page of each file give Fiji, and HyperSpy through RosettaSciIO, axes in nm and s.
 """
 
+import contextlib
 import csv
 import io
 import json
@@ -60,11 +61,12 @@ class _PageFile(io.RawIOBase):
     once; the link, which lies before the end at the last commit, is written when all is there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, new: bool = True) -> None:
         super().__init__()
-        self._file = open(path, "x+b", buffering=0)  # noqa: SIM115 (closed in close)
+        mode = "x+b" if new else "r+b"
+        self._file = open(path, mode, buffering=0)  # noqa: SIM115 (closed in close)
         self._place = 0
-        self._safe = 0  # everything before is part of finished pages
+        self._safe = os.fstat(self._file.fileno()).st_size  # before: finished pages
         self._waiting: list[tuple[int, bytes]] = []
         self._undo: list[tuple[int, bytes]] = []
 
@@ -229,7 +231,7 @@ class FrameWriter:
                 f"{self.shape} {self.dtype}"
             )
         if self._table is None:
-            raise RecordingError(f"{self.directory}: the files of this run are closed")
+            raise RecordingError(f"{self.directory}: the files of this run are closed; reopen them")
         values = {column.name: _plain(row[column.name]) for column in self.columns}
         try:
             file = self._write_page(image, values)
@@ -239,6 +241,7 @@ class FrameWriter:
                 file.take_back()
                 raise
         except OSError as error:
+            self._give_up_page()
             raise self._refused(error) from error
         self.count += 1
         if self.count % self.frames_per_file == 0:
@@ -247,13 +250,8 @@ class FrameWriter:
     def _write_page(self, image: NDArray[Any], values: dict[str, Any]) -> _PageFile:
         index, page = divmod(self.count, self.frames_per_file)
         row_tag = (ROW_TAG, "s", 0, json.dumps(values, separators=(",", ":")), True)
-        if self._file is None:
-            path = self.directory / TEMPLATE.format(index)
-            self._file = _PageFile(path)
-            file_like: Any = self._file
-            self._tiff = self._tifffile.TiffWriter(file_like, bigtiff=self._big, byteorder="<")
-        file = self._file
-        options: dict[str, Any] = {}
+        file = self._file or self._open_file(index, new=page == 0)
+        options: dict[str, Any] = {"extratags": [row_tag]}
         if page == 0:
             per_nm = 1.0 / self._pixel_size_nm  # the unit is in the header: ImageJ's way
             options = {
@@ -262,8 +260,6 @@ class FrameWriter:
                 "resolutionunit": "NONE",
                 "extratags": [*self._axis_tags(), row_tag],
             }
-        else:
-            options = {"extratags": [row_tag]}
         self._tiff.write(
             image,
             photometric="minisblack",
@@ -278,6 +274,26 @@ class FrameWriter:
             file.patch(place, b"%0*d" % (COUNT_WIDTH, page + 1))
         file.commit()
         return file
+
+    def _open_file(self, index: int, *, new: bool) -> _PageFile:
+        """Open the file with that number; one that has pages already gets more of them."""
+        file = self._file = _PageFile(self.directory / TEMPLATE.format(index), new=new)
+        file_like: Any = file
+        if new:
+            options: dict[str, Any] = {"bigtiff": self._big, "byteorder": "<"}
+        else:
+            options = {"append": "force"}  # though there is an ImageJ header, kept right here
+            self._count_place = self._find_count()
+        self._tiff = self._tifffile.TiffWriter(file_like, **options)
+        return file
+
+    def _give_up_page(self) -> None:
+        """Close a file whose last page failed; one without any page is none."""
+        index, page = divmod(self.count, self.frames_per_file)
+        if self._file is not None and page == 0:
+            with contextlib.suppress(OSError):
+                (self.directory / TEMPLATE.format(index)).unlink()
+        self._close_file()
 
     def _imagej_header(self) -> str:
         interval = self._frame_interval_s
@@ -349,6 +365,22 @@ class FrameWriter:
         file, self._file, self._tiff = self._file, None, None
         if file is not None:
             file.close()
+
+    def reopen(self) -> None:
+        """Go on after :meth:`close`, with the next page of the same file; harmless when open.
+
+        Raises
+        ------
+        RecordingError
+            The folder cannot be written any more.
+        """
+        if self._table is None:
+            try:
+                self._table = open(  # noqa: SIM115 (closed in close)
+                    self.directory / TABLE, "r+", encoding="utf-8", newline=""
+                )
+            except OSError as error:
+                raise self._refused(error) from error
 
     def close(self) -> None:
         """Close the files; safe to call again."""

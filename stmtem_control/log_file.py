@@ -8,13 +8,20 @@ from pathlib import Path
 LOG_NAME = "stmtem.log"
 
 
+class _Quiet(logging.FileHandler):
+    """A log that cannot be written, on a full disk, must not cover what a person has to read."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Let it go."""
+
+
 @contextlib.contextmanager
 def log_to(folder: Path) -> Iterator[None]:
     """Append warnings and errors of all loggers to ``stmtem.log`` while the block runs.
 
     The file is made with the first of them.
     """
-    handler = logging.FileHandler(folder / LOG_NAME, encoding="utf-8", delay=True)
+    handler = _Quiet(folder / LOG_NAME, encoding="utf-8", delay=True)
     handler.setLevel(logging.WARNING)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
@@ -23,4 +30,5 @@ def log_to(folder: Path) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):
+            handler.close()

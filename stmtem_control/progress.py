@@ -78,17 +78,17 @@ class Progress:
         )
 
     def table(self) -> Table:
-        """Return the live table."""
+        """Return the live table: a line for each thing, so that nothing is ever cut off."""
         table = Table(
             title=f"{self._plan or 'ready'}   {seconds(time.monotonic() - self._begun)}",
             title_justify="left",
-            show_header=True,
-            expand=False,
+            show_header=False,
+            min_width=44,
         )
-        state = self.state()
-        for column in state:
-            table.add_column(column, justify="right", no_wrap=True)
-        table.add_row(*state.values())
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, justify="right", min_width=28)
+        for name, value in self.state().items():
+            table.add_row(name, value)
         return table
 
     @contextmanager

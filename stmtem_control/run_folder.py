@@ -7,6 +7,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,7 +34,6 @@ BIAS_COLUMNS = (
 )
 
 
-READING_STREAMS = ("approach", "readings")  # whose events are readings of the source
 OUTCOME = "outcome.json"
 
 
@@ -128,8 +128,8 @@ class RunFolder:
             self._documents.flush()
             if name == "descriptor":
                 self._stream_of[doc["uid"]] = doc["name"]
-            elif name == "event" and self._stream_of.get(doc["descriptor"]) in READING_STREAMS:
-                self._add_reading(doc, self._stream_of[doc["descriptor"]])
+            elif name == "event":
+                self._add_reading(doc, self._stream_of.get(doc["descriptor"], ""))
             elif name == "stop":
                 self.close()
         except OSError as error:
@@ -139,7 +139,8 @@ class RunFolder:
     def _open(self, doc: dict[str, Any]) -> None:
         self.close()
         moment = datetime.fromtimestamp(doc["time"], UTC)
-        plan = str(doc.get("plan_name", "run"))
+        # The name comes from metadata, which anybody may write; it must stay one part of a path.
+        plan = re.sub(r"[^A-Za-z0-9_-]+", "-", str(doc.get("plan_name", "run")))[:60]
         folder = self.root / f"{moment:%Y%m%dT%H%M%SZ}_{plan}_{doc['uid'][:8]}"
         folder.mkdir(parents=True)
         self.folder = folder
@@ -164,7 +165,8 @@ class RunFolder:
             "time_s": f"{moment:.6f}",
         }
         for column, key in self._readings.items():
-            row[column] = data.get(key, "")
+            value = data.get(key, "")
+            row[column] = str(value).lower() if isinstance(value, bool) else value
         if row.get("phase", "") == "":
             row["phase"] = "" if stream == "readings" else stream
         csv.writer(self._bias).writerow([row.get(column, "") for column in BIAS_COLUMNS])
@@ -251,14 +253,23 @@ def write_outcome(folder: Path, outcome: dict[str, Any]) -> None:
 
 
 def list_runs(root: Path) -> tuple[list[RunSummary], list[str]]:
-    """Return the runs under `root`, oldest first, and why others cannot be read."""
+    """Return the runs under `root`, oldest first, and why others cannot be read.
+
+    Raises
+    ------
+    RecordingError
+        There is no such folder.
+    """
     runs: list[RunSummary] = []
     unreadable: list[str] = []
-    if root.is_dir():
-        for folder in sorted(root.iterdir()):
-            if (folder / "documents.jsonl").exists():
-                try:
-                    runs.append(summarise(folder))
-                except RecordingError as error:
-                    unreadable.append(str(error))
+    try:
+        folders = sorted(root.iterdir())
+    except OSError as error:
+        raise RecordingError(f"data folder {root}: {error.strerror}") from None
+    for folder in folders:
+        if (folder / "documents.jsonl").exists():
+            try:
+                runs.append(summarise(folder))
+            except RecordingError as error:
+                unreadable.append(str(error))
     return runs, unreadable

@@ -308,11 +308,11 @@ class Session:
         # Before anything that could hang.
         self.safe_state()
         if self.RE.state != "idle":
-            thread = threading.Thread(
+            aborter = threading.Thread(
                 target=self._abort, args=("the session was closed",), name="abort", daemon=True
             )
-            thread.start()
-            thread.join(END_S)
+            aborter.start()
+            aborter.join(END_S)
         self.run_folder.close()
         loop, thread = self.RE.loop, getattr(self.RE, "_th", None)
         loop.call_soon_threadsafe(loop.stop)

@@ -59,6 +59,14 @@ class TcpTransport(BufferedTransport):
             raise TransportError(f"{self.address}: the connection is closed")
         return bool(select.select([self._socket], [], [], max(0.0, seconds))[0])
 
+    def send(self, data: bytes) -> None:
+        """Send all of `data`, for a transport that is made of this one; errors are OSError."""
+        self._send(data)
+
+    def receive(self, seconds: float) -> bytes:
+        """Return what comes within `seconds`, b"" for nothing; errors are OSError."""
+        return self._receive(seconds)
+
     def wait_readable(self, seconds: float) -> bool:
         """Return whether a byte is there to read, waiting at most `seconds` for it."""
         try:

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from typing import Any
 
+READINGS = ("voltage_V", "current_A", "compliance")  # of the source; true of one run only
 KEEP = 200_000  # entries a channel keeps: at 20 readings a second, nearly three hours
 
 
@@ -28,9 +29,12 @@ class Timeline:
         self.run_start = 0.0
 
     def start_run(self, t: float) -> None:
-        """Make `t` (station s) the zero of run time."""
+        """Make `t` (station s) the zero of run time; readings of what was before are forgotten."""
         with self._lock:
             self.run_start = t
+            for channel in READINGS:
+                self._times.pop(channel, None)
+                self._values.pop(channel, None)
 
     def run_time(self, t: float) -> float:
         """Return the run time (s) of the station time `t` (s)."""

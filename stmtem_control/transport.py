@@ -7,6 +7,7 @@ caller for ever.  Deadlines here are points in ``time.monotonic()`` and are kept
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Protocol
 
 from .errors import ProtocolError, TransportError, TransportTimeout
@@ -62,15 +63,22 @@ class BufferedTransport(ABC):
     ----------
     address : str
         Where the instrument is, as the station file names it; quoted in every error.
+
+    Attributes
+    ----------
+    on_wait : callable, optional
+        Called in the reading thread whenever another :data:`SLICE_S` has passed without all of
+        the awaited bytes; it may write, and what it raises ends the read.
     """
 
     slice_s = SLICE_S
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.on_wait: Callable[[], None] | None = None
         self._buffer = bytearray()
         self._last_write = b""
-        self._written_at = time.monotonic()
+        self._written_at = self._looked_at = time.monotonic()
 
     @abstractmethod
     def _send(self, data: bytes) -> None:
@@ -96,7 +104,7 @@ class BufferedTransport(ABC):
             The connection is broken or closed.
         """
         self._last_write = data
-        self._written_at = time.monotonic()
+        self._written_at = self._looked_at = time.monotonic()
         try:
             self._send(data)
         except TransportError:
@@ -169,6 +177,9 @@ class BufferedTransport(ABC):
                 f"{self.address}: no complete answer to {excerpt(self._last_write)} within "
                 f"{waited:.2f} s (received {got})"
             )
+        if self.on_wait is not None and time.monotonic() - self._looked_at >= SLICE_S:
+            self._looked_at = time.monotonic()
+            self.on_wait()
         self._buffer += self._received(min(left, self.slice_s))
 
     def _received(self, seconds: float) -> bytes:

@@ -228,6 +228,49 @@ def test_frames_are_never_overwritten(tmp_path: Path) -> None:
         frames.write(image(1), row(1))
 
 
+def test_closed_files_can_be_gone_on_with(tmp_path: Path) -> None:
+    """The next page goes behind the last, so that a frame's number tells its file and page."""
+    frames = writer(tmp_path)
+    for i in range(8):
+        if i in (1, 2, 3, 7):
+            frames.close()
+            frames.reopen()
+            frames.reopen()
+        frames.write(image(i), row(i))
+        assert [frame[0, 0] for frame in read_frames(tmp_path)] == list(range(i + 1))
+    frames.close()
+    assert [r["frame"] for r in read_rows(tmp_path)] == list(range(8))
+    assert len((tmp_path / TABLE).read_text("utf-8").splitlines()) == 9
+    counts = []
+    for path in frame_files(tmp_path):
+        with tifffile.TiffFile(path) as tiff:
+            assert tiff.imagej_metadata is not None
+            counts.append((tiff.imagej_metadata["images"], tiff.series[0].axes))
+    assert counts == [(3, "TYX"), (3, "TYX"), (2, "TYX")]
+    (tmp_path / TABLE).unlink()
+    with pytest.raises(RecordingError, match="frame 8 cannot be written"):
+        frames.reopen()
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".csv"])
+@pytest.mark.parametrize("page", [0, 1])
+def test_after_a_full_disk_it_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, page: int
+) -> None:
+    frames = writer(tmp_path)
+    for i in range(3 + page):
+        frames.write(image(i), row(i))
+    with monkeypatch.context() as patch:
+        full_disk_after(patch, suffix)()
+        with pytest.raises(RecordingError, match="No space left"):
+            frames.write(image(3 + page), row(3 + page))
+    assert len(list(read_frames(tmp_path))) == len(list(read_rows(tmp_path))) == 3 + page
+    frames.write(image(3 + page), row(3 + page))
+    frames.close()
+    assert [frame[0, 0] for frame in read_frames(tmp_path)] == list(range(4 + page))
+    assert len((tmp_path / TABLE).read_text("utf-8").splitlines()) == 5 + page
+
+
 def test_another_shape_is_refused(tmp_path: Path) -> None:
     frames = writer(tmp_path)
     with pytest.raises(ValueError, match="frame 0 is"):

@@ -31,27 +31,20 @@ def soon() -> float:
     return time.monotonic() + W
 
 
-class Drip(threading.Thread):
-    """Send a byte every few milliseconds, without ever ending the line."""
+@pytest.fixture
+def dripping(
+    pair: tuple[TcpTransport, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> TcpTransport:
+    """A transport to an instrument that sends a byte whenever the last one was taken."""
+    transport, peer = pair
+    receive = transport._receive
 
-    def __init__(self, peer: socket.socket) -> None:
-        super().__init__()
-        self.peer = peer
-        self.enough = threading.Event()
+    def drip(seconds: float) -> bytes:
+        peer.sendall(b"x")
+        return receive(seconds)
 
-    def run(self) -> None:
-        """Drip until told that it is enough."""
-        while not self.enough.wait(0.005):
-            self.peer.sendall(b"x")
-
-    def __enter__(self) -> None:
-        """Start dripping."""
-        self.start()
-
-    def __exit__(self, *_: object) -> None:
-        """Stop dripping."""
-        self.enough.set()
-        self.join()
+    monkeypatch.setattr(transport, "_receive", drip)
+    return transport
 
 
 def test_lines_and_blocks_come_out_as_they_went_in(
@@ -75,21 +68,37 @@ def test_a_terminator_that_comes_in_two_parts(pair: tuple[TcpTransport, socket.s
     assert transport.read_until(b"\r\n", soon()) == b"one\r\n"
 
 
-def test_a_deadline_holds_while_bytes_drip(pair: tuple[TcpTransport, socket.socket]) -> None:
-    transport, peer = pair
-    transport.write(b":READ?\n")
+def test_a_deadline_holds_while_bytes_drip(dripping: TcpTransport) -> None:
+    dripping.write(b":READ?\n")
     begun = time.monotonic()
-    with Drip(peer), pytest.raises(TransportTimeout, match=r"READ.*within 0\.\d+ s.*only 'xx"):
-        transport.read_until(b"\n", begun + 0.1)
+    with pytest.raises(TransportTimeout, match=r"READ.*within 0\.\d+ s.*only 'xx"):
+        dripping.read_until(b"\n", begun + 0.1)
     assert 0.1 <= time.monotonic() - begun < 1.0
 
 
-def test_draining_an_instrument_that_never_stops_ends(
-    pair: tuple[TcpTransport, socket.socket],
+def test_draining_an_instrument_that_never_stops_ends(dripping: TcpTransport) -> None:
+    assert set(dripping.drain(0.05)) == {ord("x")}
+
+
+def test_whoever_waits_long_is_told_even_while_bytes_drip(
+    dripping: TcpTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transport, peer = pair
-    with Drip(peer):
-        assert set(transport.drain(0.05)) == {ord("x")}
+    """A stop must get out; what it raises ends the waiting."""
+    monkeypatch.setattr("stmtem_control.transport.SLICE_S", 0.02)
+    called: list[float] = []
+
+    def look() -> None:
+        called.append(time.monotonic())
+        if len(called) == 3:
+            raise InterruptedError
+
+    dripping.on_wait = look
+    begun = time.monotonic()
+    dripping.write(b":READ?\n")
+    with pytest.raises(InterruptedError):
+        dripping.read_until(b"\n", soon())
+    assert called[0] - begun >= 0.02
+    assert called[2] - begun < 1.0
 
 
 def test_drain_drops_what_was_read_ahead(pair: tuple[TcpTransport, socket.socket]) -> None:

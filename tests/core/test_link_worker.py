@@ -185,7 +185,7 @@ def test_a_broken_link_tells_everyone(link: Link, wire: Wire) -> None:
         link.submit(lambda _: None, delay_s=60.0),
     ]
     gate.open()
-    for future in (breaking, *waiting, link.submit(lambda _: None, SAFE)):
+    for future in (breaking, *waiting, link.submit(lambda _: None), link.submit(print, LOOK)):
         with pytest.raises(TransportError, match="pulled out"):
             future.result(W)
     assert not link.alive
@@ -200,7 +200,10 @@ def test_a_link_that_cannot_be_opened() -> None:
         link.open(W)
 
 
-def test_a_broken_link_opens_again_and_the_driver_looks_who_is_there(wire: Wire) -> None:
+@pytest.mark.parametrize("again", ["open", "reopen"])
+def test_a_broken_link_opens_again_and_the_driver_looks_who_is_there(
+    wire: Wire, again: str
+) -> None:
     opened: list[Wire] = []
 
     def open_wire() -> Transport:
@@ -212,7 +215,8 @@ def test_a_broken_link_opens_again_and_the_driver_looks_who_is_there(wire: Wire)
         link.resync = checks.append
         with pytest.raises(TransportError):
             link.call(raising(TransportError("pulled out")), timeout=W)
-        link.reopen(W)
+        getattr(link, again)(W)
+        assert link.alive
         assert link.call(lambda _: 1, timeout=W) == 1
     assert len(opened) == 2
     assert checks == [wire]
@@ -238,6 +242,28 @@ def test_closing_fails_what_waits_and_ends_the_thread(wire: Wire) -> None:
 
 def test_a_call_that_takes_too_long_is_told(link: Link) -> None:
     gate = Gate(link)
-    with pytest.raises(TransportTimeout, match=r"thing: slow did not end within 0\.01 s"):
+    told = r"^thing: slow did not end within 0\.01 s; no answer from nowhere$"
+    with pytest.raises(TransportTimeout, match=told):
         link.call(lambda _: None, timeout=0.01, name="slow")
+    # So does everybody who waits for a Future, not only call().
+    with pytest.raises(TransportTimeout, match=told):
+        link.submit(lambda _: None, name="slow").result(0.01)
     gate.open()
+
+
+def test_an_opening_that_takes_too_long_is_told(wire: Wire) -> None:
+    go = threading.Event()
+
+    def open_wire() -> Transport:
+        assert go.wait(W)
+        return wire
+
+    with Link(open_wire, name="thing", address="10.0.0.7:5025") as link:
+        with pytest.raises(TransportTimeout, match=r"opening did .*; no answer from 10\.0\.0\.7"):
+            link.open(0.01)
+        go.set()
+
+
+def test_the_time_out_of_a_job_is_its_own(link: Link) -> None:
+    with pytest.raises(TransportTimeout, match=r"^late$"):
+        link.submit(raising(TransportTimeout("late"))).result(W)

@@ -64,11 +64,11 @@ def test_a_run_is_kept_as_it_happens(tmp_path: Path) -> None:
     assert [(r.uid, r.status, r.readings, r.frames) for r in found] == [(UID, "success", 1, 0)]
 
 
-def test_events_of_other_streams_are_no_readings(tmp_path: Path) -> None:
+def test_events_without_the_source_are_no_readings(tmp_path: Path) -> None:
     keeper = folder(tmp_path)
     keeper("start", START)
     keeper("descriptor", {"uid": "d1", "name": "retracted", "data_keys": {}})
-    keeper("event", reading(0.5, 1e-12))
+    keeper("event", {**reading(0.5, 1e-12), "data": {"probe_z_coarse": 3}})
     keeper("stop", {"exit_status": "success"})
     assert list_runs(tmp_path)[0][0].readings == 0
 

@@ -3,6 +3,7 @@
 import os
 import pty
 import socket
+import threading
 import time
 import tty
 from collections.abc import Iterator
@@ -84,6 +85,33 @@ def test_a_network_port_by_url() -> None:
                 transport.read_until(b"\n", soon())
             assert not isinstance(caught.value, TransportTimeout)
         transport.close()
+
+
+def test_a_greeting_that_comes_at_once_is_not_lost() -> None:
+    """A console sends it with the connection; who throws it away waits for it in vain."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+
+        def greet() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.sendall(b"password: ")
+
+        for _ in range(5):
+            greeter = threading.Thread(target=greet)
+            greeter.start()
+            transport = SerialTransport(f"socket://{host}:{port}")
+            assert transport.read_exactly(10, soon()) == b"password: "
+            begun = time.monotonic()
+            transport.close()
+            assert time.monotonic() - begun < 0.25
+            greeter.join(W)
+
+
+@pytest.mark.parametrize("url", ["socket://127.0.0.1", "socket://127.0.0.1:much", "socket://"])
+def test_a_url_without_a_port_is_one_line(url: str) -> None:
+    with pytest.raises(TransportError, match=f"^serial port {url}: "):
+        SerialTransport(url)
 
 
 def test_use_after_close_is_an_error(terminal: tuple[int, str]) -> None:

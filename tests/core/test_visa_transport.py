@@ -3,7 +3,6 @@
 import os
 import pty
 import socket
-import threading
 import time
 import tty
 from collections.abc import Iterator
@@ -64,22 +63,22 @@ def test_a_peer_that_hangs_up_is_no_silence(pair: tuple[VisaTransport, socket.so
     assert time.monotonic() - begun < 1.0
 
 
-def test_a_deadline_holds_while_bytes_drip(pair: tuple[VisaTransport, socket.socket]) -> None:
+def test_a_deadline_holds_while_bytes_drip(
+    pair: tuple[VisaTransport, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The instrument sends a byte whenever the last one was taken."""
     transport, peer = pair
-    enough = threading.Event()
+    receive = transport._receive
 
-    def drip() -> None:
-        while not enough.wait(0.005):
-            peer.sendall(b"x")
+    def drip(seconds: float) -> bytes:
+        peer.sendall(b"x")
+        return receive(seconds)
 
-    thread = threading.Thread(target=drip)
-    thread.start()
+    monkeypatch.setattr(transport, "_receive", drip)
     begun = time.monotonic()
-    with pytest.raises(TransportTimeout):
+    with pytest.raises(TransportTimeout, match="only 'xx"):
         transport.read_until(b"\n", begun + 0.1)
     assert time.monotonic() - begun < 1.0
-    enough.set()
-    thread.join()
 
 
 def test_closing_one_leaves_the_other_open(pair: tuple[VisaTransport, socket.socket]) -> None:

@@ -48,6 +48,7 @@ class FakeInstrument(BufferedTransport):
         self.dead = False  # answers nothing
         self.unplugged = False
         self.gate: threading.Event | None = None  # holds up whatever is sent next
+        self.held = threading.Event()  # something is being held up
         self._arrived = bytearray()
 
     def answer(self, line: str) -> str:
@@ -59,6 +60,7 @@ class FakeInstrument(BufferedTransport):
             raise TransportError("fake: pulled out")
         for line in data.decode().splitlines():
             if self.gate is not None:
+                self.held.set()
                 assert self.gate.wait(W)
             self.sent.append(line)
             if not self.dead:
@@ -94,8 +96,12 @@ class FakeSource(FakeInstrument):
         self.error = '0,"No error"'
 
     def answer(self, line: str) -> str:
+        """Carry out the commands of a message, or answer a query."""
+        return "".join(self.carry_out(command) for command in line.split(";"))
+
+    def carry_out(self, command: str) -> str:
         """Set, or answer a query."""
-        name, _, value = line.partition(" ")
+        name, _, value = command.partition(" ")
         if name == "*IDN?":
             return "KEITHLEY INSTRUMENTS INC.,MODEL 6430,1117422,C27\n"
         if name == ":SYST:ERR?":
@@ -112,6 +118,7 @@ class FakeSource(FakeInstrument):
             self.output = value == "ON"
         elif name == "*RST":
             self.output = False
+            self.state[":SOUR:VOLT"], self.state[":SOUR2:TTL"] = 0.0, 15.0
         elif name in self.state:
             self.state[name] = float(value)
         return ""

@@ -6,6 +6,7 @@ import pytest
 from bluesky.protocols import Movable, Pausable, Readable, Stageable, Stoppable
 
 from stmtem_control.devices import BeamBlanker, BiasSource
+from stmtem_control.devices.keithley import Keithley2400
 from stmtem_control.errors import LimitError
 from stmtem_control.timeline import Timeline
 
@@ -72,7 +73,61 @@ def test_a_reset_of_the_source_does_not_move_the_beam(
     before = len(smu.sent)
     bias.connect(W)
     after = smu.sent[before:]
-    assert after[after.index("*RST") + 2] == ":SOUR2:TTL 13"
+    assert "*RST;:SOUR2:TTL 13" in after  # in one message: nobody can come between
+    assert ":SOUR2:TTL 13" in after  # and once more with a look at the errors
+
+
+def test_a_reset_does_not_open_a_beam_that_a_low_line_blanks(
+    smu: Any, clock: Any, timeline: Timeline, links: Any
+) -> None:
+    """*RST puts all lines high: with blanked_level "low" that is an open beam."""
+    source = Keithley2400(links(smu), now=clock.now, timeout_s=0.1, digital_word_after_reset=0b1101)
+    words: list[int] = []
+    answer = smu.answer
+
+    def note(line: str) -> str:
+        text = str(answer(line))
+        words.append(word(smu))
+        return text
+
+    smu.answer = note
+    smu.state[":SOUR2:TTL"] = 13.0
+    BiasSource(name="bias", source=source, clock=clock, timeline=timeline, max_bias_V=1.0).connect(
+        W
+    )
+    BeamBlanker(
+        name="beam", source=source, clock=clock, timeline=timeline, line=2, blanked_level="low",
+        dose_rate_e_per_A2_s=1.0,
+    ).connect(W)  # fmt: skip
+    assert len(words) > 20
+    assert set(words) == {0b1101}
+
+
+def test_a_word_that_the_port_does_not_have_is_refused(smu: Any, links: Any) -> None:
+    with pytest.raises(LimitError, match="digital word 16"):
+        Keithley2400(links(smu), digital_word_after_reset=16)
+
+
+def test_blanking_is_sent_to_a_source_that_does_not_answer(beam: BeamBlanker, smu: Any) -> None:
+    beam.set("open").wait(W)
+    smu.dead = True
+    beam.stop()
+    before = len(smu.sent)
+    beam.stop()
+    assert beam.unsafe is not None
+    assert smu.sent[before : before + 2] == [":SOUR2:TTL 15", "*IDN?"]
+
+
+def test_a_blanking_that_was_not_confirmed_is_not_undone_by_a_reset(
+    beam: BeamBlanker, bias: BiasSource, smu: Any
+) -> None:
+    beam.set("open").wait(W)
+    smu.unplugged = True
+    beam.stop()
+    smu.unplugged = False
+    bias.connect(W)
+    assert "*RST;:SOUR2:TTL 15" in smu.sent
+    assert word(smu) == 0b1111
 
 
 @pytest.mark.parametrize("how", ["stop", "pause", "unstage", "disconnect", "make_safe"])

@@ -1,5 +1,6 @@
 """The biasing source: what is set, what is noted, and what a stop leaves behind."""
 
+import math
 import threading
 from typing import Any
 
@@ -16,7 +17,14 @@ from bluesky.protocols import (
 )
 
 from stmtem_control.devices import BiasSource
-from stmtem_control.errors import InstrumentError, LimitError, StmTemError, TransportError
+from stmtem_control.errors import (
+    InstrumentError,
+    LimitError,
+    StmTemError,
+    TransportError,
+    TransportTimeout,
+)
+from stmtem_control.link import DroppedError
 from stmtem_control.timeline import Timeline
 
 W = 5.0  # wall seconds that a test waits at most
@@ -150,24 +158,105 @@ def test_stop_goes_to_zero_and_off(bias: BiasSource, smu: Any, timeline: Timelin
 
 @pytest.mark.parametrize("success", [True, False])
 def test_a_stop_overtakes_a_set_that_waits(bias: BiasSource, smu: Any, success: bool) -> None:
+    bias.set(1.0).wait(W)
     smu.gate = threading.Event()
-    reading = bias.trigger()  # held up in the worker: the output is off, but it must look
-    first = bias.set(1.0)
+    reading = bias.trigger()
+    assert smu.held.wait(W)  # the question is on its way, the rest waits behind it
+    first = bias.set(2.0)
     status = bias.set(5.0)
     stopper = threading.Thread(target=bias.stop, kwargs={"success": success})
     stopper.start()
-    if success:
-        status.wait(W)
-    else:
-        with pytest.raises(StmTemError, match="5 V was dropped"):
-            status.wait(W)
+    for volts, dropped in ((2, first), (5, status)):
+        if success:
+            dropped.wait(W)
+        else:
+            with pytest.raises(DroppedError, match=f"{volts} V was dropped"):
+                dropped.wait(W)
+    assert not reading.done
     smu.gate.set()
     stopper.join(W)
-    assert reading.exception(W) is not None or reading.done
-    assert first.done or first.exception(W) is None
-    assert ":SOUR:VOLT 5.0000000E+00" not in smu.sent
+    reading.wait(W)  # asked before the stop, and answered: a true reading
+    assert bias.voltage.get() == 1.0
+    for volts in (2, 5):
+        assert f":SOUR:VOLT {volts}.0000000E+00" not in smu.sent
     assert not smu.output
     assert bias.setpoint.get() == 0.0
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_a_reading_that_a_stop_drops_is_no_reading(
+    bias: BiasSource, smu: Any, timeline: Timeline, clock: Any, success: bool
+) -> None:
+    """What was read before must not pass as new, but Bluesky must be able to go on."""
+    bias.set(1.0).wait(W)
+    bias.trigger().wait(W)
+    assert bias.voltage.get() == 1.0
+    clock.t = 6.0
+    smu.gate = threading.Event()
+    held = bias.source.set_line(4, True)
+    assert smu.held.wait(W)
+    dropped = bias.trigger()
+    stopper = threading.Thread(target=bias.stop, kwargs={"success": success})
+    stopper.start()
+    if success:
+        dropped.wait(W)
+        read: Any = bias.read()
+        for key in ("bias_voltage", "bias_current"):
+            assert math.isnan(read[key]["value"])
+            assert read[key]["timestamp"] == clock.wall_time(6.0)
+        assert math.isnan(timeline.at("current_A", 6.0))
+    else:
+        with pytest.raises(DroppedError, match="a reading was dropped"):
+            dropped.wait(W)
+        assert bias.voltage.get() == 1.0
+    smu.gate.set()
+    stopper.join(W)
+    held.result(W)
+    assert ":READ?" not in smu.sent[-8:]
+
+
+def test_a_stop_does_not_wait_for_a_source_that_is_busy(
+    bias: BiasSource, driver: Any, smu: Any
+) -> None:
+    """The reading would take five seconds; then the source would answer who it is."""
+    driver._scpi.timeout_s = W
+    bias.set(5.0).wait(W)
+    asked, answer = threading.Event(), smu.answer
+
+    def busy(line: str) -> str:
+        if line == ":READ?":
+            smu.dead = True  # until the output goes off
+            asked.set()
+        return "" if smu.dead else str(answer(line))
+
+    send = smu._send
+
+    def sent(data: bytes) -> None:
+        if b":OUTP OFF" in data:
+            smu.dead = False
+        send(data)
+
+    smu.answer, smu._send = busy, sent
+    reading = bias.trigger()
+    assert asked.wait(W)
+    bias.stop()
+    assert bias.unsafe is None
+    assert not smu.output
+    reading.wait(W)
+    assert math.isnan(bias.voltage.get())
+    first = smu.sent.index(":READ?") + 1
+    assert smu.sent[first : first + 3] == [":SOUR:VOLT 0", ":OUTP OFF", "*IDN?"]
+
+
+def test_a_stop_is_sent_to_a_source_that_does_not_answer(bias: BiasSource, smu: Any) -> None:
+    bias.set(5.0).wait(W)
+    smu.dead = True
+    with pytest.raises(TransportTimeout):
+        bias.trigger().wait(W)
+    before = len(smu.sent)
+    bias.stop()
+    assert bias.unsafe is not None
+    assert smu.sent[before : before + 3] == [":SOUR:VOLT 0", ":OUTP OFF", "*IDN?"]
 
 
 def test_a_dead_instrument_does_not_hold_up_a_stop(
@@ -197,6 +286,58 @@ def test_an_unplugged_instrument_neither(bias: BiasSource, smu: Any) -> None:
     assert not bias.source.link.alive
     with pytest.raises(TransportError, match="pulled out"):
         bias.set(1.0).wait(W)
+
+
+def test_connecting_again_mends_a_broken_link(bias: BiasSource, smu: Any) -> None:
+    smu.unplugged = True
+    bias.stop()
+    smu.unplugged = False
+    with pytest.raises(TransportError, match="pulled out"):
+        bias.set(1.0).wait(W)
+    bias.connect(W)
+    bias.set(1.0).wait(W)
+    assert smu.output
+
+
+def test_a_source_that_was_switched_off_meanwhile_gets_no_bias(bias: BiasSource, smu: Any) -> None:
+    """Its compliance is that of the factory then, ten thousand times ours."""
+    smu.unplugged = True
+    bias.stop()
+    smu.unplugged = False
+    smu.state[":SENS:CURR:PROT"] = 1.05e-4
+    bias.source.link.reopen(W)
+    with pytest.raises(InstrumentError, match=r"compliance was 1e-08 A and is now 0.000105 A"):
+        bias.set(1.0).wait(W)
+    assert not smu.output
+    bias.connect(W)
+    bias.set(1.0).wait(W)
+    assert smu.output
+
+
+@pytest.mark.parametrize("what", ["connecting", "resuming"])
+def test_waiting_too_long_is_told_in_one_line(
+    bias: BiasSource, smu: Any, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bias.set(1.0).wait(W)
+    bias.pause()
+    smu.gate = threading.Event()
+    try:
+        if what == "connecting":
+            with pytest.raises(
+                TransportTimeout,
+                match=r"^source: identification did not end within 0.05 s; no answer from fake$",
+            ):
+                bias.source.open().result(0.05)
+            with pytest.raises(TransportTimeout, match=r"^source: opening did not end within"):
+                bias.connect(0.05)
+        else:
+            monkeypatch.setattr("stmtem_control.devices.bias_source.STOP_S", 0.05)
+            with pytest.raises(
+                TransportTimeout, match=r"^bias: back to 1 V was not confirmed within 0.05 s$"
+            ):
+                bias.resume()
+    finally:
+        smu.gate.set()
 
 
 def test_an_instrument_that_comes_back_is_safe_again(bias: BiasSource, smu: Any) -> None:

@@ -1,5 +1,6 @@
 """The devices under a RunEngine: valid documents, pauses that restore, ends that are safe."""
 
+import math
 import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -136,6 +137,54 @@ def test_a_pause_is_safe_and_resuming_restores(
     assert merlin.commands.count("STARTACQUISITION") == 2
     assert documents[-1][1]["exit_status"] == "success"
     assert not smu.output
+
+
+def test_a_hard_pause_before_a_reading_can_be_resumed(
+    engine: RunEngine,
+    documents: list[tuple[str, dict[str, Any]]],
+    bias: BiasSource,
+    smu: Any,
+) -> None:
+    """The pause drops the reading, which ends as none; after it, the reading is taken again."""
+    gate, seen = threading.Event(), list[float]()
+    pausers: list[threading.Thread] = []
+
+    def look(value: float, **_: Any) -> None:
+        seen.append(value)
+        if math.isnan(value):
+            gate.set()  # the reading was dropped: the stop may get through now
+
+    def hold_up() -> None:
+        smu.gate = gate
+        bias.source.set_line(4, True)
+        assert smu.held.wait(W)
+
+    def body() -> Plan:
+        yield from bps.mv(bias, -5.0)
+        yield from bps.checkpoint()
+        if not pausers:
+            hold_up()
+        yield from bps.trigger(bias, group="reading")
+        if not pausers:
+            pausers.append(threading.Thread(target=engine.request_pause, args=(False,)))
+            pausers[0].start()
+        yield from bps.wait("reading")
+        yield from bps.create("readings")
+        yield from bps.read(bias)
+        yield from bps.save()
+
+    bias.voltage.subscribe(look, run=False)
+    with pytest.raises(RunEngineInterrupted):
+        engine(bpp.stage_wrapper(bpp.run_wrapper(body()), [bias]))
+    pausers[0].join(W)
+    assert bias.unsafe is None
+    assert not smu.output
+    engine.resume()
+    events = [doc for name, doc in documents if name == "event"]
+    assert [event["data"]["bias_voltage"] for event in events] == [-5.0]
+    assert math.isnan(seen[0])
+    assert seen[1:] == [-5.0]
+    assert documents[-1][1]["exit_status"] == "success"
 
 
 def test_an_abort_from_a_pause_is_final(

@@ -7,7 +7,13 @@ import pytest
 from bluesky.protocols import Movable, Pausable, Readable, Stoppable
 
 from stmtem_control.devices import PiezoProbe
-from stmtem_control.errors import InstrumentError, InterlockError, LimitError, TransportError
+from stmtem_control.errors import (
+    InstrumentError,
+    InterlockError,
+    LimitError,
+    TransportError,
+    TransportTimeout,
+)
 
 W = 5.0  # wall seconds that a test waits at most
 
@@ -214,6 +220,33 @@ def test_a_dead_controller_is_told_and_not_raised(probe: PiezoProbe, console: An
     assert probe.make_safe()[0][:2] == ("probe at rest", False)
     with pytest.raises(TransportError):
         probe.ground()
+
+
+def test_a_stop_is_sent_to_a_controller_that_does_not_answer(
+    probe: PiezoProbe, console: Any
+) -> None:
+    console.endless = True
+    probe.z.coarse.set(100)
+    probe.controller.link.call(lambda _: None, timeout=W)
+    console.dead = True
+    with pytest.raises(TransportTimeout):
+        probe.controller.getm(1).result(W)
+    before = len(console.sent)
+    probe.stop()
+    assert probe.unsafe is not None
+    assert console.sent[before : before + 4] == ["stop 1", "stop 2", "stop 3", "ver"]
+    console.dead = False
+    probe.stop()
+    assert probe.unsafe is None
+
+
+def test_disconnecting_grounds_over_a_link_that_broke(probe: PiezoProbe, console: Any) -> None:
+    console.unplugged = True
+    probe.stop()
+    assert not probe.controller.link.alive
+    console.unplugged = False
+    probe.disconnect()
+    assert console.sent[-3:] == ["setm 1 gnd", "setm 2 gnd", "setm 3 gnd"]
 
 
 def test_a_controller_that_dies_while_stepping_fails_the_status(

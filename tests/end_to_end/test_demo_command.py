@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -121,6 +122,52 @@ def test_sigterm_ends_it_safely(slow_bench: Bench, tmp_path: Path) -> None:
     run = check_left_behind(tmp_path, slow_bench)
     assert err.strip() == "stmtem demo: aborted: SIGTERM"
     assert summarise(run).status == "abort"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_many_signals_are_one(slow_bench: Bench, tmp_path: Path, number: signal.Signals) -> None:
+    process = demo(slow_bench, tmp_path, "--cycles", "50")
+    wait_for(process, "deposit 1")
+    gone = threading.Event()
+    for _ in range(4):
+        process.send_signal(number)
+        gone.wait(0.03)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1, err
+    run = check_left_behind(tmp_path, slow_bench)
+    assert err.strip() == f"stmtem demo: aborted: {number.name}"
+    found = summarise(run)
+    assert (found.status, found.reason) == ("abort", number.name)
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from stmtem_control.config import load_station
+from stmtem_control.plans import deposition_stripping_cycles
+from stmtem_control.session import Session
+
+station = load_station("sim").with_bench(speed=5.0, size=256).with_data("runs")
+with Session(station, addresses=json.loads(Path("bench.json").read_text())) as s:
+    s.RE.subscribe(lambda name, doc: print(s.camera.phase.get(), flush=True), "event")
+    plan = deposition_stripping_cycles(s.bias, s.camera, s.beam, probe=s.probe, cycles=50)
+    outcome = s.run(plan)
+print(outcome.status, outcome.reason)
+sys.exit(outcome.exit_code)
+"""
+
+
+def test_a_script_of_ones_own_ends_safely_too(slow_bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "bench.json").write_text(json.dumps(slow_bench.addresses.as_dict()))
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    wait_for(process, "deposit")
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert out.splitlines()[-1] == "aborted SIGTERM"
+    check_left_behind(tmp_path, slow_bench)
 
 
 def test_a_camera_that_dies_ends_it_safely(slow_bench: Bench, tmp_path: Path) -> None:

@@ -98,6 +98,11 @@ def test_runs_of_an_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "no runs" in capsys.readouterr().out
 
 
+def test_runs_of_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
 def test_a_session_has_the_names_that_it_promises(tmp_path: Path) -> None:
     code = (
         "RE(bps.mv(bias, 0.1)); print('bias', bias.setpoint.get(), bias.voltage.describe())\n"

@@ -172,12 +172,16 @@ def test_two_runs_in_one_session(session: Session) -> None:
     ("options", "words"),
     [
         ({"cycles": 0}, "cycles is 0"),
+        ({"cycles": 10**9}, "10000"),
+        ({"cycles": 1.5}, "whole number"),
+        ({"deposit_V": "-5"}, "deposit_V is '-5'"),
+        ({"strip_V": True}, "strip_V is True"),
         ({"deposit_V": 5.0}, "below zero"),
         ({"strip_V": -5.0}, "above zero"),
         ({"deposit_V": -50.0}, "50"),
-        ({"strip_V": float("nan")}, "above zero"),
+        ({"strip_V": float("nan")}, "strip_V is nan"),
         ({"deposit_s": 0.0}, "positive time"),
-        ({"deposit_s": float("inf")}, "positive time"),
+        ({"deposit_s": float("inf")}, "finite"),
         ({"pre_roll_s": -1.0}, "pre_roll_s"),
         ({"frame_rate_Hz": 0.0}, "frame_rate_Hz"),
         ({"exposure_s": 10.0}, "exposure"),
@@ -198,6 +202,33 @@ def test_a_bad_parameter_moves_nothing(
     assert bench.specimen.probe_nm == before
     assert not bench.source.output_on
     assert list(session.root.iterdir()) == []
+
+
+def test_swapped_devices_are_told_apart(session: Session) -> None:
+    outcome = session.run(deposit(session.camera, session.bias, session.beam))
+    assert "bias is 'camera', which is none" in str(outcome.refusal())
+
+
+def test_a_run_does_not_carry_the_readings_of_the_one_before(
+    session: Session, bench: Bench
+) -> None:
+    bench.specimen.step(2, 41.0)
+    timing: dict[str, Any] = {"frame_rate_Hz": 5.0, "exposure_s": 0.15}
+    for plan in (deposit, strip):
+        outcome = session.run(plan(session.bias, session.camera, session.beam, **timing))
+        assert outcome.folder is not None
+        before = [row for row in rows(outcome.folder) if row["phase"] == "pre-roll"]
+        assert before
+        assert {row["current_A"] for row in before} <= {"", "nan"}
+
+
+def test_metadata_cannot_lead_a_run_out_of_its_folder(session: Session, bench: Bench) -> None:
+    bench.specimen.step(2, 41.0)
+    outcome = session.run(
+        deposit(session.bias, session.camera, session.beam, md={"plan_name": "../../x"})
+    )
+    assert outcome.folder is not None
+    assert outcome.folder.parent == session.root
 
 
 def test_deposit_and_strip_on_their_own(session: Session, bench: Bench) -> None:

@@ -31,7 +31,7 @@ def helpers() -> Iterator[list[threading.Thread]]:
         thread.join(5.0)
 
 
-def cycles(session: Session) -> Any:
+def cycles(session: Session, deposit_s: float = 3.0) -> Any:
     return deposition_stripping_cycles(
         session.bias,
         session.camera,
@@ -39,7 +39,7 @@ def cycles(session: Session) -> Any:
         cycles=1,
         frame_rate_Hz=10.0,
         exposure_s=0.08,
-        deposit_s=3.0,
+        deposit_s=deposit_s,
         strip_s=2.0,
     )
 
@@ -174,6 +174,85 @@ def test_pause_and_resume(contact: Session, bench: Bench, helpers: list[threadin
         held += stop - start if volts == -5.0 else 0.0
     assert 2.9 < held < 3.8
     assert sum(1 for _, volts in edges if volts == -5.0) >= 2
+
+
+# Where a hard pause falls, as the n-th message of a kind.
+PLACES = [
+    ("stage", 1),
+    ("open_run", 1),
+    ("set probe_z_fine", 2),
+    ("trigger", 3),
+    ("declare_stream", 1),
+    ("kickoff", 1),
+    ("set beam", 1),
+    ("set bias", 3),
+    ("sleep", 4),
+    ("save", 12),
+    ("collect", 2),
+    ("complete", 1),
+    ("stop", 1),
+]
+
+
+@pytest.mark.parametrize(("kind", "number"), PLACES)
+def test_a_pause_anywhere_can_be_resumed(
+    session: Session, bench: Bench, helpers: list[threading.Thread], kind: str, number: int
+) -> None:
+    """Paused at whichever message, and resumed: the run is complete, and all is safe."""
+    seen = 0
+
+    def watch(msg: Msg) -> None:
+        nonlocal seen
+        name = f"set {msg.obj.name}" if msg.command == "set" else msg.command
+        if name == kind:
+            seen += 1
+            if seen == number:
+                thread = threading.Thread(target=session.RE.request_pause, args=(False,))
+                helpers.append(thread)
+                thread.start()
+
+    session.RE.msg_hook = watch
+    plan = deposition_stripping_cycles(
+        session.bias,
+        session.camera,
+        session.beam,
+        probe=session.probe,
+        cycles=1,
+        frame_rate_Hz=10.0,
+        exposure_s=0.08,
+    )
+    try:
+        session.RE(plan)
+    except RunEngineInterrupted:
+        if session.RE.state == "paused":
+            assert not bench.source.output_on
+            session.RE.resume()
+    assert seen >= number
+    check(session, bench, "success")
+    assert bench.specimen.gap_nm > 50.0
+
+
+def test_readings_go_on_after_a_pause(
+    contact: Session, bench: Bench, helpers: list[threading.Thread]
+) -> None:
+    def pause() -> None:
+        thread = threading.Thread(target=contact.RE.request_pause, args=(True,))
+        helpers.append(thread)
+        thread.start()
+
+    at_reading(contact, 2, pause)
+    with pytest.raises(RunEngineInterrupted):
+        # The RunEngine takes half a second to pause: 2.5 s of the bench's time, at -5 V.
+        contact.RE(cycles(contact, deposit_s=7.0))
+    before = bench.clock.now()
+    bench.clock.wait_until(before + 5.0)
+    resumed = contact.clock.now()
+    contact.RE.resume()
+    edges = contact.timeline.between("bias_set_V", resumed, 1e9)
+    start = next(t for t, volts in edges if volts == -5.0)
+    stop = next(t for t, volts in edges if volts == 5.0)
+    assert len(contact.timeline.between("current_A", start, stop)) >= 2
+    check(contact, bench, "success")
 
 
 def test_a_second_run_after_an_abort(

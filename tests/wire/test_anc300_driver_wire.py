@@ -149,6 +149,29 @@ def test_answers_that_are_late_are_thrown_away(scripted: Scripted) -> None:
     assert probe.geto(1).result(W) == 0.5
 
 
+def test_a_stop_does_not_wait_for_a_late_answer(scripted: Scripted) -> None:
+    """The stops go out first; what they are answered is thrown away with what is late."""
+    late = b"voltage = 12.000000 V\r\n" + OK
+    probe = Anc300(
+        scripted(
+            [
+                *OPENED,
+                (b"geto 1\r\n", b""),  # lost
+                (b"stop 1\r\nstop 2\r\n", b""),
+                (b"ver\r\n", late + OK + OK + VERSION + OK),
+                (b"stop 1\r\n", OK),
+                (b"stop 2\r\n", OK),
+            ]
+        ),
+        axes=(1,),
+        timeout_s=0.05,
+    )
+    probe.open().result(W)
+    with pytest.raises(TransportTimeout, match="geto 1"):
+        probe.geto(1).result(W)
+    assert probe.stop([1, 2]).result(W) == [1, 2]
+
+
 def test_an_answer_without_a_number(scripted: Scripted) -> None:
     probe = Anc300(scripted([(b"getf 1\r\n", b"frequency = ? Hz\r\n" + OK)]))
     with pytest.raises(ProtocolError, match="no number"):

@@ -17,6 +17,7 @@ from stmtem_control.errors import (
     TransportTimeout,
 )
 from stmtem_control.link import Link
+from stmtem_control.transport import BufferedTransport
 
 Scripted = Callable[[Sequence[tuple[bytes, bytes]]], Link]
 ByTheManual = Callable[[str], tuple[Link, list[bytes]]]
@@ -218,6 +219,59 @@ def test_answers_that_are_late_are_thrown_away(scripted: Scripted) -> None:
     with pytest.raises(TransportTimeout, match="READ"):
         source.read().result(W)
     assert source.read().result(W).current == 2e-9
+
+
+def test_a_stop_does_not_wait_for_a_late_answer(scripted: Scripted) -> None:
+    """Zero and off in one message, then back in step, then the same again with a look."""
+    link = scripted(
+        [
+            (b"*IDN?\n", IDN),
+            *sets(b":SOUR:VOLT 1.0000000E+00", b":OUTP ON"),
+            (b":READ?\n", b""),  # lost
+            (b":SOUR:VOLT 0\n:OUTP OFF\n", b""),
+            (b"*IDN?\n", b"+1.000000E+00,+1.000000E-09,+1.000000E+00,+0.000000E+00\n" + IDN),
+            ASK,
+            (b":OUTP?\n", b"0\n"),
+            *sets(b":SOUR:VOLT 0", b":OUTP OFF"),
+            (b":OUTP?\n", b"0\n"),
+        ]
+    )
+    source = Keithley2400(link, model="6430", timeout_s=0.05)
+    source.open().result(W)
+    source.set_level(1.0).result(W)
+    with pytest.raises(TransportTimeout, match="READ"):
+        source.read().result(W)
+    source.zero_and_off().result(W)
+
+
+def test_nothing_is_sent_blindly_to_who_did_not_say_its_name(scripted: Scripted) -> None:
+    source = Keithley2400(scripted([(b"*IDN?\n", b""), (b"*IDN?\n", b"")]), timeout_s=0.05)
+    with pytest.raises(TransportTimeout):
+        source.open().result(W)
+    with pytest.raises(TransportTimeout):
+        source.zero_and_off().result(W)
+
+
+@pytest.mark.parametrize(("word", "message"), [(14, b"*RST;:SOUR2:TTL 14\n"), (None, b"*RST\n")])
+def test_a_reset_restores_the_digital_word_in_its_message(
+    link_to: Callable[[object], Link], word: int | None, message: bytes
+) -> None:
+    sent: list[bytes] = []
+
+    class Mute(BufferedTransport):
+        def _send(self, data: bytes) -> None:
+            sent.append(data)
+
+        def _receive(self, seconds: float) -> bytes:
+            return b""
+
+        def _close(self) -> None:
+            pass
+
+    source = Keithley2400(link_to(Mute("mute")), timeout_s=0.01, digital_word_after_reset=word)
+    with pytest.raises(TransportTimeout):
+        source.configure(compliance_A=1e-6).result(W)
+    assert sent[:3] == [b":OUTP OFF\n", message, b"*CLS\n"]
 
 
 def test_another_instrument_after_a_timeout(scripted: Scripted) -> None:

@@ -85,7 +85,7 @@ def test_everything_the_driver_sends_is_in_the_manual(by_the_manual: ByTheManual
         assert camera.open().result(W) == "0.67.0.9"
         camera.make_idle().result(W)
         camera.set("COUNTERDEPTH", 12).result(W)
-        camera.start(exposure_s=0.035, period_s=0.04).result(W).close()
+        camera.start(exposure_s=0.035, period_s=0.04).result(W)[0].close()
         camera.command("STOPACQUISITION", safe=True).result(W)
 
 

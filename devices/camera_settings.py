@@ -1,0 +1,148 @@
+"""A Merlin detector's identity, image size, exposure and rate, as a device."""
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ophyd import Device
+from ophyd.status import Status
+
+from stmtem_control.clock import StationClock
+from stmtem_control.errors import InterlockError, LimitError
+
+from .merlin import DEPTH_OF_COUNTER, IDLE, Merlin
+from .merlin_stream import DEPTHS
+from .signals import follow, reading, setting
+
+log = logging.getLogger(__name__)
+
+SET_S = 10.0  # wall seconds that settings may take
+SET_WAIT_S = 1.5  # the same, of a person or a plan that waits
+BUSY_S = 0.5  # wall seconds that the camera stays busy beyond the exposure under way
+LOOK_S = 0.02  # wall seconds from one look at a busy camera to the next
+
+
+class CameraSettings(Device):
+    """The settings of a Merlin detector.
+
+    Parameters
+    ----------
+    name : str
+        Of the device; the documents' keys begin with it.
+    merlin : Merlin
+        The driver.
+    clock : StationClock
+        The station's clock.
+    counter_depth : {6, 12, 24}
+        Bits of the detector's counters: pixels of one, two or four bytes.
+    """
+
+    exposure_s = setting("Exposure time of a frame.", "s", value=0.035, kind="config")
+    frame_rate_Hz = setting("Frames in a second.", "Hz", value=25.0, kind="config")
+    software_version = reading("Version of the camera's software.", value="", kind="config")
+
+    def __init__(
+        self, *, name: str, merlin: Merlin, clock: StationClock, counter_depth: int, **kwargs: Any
+    ) -> None:
+        super().__init__("", name=name, **kwargs)
+        self.merlin = merlin
+        self.clock = clock
+        self._counter_depth = counter_depth
+        self._dtype = np.dtype(DEPTHS[DEPTH_OF_COUNTER[counter_depth]]).newbyteorder("<")
+        self._shape: tuple[int, int] | None = None
+        self.exposure_s.apply = lambda value: self._set_timing(exposure_s=value)
+        self.frame_rate_Hz.apply = lambda value: self._set_timing(frame_rate_Hz=value)
+
+    def connect(self, timeout: float = 10.0) -> None:
+        """Open the control link, make sure who is there, and learn the size of its images.
+
+        Raises
+        ------
+        TransportError
+            Nothing answers.
+        IdentityError
+            What answers is no Merlin.
+        InstrumentError
+            It refuses a setting.
+        """
+        self.merlin.link.open(timeout)
+        self.software_version.publish(self.merlin.open().result(timeout))
+        self.merlin.make_idle().result(timeout)
+        self.merlin.set("COUNTERDEPTH", self._counter_depth).result(timeout)
+        self._shape = self.merlin.image_size().result(timeout)
+
+    @property
+    def running(self) -> bool:
+        """Whether frames are being taken, so that nothing can be set."""
+        return False
+
+    # Configurable, Preparable
+
+    def check_timing(self, *, exposure_s: float, frame_rate_Hz: float) -> None:
+        """Raise LimitError when frames of that exposure cannot come at that rate."""
+        for name, value in (("exposure_s", exposure_s), ("frame_rate_Hz", frame_rate_Hz)):
+            if not (math.isfinite(value) and value > 0.0):
+                raise LimitError(f"{self.name}: {name} is {value:g}; give a positive number")
+        if exposure_s * frame_rate_Hz > 1.0 + 1e-9:
+            raise LimitError(
+                f"{self.name}: an exposure of {exposure_s:g} s does not fit "
+                f"{frame_rate_Hz:g} frames a second; at most {1.0 / frame_rate_Hz:.4g} s does"
+            )
+
+    def configure(
+        self, d: Mapping[str, Any] | None = None, **settings: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Set ``exposure_s`` and ``frame_rate_Hz``, together; return old and new configuration.
+
+        Raises
+        ------
+        LimitError
+            The two do not fit, or a setting is not known.
+        InstrumentError
+            The camera refuses them.
+        """
+        old: Any = self.read_configuration()
+        self.prepare({**(d or {}), **settings}).wait(SET_WAIT_S)
+        new: Any = self.read_configuration()
+        return old, new
+
+    def prepare(self, value: Mapping[str, Any]) -> Status:
+        """Set ``exposure_s`` and ``frame_rate_Hz``; the Status ends when the camera has them."""
+        unknown = set(value) - {"exposure_s", "frame_rate_Hz"}
+        if unknown:
+            raise LimitError(
+                f"{self.name}: {', '.join(sorted(unknown))} cannot be set; exposure_s and "
+                "frame_rate_Hz can"
+            )
+        return self._set_timing(**value)
+
+    def _set_timing(
+        self, exposure_s: float | None = None, frame_rate_Hz: float | None = None
+    ) -> Status:
+        exposure = float(self.exposure_s.get() if exposure_s is None else exposure_s)
+        rate = float(self.frame_rate_Hz.get() if frame_rate_Hz is None else frame_rate_Hz)
+        self.check_timing(exposure_s=exposure, frame_rate_Hz=rate)
+        if self.running:
+            raise InterlockError(f"{self.name}: frames are being taken; complete first")
+
+        def publish(_: None) -> None:
+            self.exposure_s.publish(exposure)
+            self.frame_rate_Hz.publish(rate)
+
+        future = self.merlin.set_timing(exposure_s=exposure, period_s=1.0 / rate)
+        return follow(future, self, timeout=SET_S, publish=publish)
+
+    def _longest_s(self) -> float:
+        return float(self.exposure_s.get() + 1.0 / self.frame_rate_Hz.get())
+
+    def _wait_until_idle(self) -> None:
+        """Let the frame under way end: until then the camera refuses to start."""
+        end = time.monotonic() + BUSY_S + self.clock.wall_seconds(self._longest_s())
+        while time.monotonic() < end:
+            status = self.merlin.get("DETECTORSTATUS", delay_s=LOOK_S).result(LOOK_S + 1.0)
+            if status == IDLE:
+                return
+        log.warning("%s: still busy after the pause", self.name)

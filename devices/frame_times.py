@@ -1,0 +1,134 @@
+"""When a frame was exposed, on the station's clock, though only the camera's clock has seen it."""
+
+import math
+
+from .merlin import Exchange
+from .merlin_stream import FrameHeader
+
+DRIFT = 1e-4  # the clocks of two computers differ by less than this, in seconds a second
+
+
+class Acquisition:
+    """What happens between a STARTACQUISITION and its STOPACQUISITION; dates its frames.
+
+    Every frame carries the stamp of the camera's clock.  The offset from that clock to the
+    station's is taken once for each acquisition, so that the frames' times can never run backwards
+    in it:
+
+    - With the internal trigger, which is the only one that :class:`~.merlin.Merlin` starts, the
+      first exposure begins while STARTACQUISITION is being answered: the offset is taken for the
+      middle of that exchange, and is uncertain by half of its length.  If the first frame was
+      lost, the place of the next is known from the period and its arrival only.
+    - No byte of a frame can arrive before its exposure has ended: an upper bound, and no more,
+      because rendering, readout and transfer make every arrival late.
+    - With a software or TTL trigger only that bound would hold here: the exchange starts no
+      exposure.  The first exposure would lie in the exchange of SOFTTRIGGER, or follow the edge
+      of the trigger line, whose sender would have to be asked for its time.
+
+    Parameters
+    ----------
+    exposure_s, period_s : float
+        As asked for; the camera never takes a shorter period.
+    started : Exchange, optional
+        Of STARTACQUISITION, in station time; may be put in when it is known.
+    previous : Acquisition, optional
+        Lends its offset if the answer to the start was lost.
+
+    Attributes
+    ----------
+    stopped : Exchange or None
+        Of STOPACQUISITION, in station time.
+    """
+
+    def __init__(
+        self,
+        exposure_s: float,
+        period_s: float,
+        started: Exchange | None = None,
+        previous: "Acquisition | None" = None,
+    ) -> None:
+        self.exposure_s = exposure_s
+        self.period_s = period_s
+        self.started = started
+        self.stopped: Exchange | None = None
+        self._previous = previous
+        self._first: tuple[FrameHeader, float] | None = None
+        self._last: tuple[FrameHeader, float] | None = None
+        self._offset: tuple[float, float] | None = None
+        self._latest = -math.inf  # largest of arrival minus end of exposure, each on its clock
+
+    @property
+    def offset(self) -> tuple[float, float] | None:
+        """What to add to the camera's time, and the uncertainty; None before the first frame."""
+        return self._offset
+
+    @property
+    def lateness_s(self) -> float:
+        """The longest time from the end of an exposure to the first byte of its frame, so far."""
+        return 0.0 if self._first is None else max(0.0, self._latest - self._known_offset()[0])
+
+    def receive(self, header: FrameHeader, arrival: float) -> int:
+        """Note a frame whose first byte came at `arrival` (station s); return how many are missing.
+
+        Those are the frames between this one and the one before, by the camera's numbers.
+        """
+        expected = 1 if self._last is None else self._last[0].sequence + 1
+        self._last = (header, arrival)
+        self._first = self._first or self._last
+        self._latest = max(self._latest, arrival - header.exposure_s - header.unix_time_s)
+        return max(0, header.sequence - expected)
+
+    def date(self, header: FrameHeader, arrival: float) -> tuple[float, float]:
+        """Return the start of a frame's exposure in station s, and the uncertainty (+-) of that.
+
+        The uncertainty grows where the time would be later than the arrival allows, which it is
+        when the two clocks have drifted apart.  It is NaN if nothing but the arrival is known.
+        """
+        offset, uncertainty = self._known_offset()
+        start = header.unix_time_s + offset
+        too_late = start + header.exposure_s - arrival
+        return start, too_late if too_late > uncertainty else uncertainty
+
+    def missing_at_end(self) -> int:
+        """Return how many frames the camera must have taken after the last one that came.
+
+        A frame counts when its exposure had surely ended before the stop was sent, by more than
+        the camera was ever late.
+        """
+        if self.started is None or self.stopped is None:
+            return 0
+        period, following = self.period_s, self.started.answered + self.exposure_s
+        if self._first is not None and self._last is not None:
+            (first, _), (last, arrival) = self._first, self._last
+            number = last.sequence - first.sequence
+            if number > 0:
+                period = max(period, (last.unix_time_s - first.unix_time_s) / number)
+            start, uncertainty = self.date(last, arrival)
+            drift = DRIFT * max(0.0, start - self.started.sent)
+            latest = arrival - last.exposure_s
+            if not math.isnan(uncertainty):
+                latest = min(latest, start + uncertainty + drift)
+            following = latest + period + last.exposure_s + self.lateness_s
+        return max(0, math.ceil((self.stopped.sent - following) / period - 1e-6))
+
+    def _known_offset(self) -> tuple[float, float]:
+        if self._offset is None:
+            self._offset = self._find_offset()
+        return self._offset
+
+    def _find_offset(self) -> tuple[float, float]:
+        """Return what to add to the camera's time to get station time, and how sure that is."""
+        if self._first is None:
+            return 0.0, math.nan
+        first, arrival = self._first
+        stamp = first.unix_time_s
+        upper = arrival - first.exposure_s - stamp
+        if self.started is None:
+            lent = None if self._previous is None else self._previous.offset
+            return lent or (upper, math.nan)
+        lower = self.started.sent + (first.sequence - 1) * self.period_s - stamp
+        if first.sequence == 1:
+            upper = min(upper, self.started.answered - stamp)
+        if upper < lower:  # the arrival is certain, the place of the stamp is what is assumed
+            return upper, lower - upper
+        return 0.5 * (lower + upper), 0.5 * (upper - lower)

@@ -1,0 +1,79 @@
+"""Exchanges in SCPI: commands, questions, and the error queue that tells what was refused."""
+
+import time
+from collections.abc import Callable
+
+from stmtem_control.errors import InstrumentError, ProtocolError
+from stmtem_control.transport import Transport, excerpt
+
+from .keithley_answers import parse_error
+
+LONGEST_QUEUE = 12  # the error queue holds ten, and one for "Queue overflow"
+
+
+class Scpi:
+    """How one instrument is spoken to; all of it runs in the worker of its link.
+
+    Parameters
+    ----------
+    name : str
+        The instrument's name in the station file; it begins every error message.
+    timeout_s : float
+        Wall seconds an answer may take beyond the time of the measurement itself.
+    now : callable
+        Returns the time in s that exchanges are stamped with.
+    """
+
+    def __init__(self, name: str, timeout_s: float, now: Callable[[], float]) -> None:
+        self.name = name
+        self.timeout_s = timeout_s
+        self.now = now
+
+    def write(self, transport: Transport, *commands: str) -> None:
+        """Send commands, each a message of its own, at once; nothing is read."""
+        transport.write("".join(command + "\n" for command in commands).encode("ascii"))
+
+    def query(self, transport: Transport, command: str, measuring_s: float = 0.0) -> str:
+        """Send a question and return its answer, which may take `measuring_s` longer."""
+        self.write(transport, command)
+        deadline = time.monotonic() + self.timeout_s + measuring_s
+        line = transport.read_until(b"\n", deadline)
+        try:
+            return line.decode("ascii").strip()
+        except UnicodeDecodeError:
+            raise ProtocolError(f"{self.name}: {command} was answered {excerpt(line)}") from None
+
+    def number(self, transport: Transport, command: str) -> float:
+        """Send a question whose answer is a number."""
+        answer = self.query(transport, command)
+        try:
+            return float(answer)
+        except ValueError:
+            raise ProtocolError(
+                f"{self.name}: {command} was answered {answer!r}, not a number"
+            ) from None
+
+    def set(self, transport: Transport, command: str) -> float:
+        """Send a command and empty the error queue; return the time between the two.
+
+        Raises
+        ------
+        InstrumentError
+            The instrument refused the command.
+        """
+        start = self.now()
+        self.write(transport, command)
+        errors = self.errors(transport)
+        if errors:
+            raise InstrumentError(f"{self.name}: {command} was refused: {'; '.join(errors)}")
+        return 0.5 * (start + self.now())
+
+    def errors(self, transport: Transport) -> list[str]:
+        """Empty the error queue and return what was in it."""
+        errors: list[str] = []
+        for _ in range(LONGEST_QUEUE):
+            code, text = parse_error(self.query(transport, ":SYST:ERR?"))
+            if code == 0:
+                break
+            errors.append(f"{code:+d} {text}")
+        return errors
