@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 Callback = Callable[[], None]
-FASTEST = 1000.0
+FASTEST = 1e5
 
 
 class ClockClosed(RuntimeError):  # noqa: N818 - it is a state, not a mistake

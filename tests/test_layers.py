@@ -17,7 +17,8 @@ MAY_IMPORT = {  # folder -> the stmtem_control names it may use
 FLOORS = [
     {"errors", "units"},
     {"config", "clock", "timeline", "transport"},
-    {"visa", "serial_port", "tcp", "link", "frames", "run_folder", "bench_process", "log_file", "station_lock"},
+    {"visa", "serial_port", "tcp", "link", "frames", "run_folder"},
+    {"bench_process", "log_file", "station_lock"},
     {"contact_sheet"},
     {"connect"},
     {"session"},

@@ -243,7 +243,7 @@ def test_readings_go_on_after_a_pause(
     at_reading(contact, 2, pause)
     with pytest.raises(RunEngineInterrupted):
         # The RunEngine takes half a second to pause: 2.5 s of the bench's time, at -5 V.
-        contact.RE(cycles(contact, deposit_s=7.0))
+        contact.RE(cycles(contact, deposit_s=12.0))
     before = bench.clock.now()
     bench.clock.wait_until(before + 5.0)
     resumed = contact.clock.now()
