@@ -100,7 +100,8 @@ def open_drivers(
     opened : ExitStack
         Closes the links.
     """
-    source, probe = station.bias_source, station.probe
+    source, probe, beam = station.bias_source, station.probe, station.beam
+    line_bit = 1 << (beam.line - 1)
     resource, port, host, control, data = _places(station, addresses)
 
     def open_source() -> Transport:
@@ -118,24 +119,26 @@ def open_drivers(
 
         return TcpTransport(host, control)
 
-    def link(opener: Callable[[], Transport], name: str) -> Link:
-        made = Link(opener, name=name)
+    def link(opener: Callable[[], Transport], name: str, address: str) -> Link:
+        made = Link(opener, name=name, address=address)
         opened.callback(made.close)
         return made
 
     return Drivers(
         source=Keithley2400(
-            link(open_source, "bias_source"),
+            link(open_source, "bias_source", resource),
             model=source.model,
             serial_number=source.serial_number,
             now=clock.now,
             speed=clock.speed,
             line_frequency_Hz=source.line_frequency_Hz,
+            # A reset sets all lines high; the beam must not open for that.
+            digital_word_after_reset=15 if beam.blanked_level == "high" else 15 & ~line_bit,
         ),
         controller=Anc300(
-            link(open_probe, "probe"), axes=probe.axes, password=probe.password or None
+            link(open_probe, "probe", port), axes=probe.axes, password=probe.password or None
         ),
-        merlin=Merlin(link(open_camera, "camera"), host=host, data_port=data),
+        merlin=Merlin(link(open_camera, "camera", f"{host}:{control}"), host=host, data_port=data),
     )
 
 

@@ -154,9 +154,9 @@ def test_halted_without_any_clean_up_by_the_plan(
 
 
 def test_pause_and_resume(contact: Session, bench: Bench, helpers: list[threading.Thread]) -> None:
-    pause_at(contact, 8, helpers)
+    pause_at(contact, 5, helpers)
     with pytest.raises(RunEngineInterrupted):
-        contact.RE(cycles(contact))
+        contact.RE(cycles(contact, deposit_s=6.0))
     # In the pause nothing is done to the sample.
     assert bench.safe() == dict.fromkeys(bench.safe(), True)
     assert contact.timeline.last("bias_set_V") == 0.0
@@ -172,7 +172,7 @@ def test_pause_and_resume(contact: Session, bench: Bench, helpers: list[threadin
     held = 0.0
     for (start, volts), (stop, _) in pairwise(edges):
         held += stop - start if volts == -5.0 else 0.0
-    assert 2.9 < held < 3.8
+    assert 5.5 < held < 7.5
     assert sum(1 for _, volts in edges if volts == -5.0) >= 2
 
 
