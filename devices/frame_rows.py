@@ -29,6 +29,9 @@ COLUMNS = (
 )
 
 
+DIGITS = 9  # decimals that are written: what comes after them is rounding
+
+
 def frame_row(
     timeline: Timeline,
     header: FrameHeader,
@@ -72,8 +75,8 @@ def frame_row(
     return {
         "frame": number,
         "camera_time_s": header.unix_time_s,
-        "run_time_s": timeline.run_time(start),
-        "time_uncertainty_s": uncertainty_s,
+        "run_time_s": round(timeline.run_time(start), DIGITS),
+        "time_uncertainty_s": round(uncertainty_s, DIGITS),
         "exposure_s": exposure,
         "phase": phase or "",
         "cycle": int(cycle or 0),
@@ -83,8 +86,8 @@ def frame_row(
         "n_readings": n,
         "compliance": any(limited) if limited else bool(timeline.at("compliance", start)),
         "blanked": bool(blanked),
-        "dose_e_per_A2": dose_rate_e_per_A2_s * (exposure - dark),
-        "total_dose_e_per_A2": dose_rate_e_per_A2_s * lit,
+        "dose_e_per_A2": round(dose_rate_e_per_A2_s * max(0.0, exposure - dark), DIGITS),
+        "total_dose_e_per_A2": round(dose_rate_e_per_A2_s * max(0.0, lit), DIGITS),
         "dropped_before": dropped_before,
         "sequence": header.sequence,
     }

@@ -75,14 +75,22 @@ class Timeline:
     def mean(self, channel: str, start: float, stop: float) -> tuple[float, int]:
         """Return the mean of the numbers read in (start, stop] and how many they are.
 
-        With no reading in the interval, the newest one before it stands in, and the count is 0;
-        with none at all the mean is NaN.
+        With no reading in the interval, the newest one before it stands in, and the count is 0.
+        It does not where the bias was set since, up to the middle of the interval, nor of course
+        where there is none: then the mean is NaN.
         """
         inside = [float(value) for _, value in self.between(channel, start, stop)]
         if inside:
             return math.fsum(inside) / len(inside), len(inside)
-        before = self.at(channel, start)
-        return (math.nan if before is None else float(before)), 0
+        with self._lock:
+            times = self._times[channel]
+            place = bisect_right(times, start) - 1
+            if place < 0:
+                return math.nan, 0
+            read_at, value = times[place], self._values[channel][place]
+        if self.between("bias_set_V", read_at, 0.5 * (start + stop)):
+            return math.nan, 0
+        return float(value), 0
 
     def seconds_true(self, channel: str, start: float, stop: float, *, default: bool) -> float:
         """Return for how many seconds of [start, stop] a boolean channel was true.

@@ -56,6 +56,18 @@ def test_the_mean_takes_what_was_read_inside() -> None:
     assert line.mean("current_A", 2.0, 2.5) == (4.0, 0)  # the newest before stands in
 
 
+def test_a_reading_does_not_outlive_the_bias_that_it_was_taken_at() -> None:
+    line = Timeline()
+    line.record("bias_set_V", 0.0, 0.5)
+    line.record("current_A", 1.0, 2.5e-11)
+    assert line.mean("current_A", 2.0, 3.0) == (2.5e-11, 0)
+    line.record("bias_set_V", 2.9, -5.0)
+    assert line.mean("current_A", 2.0, 3.0) == (2.5e-11, 0)  # set after the middle
+    assert math.isnan(line.mean("current_A", 2.8, 3.2)[0])
+    line.record("current_A", 3.5, -2.5e-10)
+    assert line.mean("current_A", 4.0, 5.0) == (-2.5e-10, 0)
+
+
 def test_run_time_counts_from_the_start_of_the_run() -> None:
     line = Timeline()
     line.start_run(10.0)
