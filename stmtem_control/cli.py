@@ -4,12 +4,12 @@ import argparse
 import contextlib
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .end_signals import on_end_signals
 from .errors import StmTemError
 
 EXAMPLES = """\
@@ -112,15 +112,8 @@ def _ended_by_signals(command: str) -> Iterator[None]:
     def end(number: int, _frame: object) -> None:
         raise SystemExit(f"stmtem {command}: ended by {signal.Signals(number).name}")
 
-    if threading.current_thread() is not threading.main_thread():
+    with on_end_signals(end):
         yield
-        return
-    old = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 def _sim(options: argparse.Namespace) -> int:

@@ -59,10 +59,6 @@ class StationClock:
 
         yield Msg("sleep", None, max(0.0, self.wall_seconds(seconds)))
 
-    def sleep_until(self, t: float) -> Generator[Any, Any, None]:
-        """Plan stub: wait until the station time `t` (s); return at once if it is past."""
-        yield from self.sleep(t - self.now())
-
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """Wait in a worker thread for `event`, at most `seconds` of station time."""
         return event.wait(max(0.0, self.wall_seconds(seconds)))

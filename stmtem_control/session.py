@@ -19,6 +19,7 @@ from . import __version__
 from .bench_process import BenchProcess
 from .clock import StationClock
 from .config import Station, load_station
+from .end_signals import on_end_signals
 from .errors import InterlockError, StmTemError
 from .run_folder import RunFolder, check_writable, count_rows, write_outcome
 from .timeline import Timeline
@@ -294,15 +295,8 @@ class Session:
                 os.kill(os.getpid(), number)
 
         idle = threading.Event()  # never set: only to wait on
-        if threading.current_thread() is not threading.main_thread():
+        with on_end_signals(end):
             yield
-            return
-        old = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
 
     def _end_run_engine(self) -> None:
         # Before anything that could hang.

@@ -18,7 +18,7 @@ FLOORS = [
     {"errors", "units"},
     {"config", "clock", "timeline", "transport"},
     {"visa", "serial_port", "tcp", "link", "frames", "run_folder"},
-    {"bench_process", "log_file", "station_lock"},
+    {"bench_process", "log_file", "station_lock", "end_signals"},
     {"contact_sheet"},
     {"connect"},
     {"session"},
