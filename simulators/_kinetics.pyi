@@ -32,6 +32,7 @@ class Model:
         float,
         float,
         float,
+        float,
         int,
         int,
         int,
@@ -72,5 +73,6 @@ class Model:
         y_nm: float,
         /,
     ) -> None: ...
+    def place(self, crystals: bytes, /) -> int: ...
     def save(self) -> bytearray: ...
     def load(self, state: bytes, /) -> None: ...

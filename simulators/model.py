@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import ClassVar, Final, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from . import _kinetics
 from .presets import resolve
@@ -251,6 +251,63 @@ class KineticModel:
     def seed(self) -> int:
         """Seed of all random numbers."""
         return self._seed
+
+    def place(
+        self,
+        s_nm: ArrayLike,
+        y_nm: ArrayLike,
+        volume_nm3: ArrayLike,
+        *,
+        fibre: ArrayLike = 0,
+        contact_angle_rad: ArrayLike = nan,
+        phi: ArrayLike = 0.0,
+        feed: ArrayLike = 1.0,
+    ) -> NDArray[np.int64]:
+        """Put crystals on the fibres; they cost no charge.
+
+        Parameters
+        ----------
+        s_nm, y_nm
+            Where along (0 ... ``fibre_length_nm``) and around the fibre (any y; it wraps), nm.
+        volume_nm3
+            Volumes, nm3.
+        fibre
+            Numbers of the fibres.
+        contact_angle_rad
+            Contact angles; NaN: the advancing angle.  An angle outside receding ... advancing is
+            brought to the nearer of the two.
+        phi
+            Facet order, 0 ... 1.
+        feed
+            Factors of the transport limits.
+
+        Returns
+        -------
+        numpy.ndarray
+            The uid of each crystal.
+
+        Raises
+        ------
+        ValueError
+            A value out of range, or lengths that do not fit; then nothing is placed.
+        """
+        columns = np.broadcast_arrays(
+            *np.atleast_1d(fibre, s_nm, y_nm, volume_nm3, contact_angle_rad, phi, feed)
+        )
+        rows = np.stack(columns, axis=-1).astype(np.float64, order="C")
+        if rows.ndim != 2:
+            raise ValueError("crystals are placed as numbers or lists of numbers")
+        first = self._core.place(rows.tobytes())
+        return np.arange(first, first + len(rows), dtype=np.int64)
+
+    @property
+    def placed_volume_nm3(self) -> float:
+        """Volume of all crystals ever put there by :meth:`place`, nm3.
+
+        At any time ``lithium_volume_nm3 = placed_volume_nm3 + faradaic_charge / charge_per_nm3
+        - eroded_volume_nm3``.
+        """
+        return self._status().placed_volume
 
     # ---- state -----------------------------------------------------------------------------
 

@@ -56,6 +56,7 @@ class Status(NamedTuple):
     kirchhoff_residual: float
     faradaic_current: float
     charge_per_nm3: float
+    placed_volume: float
     particles: int
     cycle: int
     events: int

@@ -158,6 +158,61 @@ void model_set_volume(Model *m, size_t i, double volume)
     m->particles.volume[i] = volume;
 }
 
+static const char *placing_complaint(const Model *m, const Placing *q)
+{
+    if (!(q->fibre >= 0.0 && q->fibre < m->par.fibre_count) || q->fibre != floor(q->fibre))
+        return "fibre must be the number of a fibre";
+    if (!(q->s >= 0.0 && q->s <= m->par.fibre_length_nm))
+        return "s_nm must lie on the fibre";
+    if (!(fabs(q->y) <= 1e9))
+        return "y_nm must be a finite number";
+    if (!(q->volume > m->d.gone_volume && q->volume <= 1e15))
+        return "volume_nm3 must lie between a tenth of a nucleus and 1e15";
+    if (!isnan(q->angle) && !(q->angle > 0.0 && q->angle < PI))
+        return "contact_angle_rad must lie in 0 ... pi";
+    if (!(q->phi >= 0.0 && q->phi <= 1.0))
+        return "phi must lie in 0 ... 1";
+    if (!(q->feed > 0.0 && q->feed <= 1e6))
+        return "feed must lie in 0 ... 1e6";
+    return NULL;
+}
+
+const char *model_place(Model *m, const Placing *list, size_t count, uint64_t *first_uid)
+{
+    Particles *p = &m->particles;
+    for (size_t k = 0; k < count; k++) {
+        const char *complaint = placing_complaint(m, &list[k]);
+        if (complaint)
+            return complaint;
+    }
+    if (!particles_reserve(p, p->count + count))
+        return "memory is short";
+    *first_uid = m->next_uid;
+    for (size_t k = 0; k < count; k++) {
+        const Placing *q = &list[k];
+        const size_t i = particles_append(p);
+#define X(type, name) p->name[i] = 0;
+        PARTICLE_FIELDS(X)
+#undef X
+        p->uid[i] = p->lattice[i] = m->next_uid++;
+        p->fibre[i] = (size_t)q->fibre;
+        p->s[i] = q->s;
+        p->y[i] = q->y - m->d.period * floor(q->y / m->d.period);
+        if (!(p->y[i] < m->d.period))
+            p->y[i] = 0.0;
+        p->volume[i] = q->volume;
+        p->phi[i] = q->phi;
+        p->feed[i] = q->feed;
+        p->born[i] = model_time(m, m->tick);
+        if (!isnan(q->angle))
+            p->base[i] = cbrt(q->volume / cap_volume_factor(tan(0.5 * q->angle)));
+        p->tau[i] = contact_line_slide(&m->d.line, q->volume, &p->base[i], &p->side[i]);
+        p->level[i] = level_of(q->phi);
+        long_sum_add(&m->placed, q->volume);
+    }
+    return NULL;
+}
+
 static Derived derive(const Parameters *par)
 {
     Derived d;

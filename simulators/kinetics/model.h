@@ -166,6 +166,7 @@ typedef struct Model {
     LongSum charge;         /* pC, integral of current */
     LongSum net_volume;     /* nm3 deposited minus stripped, by charge */
     LongSum deposited, stripped_volume, eroded; /* nm3, gross */
+    LongSum placed;         /* nm3 that model_place() put there */
     double faradaic_current; /* pA, mean over the last tick, + deposits */
     double kirchhoff;       /* residual of (C) in the last tick over the largest term */
 
@@ -185,6 +186,18 @@ void model_cancel(Model *m);
 /* Do up to most_ticks of the due ticks.  Returns ticks done, -1 when memory is short (the state
  * is that of the last whole tick). */
 int64_t model_run(Model *m, const Drive *drive, int64_t most_ticks);
+
+/* A crystal that is put on a fibre from outside. */
+typedef struct {
+    double fibre, s, y;     /* number; nm along (0 ... length) and around */
+    double volume;          /* nm3 */
+    double angle;           /* contact angle, rad; NaN: advancing */
+    double phi, feed;       /* 0 ... 1; factor of the transport limits */
+} Placing;
+
+/* Put `count` crystals there.  NULL when done, else what is wrong with one of them, and none is
+ * there.  Their uids follow each other and start at *first_uid. */
+const char *model_place(Model *m, const Placing *list, size_t count, uint64_t *first_uid);
 
 /* Time at which so many ticks are done, s. */
 double model_time(const Model *m, int64_t ticks);

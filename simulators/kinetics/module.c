@@ -161,10 +161,11 @@ static PyObject *model_status(PyObject *object, PyObject *ignored)
     const double eroded = long_sum_value(&m->eroded), volume = model_volume(m);
     const double area = export_side_area(m), eta = m->eta, kirchhoff = m->kirchhoff;
     const double faradaic = m->faradaic_current * 1e-12;
+    const double placed = long_sum_value(&m->placed);
     let_go(self);
-    return Py_BuildValue("LdddddddddddddKKKK", (long long)ticks, time, current, charge, net,
+    return Py_BuildValue("LddddddddddddddKKKK", (long long)ticks, time, current, charge, net,
                          deposited, stripped, eroded, volume, area, eta, kirchhoff, faradaic,
-                         pC_per_nm3 * 1e-12, count, cycle, logged, lost);
+                         pC_per_nm3 * 1e-12, placed, count, cycle, logged, lost);
 }
 
 /* A bytearray with a copy of `size` bytes that were taken under the lock; frees them. */
@@ -280,6 +281,30 @@ static PyObject *model_thickness(PyObject *object, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *model_put(PyObject *object, PyObject *args)
+{
+    ModelObject *self = (ModelObject *)object;
+    const char *bytes;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(args, "y#", &bytes, &size))
+        return NULL;
+    if ((size_t)size % sizeof(Placing) != 0)
+        return PyErr_Format(PyExc_ValueError, "the bytes are no list of crystals");
+    uint64_t first = 0;
+    Placing *list = malloc((size_t)size + 1); /* aligned */
+    if (!list)
+        return PyErr_NoMemory();
+    memcpy(list, bytes, (size_t)size);
+    hold(self);
+    const char *complaint =
+        model_place(self->model, list, (size_t)size / sizeof(Placing), &first);
+    let_go(self);
+    free(list);
+    if (complaint)
+        return PyErr_Format(PyExc_ValueError, "cannot place a crystal: %s", complaint);
+    return PyLong_FromUnsignedLongLong(first);
+}
+
 static PyObject *model_save(PyObject *object, PyObject *ignored)
 {
     ModelObject *self = (ModelObject *)object;
@@ -318,6 +343,8 @@ static PyMethodDef model_methods[] = {
     {"frame", model_frame, METH_VARARGS, "frame(buffer, ...)\n--\n\nDraw one frame of counts."},
     {"thickness", model_thickness, METH_VARARGS,
      "thickness(buffer, height, width, pixel_nm, x_nm, y_nm)\n--\n\nDraw the thickness map."},
+    {"place", model_put, METH_VARARGS,
+     "place(list)\n--\n\nPut crystals there; returns the uid of the first."},
     {"save", model_save, METH_NOARGS, "save()\n--\n\nThe state as bytes."},
     {"load", model_load, METH_VARARGS,
      "load(state)\n--\n\nTake up a saved state; a fresh model of the same parameters only."},

@@ -127,7 +127,7 @@ static void facet_order(Model *m, size_t i, double radius, double rounding_coeff
     p->phi[i] = goal + (p->phi[i] - goal) * exp(-rate * tick);
 }
 
-static int level_of(double phi)
+int level_of(double phi)
 {
     return phi >= PHI_COMPLETE ? 2 : (phi >= PHI_LOCAL ? 1 : 0);
 }

@@ -19,6 +19,9 @@
 #define PHI_LOCAL 0.10
 #define PHI_COMPLETE 0.60
 
+/* 0 droplet, 1 local facets, 2 faceted. */
+int level_of(double phi);
+
 /* Grow or dissolve all particles over one tick; takes the gone ones away.
  * Returns the volume change by charge, nm3 (erosion by the beam is booked apart). */
 double growth_step(Model *m, double beam);

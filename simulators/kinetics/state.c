@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LAYOUT 0x53544D4B494E3031u /* "STMKIN01"; another byte order reads another number */
+#define LAYOUT 0x53544D4B494E3032u /* "STMKIN02"; another byte order reads another number */
 
 typedef struct {
     uint64_t layout, checksum;
@@ -12,7 +12,7 @@ typedef struct {
     int64_t tick, clock_ps;
     uint64_t next_uid, cycle, stripped, events_lost;
     double eta, bias, current, faradaic_current, kirchhoff;
-    LongSum charge, net_volume, deposited, stripped_volume, eroded;
+    LongSum charge, net_volume, deposited, stripped_volume, eroded, placed;
 } Header;
 
 /* Where the bytes go to or come from; one walk over the fields serves both ways. */
@@ -106,6 +106,7 @@ void state_save(const Model *m, unsigned char *out)
     h.deposited = m->deposited;
     h.stripped_volume = m->stripped_volume;
     h.eroded = m->eroded;
+    h.placed = m->placed;
     Model copy = *m; /* the walk wants pointers it may write through; it only reads here */
     Cursor c = {.to = out + sizeof h};
     walk(&c, &copy.par, &copy.particles, &copy.sites, &copy.events);
@@ -184,5 +185,6 @@ const char *state_load(Model *m, const unsigned char *bytes, size_t size)
     m->deposited = h.deposited;
     m->stripped_volume = h.stripped_volume;
     m->eroded = h.eroded;
+    m->placed = h.placed;
     return NULL;
 }
