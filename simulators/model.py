@@ -53,7 +53,8 @@ class KineticModel:
         self._preset = preset
         self._seed = seed
         self._parameters = MappingProxyType(values)
-        self._core = _kinetics.Model(tuple(values.values()), seed)
+        #: The C object itself, for the other modules of this package.
+        self.core = _kinetics.Model(tuple(values.values()), seed)
 
     def __repr__(self) -> str:
         """Preset, seed, time and number of particles."""
@@ -64,7 +65,7 @@ class KineticModel:
         )
 
     def _status(self) -> Status:
-        return Status(*self._core.status())
+        return Status(*self.core.status())
 
     # ---- time ------------------------------------------------------------------------------
 
@@ -112,7 +113,7 @@ class KineticModel:
             _require(abs(end) <= _LARGEST_BIAS_V, "bias_end", span, bias_end)
         _require(series_GOhm >= 0.0, "series_GOhm", "0 ... inf", series_GOhm)
         _require(0.0 <= beam_e_per_A2_s < inf, "beam_e_per_A2_s", "0 or more", beam_e_per_A2_s)
-        self._core.advance(
+        self.core.advance(
             float(seconds), start, end, float(series_GOhm), float(beam_e_per_A2_s) * 100.0
         )
 
@@ -191,7 +192,7 @@ class KineticModel:
         the smaller body); ``grains``, ``boundary_life_s``; ``crystalline`` (BCC share of its
         atoms); ``current_A`` (+ deposits); ``feed``; ``age_s``, ``born_s``.
         """
-        return np.frombuffer(self._core.particles(), dtype=PARTICLE)
+        return np.frombuffer(self.core.particles(), dtype=PARTICLE)
 
     @property
     def events(self) -> NDArray[np.void]:
@@ -205,7 +206,7 @@ class KineticModel:
         particle absorbed; facet_on and facet_off: level reached, 0 droplet, 1 local, 2 faceted);
         ``volume_nm3``; ``fibre``.
         """
-        return np.frombuffer(self._core.events(max(0, int(start))), dtype=EVENT)
+        return np.frombuffer(self.core.events(max(0, int(start))), dtype=EVENT)
 
     @property
     def event_count(self) -> int:
@@ -297,7 +298,7 @@ class KineticModel:
         rows = np.stack(columns, axis=-1).astype(np.float64, order="C")
         if rows.ndim != 2:
             raise ValueError("crystals are placed as numbers or lists of numbers")
-        first = self._core.place(rows.tobytes())
+        first = self.core.place(rows.tobytes())
         return np.arange(first, first + len(rows), dtype=np.int64)
 
     @property
@@ -317,7 +318,7 @@ class KineticModel:
         Fit for the same version and byte order, not for an archive.
         """
         head = {"preset": self._preset, "seed": self._seed, "parameters": dict(self._parameters)}
-        return json.dumps(head).encode() + b"\n" + bytes(self._core.save())
+        return json.dumps(head).encode() + b"\n" + bytes(self.core.save())
 
     @classmethod
     def restore(cls, state: bytes) -> Self:
@@ -335,7 +336,7 @@ class KineticModel:
         except (ValueError, KeyError, TypeError):
             raise ValueError("cannot restore the state: it does not start as one") from None
         model = cls(preset, seed, **parameters)
-        model._core.load(body)
+        model.core.load(body)
         return model
 
     # ---- pictures --------------------------------------------------------------------------
@@ -417,7 +418,7 @@ class KineticModel:
         axis = probe_axis_deg if probe_axis_deg is not None else (180.0 if x < 0.0 else 0.0)
         _require(isfinite(axis), "probe_axis_deg", "a finite number", axis)
         picture = np.empty((height, width), dtype=np.uint16)
-        self._core.frame(
+        self.core.frame(
             picture,
             height,
             width,
@@ -458,7 +459,7 @@ class KineticModel:
         height, width = _shape(shape)
         _check_view(pixel_size_nm, origin_nm)
         picture = np.empty((height, width), dtype=np.float32)
-        self._core.thickness(
+        self.core.thickness(
             picture,
             height,
             width,
