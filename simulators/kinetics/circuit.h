@@ -12,21 +12,9 @@
 
 #include "model.h"
 
-/* The two exponentials that all particles have in common. */
-typedef struct {
-    double up, down; /* exp(alpha f eta), exp(-(1-alpha) f eta) */
-} Exchange;
-
-Exchange exchange_at(const Model *m, double eta);
-
-/* Current (pA, + deposits) of particle i if its volume were `volume` and its line at `base`;
- * *unfaceted, if not NULL, receives the current without the facet factor m. */
-double particle_current(const Model *m, size_t i, Exchange x, double base, double tau,
-                        double *unfaceted);
-
 /* Solve (C) for the eta at the end of the tick (implicit Euler, volumes of its start).
  * drive_V is D, or anything when open. */
-double circuit_solve(Model *m, bool open, double drive_V, double series);
+double circuit_solve(const Model *m, bool open, double drive_V, double series);
 
 /* Read the meter: tick averages, sign of the instrument; books the charge.  `faradaic` is the
  * mean of sum I over the tick, pA. */

@@ -98,10 +98,12 @@ static inline void elementary_turn(double u, double *sine, double *cosine)
     c = c * x2 - 1.388888888888889e-3;
     c = c * x2 + 4.1666666666666664e-2;
     c = 1.0 - 0.5 * x2 + x2 * x2 * c;
-    const double turned_s = quarter & 1u ? c : s, turned_c = quarter & 1u ? s : c;
-    /* signs by quadrant: sine negative in the 3rd and 4th, cosine in the 2nd and 3rd */
-    *sine = double_of(bits_of(turned_s) ^ ((quarter & 2u) << 62));
-    *cosine = double_of(bits_of(turned_c) ^ (((quarter + 1u) & 2u) << 62));
+    /* Odd quarters swap the two; signs: sine negative in the 3rd and 4th quarter, cosine in the
+     * 2nd and 3rd.  With masks, since not every processor compares 64-bit numbers in vectors. */
+    const uint64_t swap = 0u - (quarter & 1u);
+    const uint64_t other = (bits_of(s) ^ bits_of(c)) & swap;
+    *sine = double_of((bits_of(s) ^ other) ^ ((quarter & 2u) << 62));
+    *cosine = double_of((bits_of(c) ^ other) ^ (((quarter + 1u) & 2u) << 62));
 }
 
 /* Cube root of a positive normal number. */

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "elementary.h"
+
 double cap_volume_factor(double tau)
 {
     return PI / 6.0 * tau * (3.0 + tau * tau);
@@ -10,7 +12,14 @@ double cap_volume_factor(double tau)
 double cap_tau(double volume, double base_radius)
 {
     const double cube = base_radius * base_radius * base_radius;
-    return 2.0 * sinh(asinh(3.0 * volume / (PI * cube)) / 3.0);
+    const double q = 6.0 * volume / (PI * cube);
+    const double root = elementary_cbrt(q);
+    double t = q / (3.0 + root * root); /* right in both limits */
+    for (int i = 0; i < 5; i++) {       /* Halley's rule on t^3 + 3 t - q */
+        const double value = t * (t * t + 3.0) - q, slope = 3.0 * (t * t + 1.0);
+        t -= value * slope / (slope * slope - 3.0 * t * value);
+    }
+    return t;
 }
 
 double cap_radius(double base_radius, double tau)
@@ -30,7 +39,7 @@ double cap_height(double base_radius, double tau)
 
 double cap_angle(double tau)
 {
-    return 2.0 * atan(tau);
+    return 2.0 * elementary_atan(tau);
 }
 
 double cap_side_area(double base_radius, double tau)
@@ -68,28 +77,20 @@ double crossing_angle(void)
 ContactLine contact_line(double advancing_rad, double receding_rad)
 {
     ContactLine line;
-    line.tau_advancing = tan(0.5 * advancing_rad);
-    line.tau_receding = tan(0.5 * receding_rad);
-    line.slide_advancing = 1.0 / cbrt(cap_volume_factor(line.tau_advancing));
-    line.slide_receding = 1.0 / cbrt(cap_volume_factor(line.tau_receding));
+    line.tau_advancing = elementary_tan(0.5 * advancing_rad);
+    line.tau_receding = elementary_tan(0.5 * receding_rad);
+    line.slide_advancing = 1.0 / elementary_cbrt(cap_volume_factor(line.tau_advancing));
+    line.slide_receding = 1.0 / elementary_cbrt(cap_volume_factor(line.tau_receding));
     return line;
 }
 
-double contact_line_slide(const ContactLine *line, double volume, double *base_radius, int *side)
+Cap cap_resting(const ContactLine *line, double volume, double base)
 {
-    const double size = cbrt(volume);
-    const double smallest = line->slide_advancing * size;
-    const double largest = line->slide_receding * size;
-    if (*base_radius <= smallest) {
-        *base_radius = smallest;
-        *side = 1;
-        return line->tau_advancing;
-    }
-    if (*base_radius >= largest) {
-        *base_radius = largest;
-        *side = -1;
-        return line->tau_receding;
-    }
-    *side = 0;
-    return cap_tau(volume, *base_radius);
+    Cap cap = {.volume = volume, .size = elementary_cbrt(volume)};
+    const double lowest = line->slide_advancing * cap.size;
+    const double highest = line->slide_receding * cap.size;
+    cap.base = base <= lowest ? lowest : (base >= highest ? highest : base);
+    cap.tau = base <= lowest ? line->tau_advancing
+                             : (base >= highest ? line->tau_receding : cap_tau(volume, base));
+    return cap;
 }

@@ -45,8 +45,19 @@ typedef struct {
 
 ContactLine contact_line(double advancing_rad, double receding_rad);
 
-/* Move the line if it must; returns tau of the new cap. side: +1 at the advancing angle, -1 at
- * the receding angle, 0 pinned. */
-double contact_line_slide(const ContactLine *line, double volume, double *base_radius, int *side);
+/* A cap with what is kept of it: V, V^(1/3), a, tau. */
+typedef struct {
+    double volume, size, base, tau;
+} Cap;
+
+/* The cap of this volume, its line moved from `base` if it must. */
+Cap cap_resting(const ContactLine *line, double volume, double base);
+
+/* Which way the line would slide next: +1 at the advancing angle, -1 at the receding angle, 0
+ * pinned. */
+static inline int cap_side(const ContactLine *line, double tau)
+{
+    return tau == line->tau_advancing ? 1 : (tau == line->tau_receding ? -1 : 0);
+}
 
 #endif

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "circuit.h"
+#include "elementary.h"
+#include "growth.h"
 #include "image.h"
 #include "motion.h"
 #include "nucleation.h"
@@ -14,16 +16,6 @@
 #define BOLTZMANN 1.380649e-23            /* J/K */
 #define STRIPPING_ETA (-0.010)            /* V; below it lithium is being taken away */
 #define SLACK_PS 1000                     /* a tick may be closed this much before its time */
-
-void long_sum_add(LongSum *sum, double term)
-{
-    const double total = sum->high + term;
-    const double back = total - sum->high;
-    const double lost = (sum->high - (total - back)) + (term - back);
-    sum->low += lost;
-    sum->high = total + sum->low;
-    sum->low -= sum->high - total;
-}
 
 double model_volume(const Model *m)
 {
@@ -35,104 +27,13 @@ double model_volume(const Model *m)
 
 double model_size_factor(const Model *m, double radius)
 {
-    return exp(fmin(m->par.premelting_radius_nm / radius, 6.0));
-}
-
-bool particles_reserve(Particles *p, size_t room)
-{
-    if (room <= p->room)
-        return true;
-    room = room < 64 ? 64 : 2 * room;
-#define X(type, name)                                                   \
-    {                                                                   \
-        type *grown = realloc(p->name, room * sizeof *grown);           \
-        if (!grown)                                                     \
-            return false;                                               \
-        p->name = grown;                                                \
-    }
-    PARTICLE_FIELDS(X)
-#undef X
-    p->room = room;
-    return true;
-}
-
-size_t particles_append(Particles *p)
-{
-    return p->count++;
-}
-
-void particles_remove(Particles *p, size_t i)
-{
-    const size_t last = --p->count;
-#define X(type, name) p->name[i] = p->name[last];
-    PARTICLE_FIELDS(X)
-#undef X
-}
-
-static void particles_free(Particles *p)
-{
-#define X(type, name) free(p->name);
-    PARTICLE_FIELDS(X)
-#undef X
-    *p = (Particles){0};
-}
-
-static bool scratch_reserve(Scratch *w, size_t room)
-{
-    if (room <= w->room)
-        return true;
-    room *= 2;
-    double **fields[] = {&w->forward,   &w->backward, &w->plating,
-                         &w->stripping, &w->m_plate,  &w->m_strip};
-    for (size_t k = 0; k < sizeof fields / sizeof fields[0]; k++) {
-        double *grown = realloc(*fields[k], room * sizeof *grown);
-        if (!grown)
-            return false;
-        *fields[k] = grown;
-    }
-    unsigned char *taken = realloc(w->taken, room);
-    if (!taken)
-        return false;
-    w->taken = taken;
-    w->room = room;
-    return true;
-}
-
-static void scratch_free(Scratch *w)
-{
-    free(w->forward);
-    free(w->backward);
-    free(w->plating);
-    free(w->stripping);
-    free(w->m_plate);
-    free(w->m_strip);
-    free(w->pair);
-    free(w->taken);
-    *w = (Scratch){0};
+    return elementary_exp(fmin(m->par.premelting_radius_nm / radius, 6.0));
 }
 
 void model_log(Model *m, double time, int kind, uint64_t uid, int64_t other, double volume,
                size_t fibre)
 {
-    Events *e = &m->events;
-    if (e->count == e->room) {
-        if (e->count >= EVENTS_KEPT) { /* drop the older half */
-            const size_t half = e->count / 2;
-            memmove(e->log, e->log + half, (e->count - half) * sizeof *e->log);
-            e->count -= half;
-            e->lost += half;
-        } else {
-            const size_t room = e->room ? 2 * e->room : 256;
-            Event *grown = realloc(e->log, room * sizeof *grown);
-            if (!grown) {
-                e->failed = true;
-                return;
-            }
-            e->log = grown;
-            e->room = room;
-        }
-    }
-    e->log[e->count++] = (Event){time, kind, uid, other, volume, (int64_t)fibre};
+    events_log(&m->events, (Event){time, kind, uid, other, volume, (int64_t)fibre});
 }
 
 double model_time(const Model *m, int64_t ticks)
@@ -150,12 +51,6 @@ void model_book(Model *m, double before, double after)
     long_sum_add(&m->net_volume, change);
     long_sum_add(&m->net_volume, lost);
     long_sum_add(gross, fabs(change));
-}
-
-void model_set_volume(Model *m, size_t i, double volume)
-{
-    model_book(m, m->particles.volume[i], volume);
-    m->particles.volume[i] = volume;
 }
 
 static const char *placing_complaint(const Model *m, const Placing *q)
@@ -191,22 +86,23 @@ const char *model_place(Model *m, const Placing *list, size_t count, uint64_t *f
     for (size_t k = 0; k < count; k++) {
         const Placing *q = &list[k];
         const size_t i = particles_append(p);
-#define X(type, name) p->name[i] = 0;
-        PARTICLE_FIELDS(X)
-#undef X
         p->uid[i] = p->lattice[i] = m->next_uid++;
         p->fibre[i] = (size_t)q->fibre;
         p->s[i] = q->s;
-        p->y[i] = q->y - m->d.period * floor(q->y / m->d.period);
-        if (!(p->y[i] < m->d.period))
-            p->y[i] = 0.0;
+        p->y[i] = wrap_around(q->y, m->d.period);
         p->volume[i] = q->volume;
         p->phi[i] = q->phi;
         p->feed[i] = q->feed;
         p->born[i] = model_time(m, m->tick);
-        if (!isnan(q->angle))
-            p->base[i] = cbrt(q->volume / cap_volume_factor(tan(0.5 * q->angle)));
-        p->tau[i] = contact_line_slide(&m->d.line, q->volume, &p->base[i], &p->side[i]);
+        const double tau = isnan(q->angle) ? m->d.line.tau_advancing
+                                           : elementary_tan(0.5 * q->angle);
+        const Cap cap = cap_resting(&m->d.line, q->volume,
+                                    elementary_cbrt(q->volume / cap_volume_factor(tau)));
+        p->size[i] = cap.size;
+        p->base[i] = cap.base;
+        p->tau[i] = cap.tau;
+        p->side[i] = cap_side(&m->d.line, cap.tau);
+        exchange_refresh(m, i);
         p->level[i] = level_of(q->phi);
         long_sum_add(&m->placed, q->volume);
     }
@@ -218,14 +114,14 @@ static Derived derive(const Parameters *par)
     Derived d;
     const double kt = BOLTZMANN * par->temperature_K;                /* J */
     const double gamma = par->surface_energy_J_m2 * 1e-18;           /* J/nm2 */
-    const double step = pow(par->atomic_volume_nm3, 4.0 / 3.0);      /* nm4 */
+    const double step = par->atomic_volume_nm3 * elementary_cbrt(par->atomic_volume_nm3); /* nm4 */
     const double degree = PI / 180.0;
     d.f = ELEMENTARY_CHARGE / kt;
     d.faraday = par->atomic_volume_nm3 * 1e-12 / ELEMENTARY_CHARGE;
     d.critical = 2.0 * gamma * par->atomic_volume_nm3 / ELEMENTARY_CHARGE;
     d.kelvin = par->kelvin * d.critical;
     d.mullins = par->surface_diffusivity_nm2_s * gamma * step / kt;
-    d.hop = par->migration_factor * exp(-par->pinning_energy_eV * d.f) *
+    d.hop = par->migration_factor * elementary_exp(-par->pinning_energy_eV * d.f) *
             par->surface_diffusivity_nm2_s * step;
     d.series = par->series_resistance_GOhm * 1e-3;
     d.parallel = par->parallel_resistance_GOhm * 1e-3;
@@ -248,6 +144,7 @@ Model *model_create(const Parameters *par, uint64_t seed)
     m->tick_ps = (int64_t)llround(par->tick_s * 1e12);
     m->par.tick_s = (double)m->tick_ps / 1e12;
     m->next_uid = 1;
+    m->kernels = kernels_named("auto");
     if (!sites_create(m)) {
         model_free(m);
         return NULL;
@@ -262,8 +159,8 @@ void model_free(Model *m)
     particles_free(&m->particles);
     sites_free(&m->sites);
     grid_free(&m->site_grid);
-    grid_free(&m->particle_grid);
-    scratch_free(&m->scratch);
+    contacts_free(&m->contacts);
+    free(m->taken);
     free(m->events.log);
     imaging_free(m->imaging);
     free(m);
@@ -308,8 +205,7 @@ static void follow_cycle(Model *m)
 
 static bool tick_once(Model *m, const Drive *drive)
 {
-    const size_t most = m->particles.count + m->sites.count + 1;
-    if (!particles_reserve(&m->particles, most) || !scratch_reserve(&m->scratch, most))
+    if (!particles_reserve(&m->particles, m->particles.count + m->sites.count + 1))
         return false;
     const double tick = m->par.tick_s;
     const double bias = drive->terminals_off ? m->bias : bias_now(m, drive);
@@ -321,16 +217,15 @@ static bool tick_once(Model *m, const Drive *drive)
     m->eta = circuit_solve(m, drive->open, -bias, series);
     const double solved_eta = m->eta;
     follow_cycle(m);
-    double charged = growth_step(m, drive->beam);
-    shape_step(m, mobility);
-    motion_step(m, mobility);
-    const double born = nucleation_step(m);
+    double charged = particles_step(m, drive->beam, mobility);
+    const double born = nucleation_step(m, drive->beam);
     charged += born;
     m->eta -= born / m->d.faraday / m->par.double_layer_pF;
     const bool merged = coalescence_step(m);
     circuit_measure(m, drive, bias, eta_before, charged / (m->d.faraday * tick), solved_eta,
                     series);
     m->tick++;
+    events_settle(&m->events);
     return merged && !m->events.failed;
 }
 

@@ -15,8 +15,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "contacts.h"
+#include "events.h"
 #include "geometry.h"
+#include "kernels.h"
+#include "ledger.h"
 #include "parameters.h"
+#include "particles.h"
 
 /* Numbers derived once from the parameters. */
 typedef struct {
@@ -33,36 +38,6 @@ typedef struct {
     ContactLine line;
 } Derived;
 
-/* One array a field; all of length particles.room. */
-#define PARTICLE_FIELDS(X)                                                                  \
-    X(uint64_t, uid)           /* identity, never used twice */                             \
-    X(size_t, fibre)                                                                        \
-    X(double, s)               /* along the fibre, nm */                                    \
-    X(double, y)               /* around it, nm, 0 <= y < period */                         \
-    X(double, volume)          /* nm3 */                                                    \
-    X(double, base)            /* radius a of the contact line, nm */                       \
-    X(double, tau)             /* tan(theta/2), kept with (volume, base) */                 \
-    X(double, phi)             /* facet order parameter, 0 droplet ... 1 faceted */         \
-    X(double, feed)            /* factor of the transport limits, set by the site */        \
-    X(double, neck)            /* distance of the two fused bodies, nm; 0 = one body */     \
-    X(double, neck_direction)  /* from the larger body to the smaller, rad in (s, y) */     \
-    X(double, neck_share)      /* volume share of the smaller body */                       \
-    X(uint64_t, lattice)       /* orientation of the (larger) grain */                      \
-    X(uint64_t, lattice_2)     /* orientation of the second grain */                        \
-    X(double, boundary_life)   /* s that the grain boundary still lives; 0 = one grain */   \
-    X(double, born)            /* s */                                                      \
-    X(double, current)         /* mean over the last tick, pA, + deposits */                \
-    X(double, free_growth)     /* dR/dt of the unfaceted particle, nm/s */                  \
-    X(int, side)               /* of the contact line: +1 advancing, 0 pinned, -1 receding */ \
-    X(int, level)              /* 0 droplet, 1 local facets, 2 faceted */
-
-typedef struct {
-    size_t count, room;
-#define X(type, name) type *name;
-    PARTICLE_FIELDS(X)
-#undef X
-} Particles;
-
 typedef struct {
     size_t count;          /* all fibres; those of fibre f are [f*per_fibre, (f+1)*per_fibre) */
     size_t per_fibre;
@@ -74,65 +49,6 @@ typedef struct {
     double *threshold;     /* the site fires when its hazard reaches this */
     unsigned char *used, *blocked;
 } Sites;
-
-/* Points of all fibres sorted into cells; see grid_* in motion.h. */
-typedef struct {
-    size_t fibres, along, around;
-    double cell_s, cell_y, length, period;
-    size_t *start; /* first item of a cell; cells + 1 entries */
-    size_t *item;
-    size_t *cell;  /* cell of a point */
-    size_t room_cells, room_items;
-} Grid;
-
-enum {
-    EVENT_BIRTH = 0,
-    EVENT_MERGE = 1,
-    EVENT_FACET_ON = 2,
-    EVENT_FACET_OFF = 3,
-    EVENT_DEPIN = 4,
-    EVENT_GONE = 5,
-    EVENT_BOUNDARY_END = 6,
-    EVENT_KIND_COUNT = 7
-};
-
-typedef struct {
-    double time;   /* s */
-    int64_t kind;
-    uint64_t uid;
-    int64_t other; /* merge: uid of the absorbed; facet on/off: level reached; else 0 */
-    double volume; /* nm3 */
-    int64_t fibre;
-} Event;
-
-#define EVENTS_KEPT ((size_t)1 << 18)
-
-typedef struct {
-    size_t count, room;
-    uint64_t lost; /* oldest events dropped because more than EVENTS_KEPT came */
-    bool failed;   /* memory ran out while logging */
-    Event *log;
-} Events;
-
-typedef struct {
-    size_t i, j;
-} Pair;
-
-/* Work space of one tick. */
-typedef struct {
-    size_t room;
-    double *forward, *backward; /* j0 S exp(-+...) of (BV), pA */
-    double *plating, *stripping;/* transport limits, pA */
-    double *m_plate, *m_strip;  /* facet factors */
-    size_t room_pairs;
-    Pair *pair;
-    unsigned char *taken;
-} Scratch;
-
-/* A sum carried in two doubles, so that the charge balance survives complete stripping. */
-typedef struct {
-    double high, low;
-} LongSum;
 
 /* What one call of advance asks for. */
 typedef struct {
@@ -153,9 +69,12 @@ typedef struct Model {
     int64_t tick_ps;
     Particles particles;
     Sites sites;
-    Grid site_grid, particle_grid;
+    Grid site_grid;
+    Contacts contacts;
+    unsigned char *taken;   /* work space of fusion, one a particle */
+    size_t room_taken;
     Events events;
-    Scratch scratch;
+    const Kernels *kernels;
     uint64_t next_uid;
     uint64_t cycle;         /* deposition half-cycles begun */
     bool stripped;          /* the last half-cycle took lithium away */
@@ -173,7 +92,8 @@ typedef struct Model {
     void *imaging;          /* tables of image.c, made on first use */
 } Model;
 
-/* NULL when memory is short.  The parameters must have passed parameters_complaint(). */
+/* NULL when memory is short.  The parameters must have passed parameters_complaint().  The model
+ * computes with the widest kernels there are; m->kernels may be set to others at any time. */
 Model *model_create(const Parameters *par, uint64_t seed);
 void model_free(Model *m);
 
@@ -210,21 +130,6 @@ double model_size_factor(const Model *m, double radius);
 
 void model_log(Model *m, double time, int kind, uint64_t uid, int64_t other, double volume,
                size_t fibre);
-
-/* Append a particle; the room was reserved by the tick.  Returns its index. */
-size_t particles_append(Particles *p);
-/* Remove by moving the last one here. */
-void particles_remove(Particles *p, size_t i);
-bool particles_reserve(Particles *p, size_t room);
-
-void long_sum_add(LongSum *sum, double term);
-static inline double long_sum_value(const LongSum *sum)
-{
-    return sum->high + sum->low;
-}
-
-/* Change the volume of particle i and book exactly what the rounding left of it. */
-void model_set_volume(Model *m, size_t i, double volume);
 
 /* Book the volume change before -> after as deposited or stripped by charge. */
 void model_book(Model *m, double before, double after);

@@ -3,7 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "motion.h"
+#include "elementary.h"
+#include "growth.h"
 #include "rng.h"
 
 static bool sites_allocate(Sites *t, size_t count)
@@ -51,8 +52,8 @@ bool sites_create(Model *m)
         t->fibre[i] = i / per_fibre;
         t->s[i] = m->par.fibre_length_nm * rng_uniform(place.v[0], place.v[1]);
         t->y[i] = m->d.period * rng_uniform(place.v[2], place.v[3]);
-        t->rate_factor[i] = exp(m->par.site_scatter * z[0]);
-        t->feed[i] = exp(m->par.feed_scatter * z[1]);
+        t->rate_factor[i] = elementary_exp(m->par.site_scatter * z[0]);
+        t->feed[i] = elementary_exp(m->par.feed_scatter * z[1]);
         if (i % per_fibre == 0 && m->par.first_site_feed > 0.0) {
             t->feed[i] = m->par.first_site_feed; /* a chosen crystal, in the middle of the view */
             t->s[i] = 0.5 * m->par.fibre_length_nm;
@@ -68,7 +69,7 @@ void sites_rearm(Model *m)
     Sites *t = &m->sites;
     for (size_t i = 0; i < t->count; i++) {
         const PhiloxBlock b = rng_draw(m->seed, DRAW_SITE_THRESHOLD, i, m->cycle);
-        t->threshold[i] = -log(rng_uniform(b.v[0], b.v[1]));
+        t->threshold[i] = -elementary_log(rng_uniform(b.v[0], b.v[1]));
         t->hazard[i] = 0.0;
         t->used[i] = 0;
     }
@@ -110,39 +111,39 @@ static double birth_volume(const Model *m)
     return fmax(m->d.birth_volume, cap);
 }
 
-static void bring_to_life(Model *m, size_t site, double volume, double time)
+/* Returns the index of the newborn. */
+static size_t bring_to_life(Model *m, size_t site, double volume, double time)
 {
     const Sites *t = &m->sites;
     Particles *p = &m->particles;
     const size_t i = particles_append(p);
+    const Cap cap = cap_resting(&m->d.line, volume, 0.0);
     p->uid[i] = m->next_uid++;
+    p->lattice[i] = p->uid[i];
     p->fibre[i] = t->fibre[site];
     p->s[i] = t->s[site];
     p->y[i] = t->y[site];
     p->volume[i] = volume;
-    p->base[i] = 0.0;
-    p->tau[i] = contact_line_slide(&m->d.line, volume, &p->base[i], &p->side[i]);
-    p->phi[i] = 0.0;
+    p->size[i] = cap.size;
+    p->base[i] = cap.base;
+    p->tau[i] = cap.tau;
+    p->side[i] = cap_side(&m->d.line, cap.tau);
     p->feed[i] = t->feed[site];
-    p->neck[i] = p->neck_direction[i] = p->neck_share[i] = 0.0;
-    p->lattice[i] = p->uid[i];
-    p->lattice_2[i] = 0;
-    p->boundary_life[i] = 0.0;
     p->born[i] = time;
-    p->current[i] = p->free_growth[i] = 0.0;
-    p->level[i] = 0;
+    exchange_refresh(m, i);
     model_book(m, 0.0, volume);
     model_log(m, time, EVENT_BIRTH, p->uid[i], 0, volume, p->fibre[i]);
+    return i;
 }
 
-double nucleation_step(Model *m)
+double nucleation_step(Model *m, double beam)
 {
     Sites *t = &m->sites;
     if (!(m->eta > 0.0) || t->count == 0)
         return 0.0;
     const double ratio = m->par.nucleation_overpotential_V / m->eta;
     const double rate =
-        m->par.nucleation_rate_Hz * exp(-m->par.nucleation_barrier * (ratio * ratio - 1.0));
+        m->par.nucleation_rate_Hz * elementary_exp(-m->par.nucleation_barrier * (ratio * ratio - 1.0));
     if (!(rate > 0.0))
         return 0.0;
     const double tick = m->par.tick_s, now = model_time(m, m->tick);
@@ -158,8 +159,9 @@ double nucleation_step(Model *m)
         if (gain < missing)
             continue;
         t->used[i] = 1;
-        bring_to_life(m, i, volume, now + tick * fmin(1.0, fmax(0.0, missing / gain)));
-        born += volume;
+        const double wait = tick * fmin(1.0, fmax(0.0, missing / gain));
+        const size_t newborn = bring_to_life(m, i, volume, now + wait);
+        born += volume + growth_catch_up(m, newborn, beam, tick - wait);
     }
     return born;
 }

@@ -16,8 +16,8 @@ void sites_free(Sites *sites);
 /* New thresholds for a new deposition half-cycle. */
 void sites_rearm(Model *m);
 
-/* Raise the hazards by one tick at m->eta and bring the fired sites to life.
- * Returns the volume born, nm3. */
-double nucleation_step(Model *m);
+/* Raise the hazards by one tick at m->eta and bring the fired sites to life; a nucleus grows over
+ * what is left of its tick.  Returns the volume that took charge, nm3. */
+double nucleation_step(Model *m, double beam);
 
 #endif

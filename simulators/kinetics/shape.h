@@ -1,14 +1,12 @@
 /*
- * How particles change: volume, contact line, facets, neck, grain boundary.
+ * Facets, necks and grain boundaries.
  *
- * Volume: Heun at the eta of the tick, with sub-steps of at most 15 % of the volume, the contact
- * line moved inside the right-hand side; the step ends exactly where the volume does.
- * Facets: with x = k_f/k_r of facet development k_f = (kappa + R v)/R^2 and rounding
- * k_r = c_r B/R^4 (Mullins), B = D_s gamma Omega^(4/3)/(kB T),
+ * With x = k_f/k_r of facet development k_f = (kappa + R v)/R^2 and rounding k_r = c_r B/R^4
+ * (Mullins 1957), B = D_s gamma Omega^(4/3)/(kB T) exp(min(R_D/R, 6)):
  *   phi_L = share x^2/(x^2 + x_L^2),  y = x (1 + b phi)/x_G,
  *   phi_eq = phi_L + (1 - phi_L) y^m/(1 + y^m),   d phi/dt = M (k_f + k_r)(phi_eq - phi);
  *   while stripping d phi/dt = -phi (k_r + beta |v|/R).
- * Neck: exp(-t/tau), tau = 0.89 R^4/B (Nichols and Mullins 1965).
+ * Neck: exp(-t/tau), tau = 0.89 R^4/B (Nichols and Mullins 1965).  nm and s.
  */
 #ifndef STMTEM_SHAPE_H
 #define STMTEM_SHAPE_H
@@ -19,20 +17,22 @@
 #define PHI_LOCAL 0.10
 #define PHI_COMPLETE 0.60
 
+#define NECK_FACTOR 0.89
+
 /* 0 droplet, 1 local facets, 2 faceted. */
 int level_of(double phi);
 
-/* Grow or dissolve all particles over one tick; takes the gone ones away.
- * Returns the volume change by charge, nm3 (erosion by the beam is booked apart). */
-double growth_step(Model *m, double beam);
+/* `mobility` multiplies the surface diffusivity. */
+ShapeConstants shape_constants(const Model *m, double mobility);
 
-/* Facet order, neck, grain boundary and contact-line events of all particles. */
-void shape_step(Model *m, double beam);
+/* Facets, necks and boundaries of a block over one tick, after its growth; `spread` receives the
+ * rms of the Brownian step to come, nm. */
+void shape_block(Model *m, const ShapeConstants *k, size_t start, size_t count, double *spread);
 
-/* Mullins' B(R), nm4/s, for a surface diffusivity enhanced by `beam` (>= 1). */
-double mullins_coefficient(const Model *m, double radius, double beam);
+/* B for particles of this radius, nm4/s. */
+double mullins_coefficient(const Model *m, double radius, double mobility);
 
-/* Order parameter that phi relaxes to while the particle grows or rests. */
+/* phi towards which a particle goes while depositing or at rest. */
 double facet_equilibrium(const Model *m, double x, double phi);
 
 #endif

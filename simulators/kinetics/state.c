@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LAYOUT 0x53544D4B494E3032u /* "STMKIN02"; another byte order reads another number */
+#define LAYOUT 0x53544D4B494E3033u /* "STMKIN03"; another byte order reads another number */
 
 typedef struct {
     uint64_t layout, checksum;
@@ -161,7 +161,8 @@ const char *state_load(Model *m, const unsigned char *bytes, size_t size)
     if (!room_for(m, &h))
         return "memory is short";
     m->particles.count = (size_t)h.particles;
-    m->events.count = (size_t)h.events;
+    m->events.count = m->events.settled = (size_t)h.events;
+    m->contacts.valid = false;
     Parameters par;
     Cursor c = {.from = bytes + sizeof h};
     walk(&c, &par, &m->particles, &m->sites, &m->events);

@@ -1,0 +1,18 @@
+/* The hot loops for processors with AVX2. */
+#include "kernels.h"
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC target("avx2")
+#include "particle_kernels.h"
+
+extern const Kernels kernels_avx2;
+
+const Kernels kernels_avx2 = {
+    .name = "avx2",
+#include "kernel_table.h"
+};
+#pragma GCC pop_options
+#else
+typedef int no_clone_here; /* a translation unit must not be empty */
+#endif

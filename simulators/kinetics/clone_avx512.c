@@ -1,0 +1,18 @@
+/* The hot loops for processors with AVX-512. */
+#include "kernels.h"
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512")
+#include "particle_kernels.h"
+
+extern const Kernels kernels_avx512;
+
+const Kernels kernels_avx512 = {
+    .name = "avx512",
+#include "kernel_table.h"
+};
+#pragma GCC pop_options
+#else
+typedef int no_clone_here; /* a translation unit must not be empty */
+#endif
