@@ -5,23 +5,37 @@
 #include "elementary.h"
 #include "growth.h"
 
-double circuit_solve(const Model *m, bool open, double drive_V, double series)
+/* Sum of the particle currents at eta and its slope, pA and pA/V. */
+static CurrentSum currents_at(const Model *m, double eta)
 {
-    const double capacity = m->par.double_layer_pF / m->par.tick_s; /* pA per V and tick */
+    const Particles *p = &m->particles;
+    const GrowthConstants k = growth_constants(m, eta, 0.0);
+    CurrentSum sum = m->kernels->currents(&k, m->d.f, p->count, p->forward, p->backward,
+                                          p->resist, p->phi);
+    sum.current += 0.5 * m->trend;
+    return sum;
+}
+
+Relaxation circuit_solve(const Model *m, bool open, double drive_V, double series)
+{
     const double feed = open ? 0.0 : 1.0 / series;
     const double shunt = open ? 0.0 : 1.0 / m->d.parallel;
     const double drive = open ? 0.0 : drive_V;
-    const double before = m->eta;
-    const Particles *p = &m->particles;
+    const double capacity = m->par.double_layer_pF / m->par.tick_s; /* pA per V and tick */
+    Relaxation r = {.before = m->eta};
+    CurrentSum sum = currents_at(m, r.before);
+    r.stiffness = fmin(fmax((feed + shunt + sum.slope) / capacity, 1e-3), 100.0);
+    const double decay = elementary_exp(-r.stiffness);
+    const double mean_share = (1.0 - decay) / r.stiffness;
+    const double lag = (1.0 - decay) / (1.0 - mean_share);
     /* The residual rises with eta; these ends enclose its zero. */
-    double low = -(fabs(drive) + fabs(before) + 1.0), high = -low, eta = before;
+    double low = -(fabs(drive) + fabs(r.before) + 1.0), high = -low, eta = r.before;
     for (int i = 0; i < 100; i++) {
-        const GrowthConstants k = growth_constants(m, eta, 0.0);
-        const CurrentSum sum = m->kernels->currents(&k, m->d.f, p->count, p->forward, p->backward,
-                                                    p->resist, p->phi);
-        const double residual =
-            capacity * (eta - before) - (drive - eta) * feed + eta * shunt + sum.current;
-        double next = eta - residual / (capacity + feed + shunt + sum.slope);
+        if (i > 0)
+            sum = currents_at(m, eta);
+        const double residual = lag * capacity * (eta - r.before) - (drive - eta) * feed +
+                                eta * shunt + sum.current;
+        double next = eta - residual / (lag * capacity + feed + shunt + sum.slope);
         if (residual > 0.0)
             high = eta;
         else
@@ -33,19 +47,27 @@ double circuit_solve(const Model *m, bool open, double drive_V, double series)
         if (step <= 1e-13 * (1.0 + fabs(eta)))
             break;
     }
-    return eta;
+    r.mean = eta;
+    r.end = r.before + lag * (eta - r.before);
+    r.rest = (eta - mean_share * r.before) / (1.0 - mean_share);
+    return r;
 }
 
-void circuit_measure(Model *m, const Drive *drive, double bias, double eta_before, double faradaic,
-                     double solved_eta, double series)
+double relaxation_at(const Relaxation *r, double share)
+{
+    return r->rest + (r->before - r->rest) * elementary_exp(-r->stiffness * share);
+}
+
+void circuit_measure(Model *m, const Drive *drive, double bias, const Relaxation *eta,
+                     double faradaic, double series)
 {
     const double tick = m->par.tick_s;
-    const double charging = m->par.double_layer_pF * (m->eta - eta_before) / tick;
+    const double charging = m->par.double_layer_pF * (m->eta - eta->before) / tick;
     double current = 0.0;
     m->kirchhoff = 0.0;
     if (!drive->open) {
-        const double carbon = solved_eta / m->d.parallel;
-        const double through = (-bias - solved_eta) / series;
+        const double carbon = eta->mean / m->d.parallel;
+        const double through = (-bias - eta->mean) / series;
         const double scale = fmax(fmax(fabs(through), fabs(carbon)), fabs(faradaic));
         current = -(faradaic + carbon + charging);
         if (scale > 0.0)

@@ -123,6 +123,7 @@ static void regrow(const Model *m, const GrowthConstants *k, size_t start, size_
         const Alone a = grow_alone(m, k, cap, p->feed[j], p->phi[j], k->tick);
         out->volume[i] = a.cap.volume;
         out->eroded[i] = a.eroded;
+        out->turn[i] = 0.0;
         depinned[i] = a.depinned;
         if (a.gone) {
             gone[i] = a.time;
@@ -192,8 +193,8 @@ static void grow_block(Model *m, const GrowthConstants *k, size_t start, size_t 
                             p->forward + start, p->backward + start, p->resist + start};
     m->kernels->grow(k, count, &in, &out);
     regrow(m, k, start, count, &out, gone, depinned);
-    m->kernels->ledger(count, p->volume + start, out.volume, out.eroded, p->current + start,
-                       lanes);
+    m->kernels->ledger(count, p->volume + start, out.volume, out.eroded, out.turn,
+                       p->current + start, lanes);
     note_sides(m, start, count, &out, depinned, begin);
     for (size_t i = 0; i < count; i++) {
         p->current[start + i] *= per_pC;
@@ -209,23 +210,25 @@ static void grow_block(Model *m, const GrowthConstants *k, size_t start, size_t 
 
 static double book_lanes(Model *m, const LedgerLanes *lanes)
 {
-    double sum = 0.0;
+    double sum = 0.0, trend = 0.0;
     for (size_t l = 0; l < SUM_LANES; l++) {
         long_sum_add(&m->net_volume, lanes->net[l]);
         long_sum_add(&m->net_volume, lanes->net_low[l]);
         long_sum_add(&m->deposited, lanes->deposited[l]);
         long_sum_add(&m->stripped_volume, lanes->stripped[l]);
         sum += lanes->by_charge[l];
+        trend += lanes->trend[l];
     }
+    m->trend = trend / m->d.faraday;
     return sum;
 }
 
 double particles_step(Model *m, double beam, double mobility)
 {
     Particles *p = &m->particles;
-    const GrowthConstants k = growth_constants(m, m->eta, beam);
+    const GrowthConstants k = growth_constants(m, m->eta_mean, beam);
     const ShapeConstants shape = shape_constants(m, mobility);
-    LedgerLanes lanes = {{0.0}, {0.0}, {0.0}, {0.0}, {0.0}};
+    LedgerLanes lanes = {{0.0}, {0.0}, {0.0}, {0.0}, {0.0}, {0.0}};
     bool any_gone = false;
     for (size_t start = 0; start < p->count; start += BLOCK) {
         const size_t count = p->count - start < BLOCK ? p->count - start : BLOCK;
@@ -251,7 +254,7 @@ double growth_catch_up(Model *m, size_t i, double beam, double seconds)
     Particles *p = &m->particles;
     if (!(seconds > 0.0))
         return 0.0;
-    const GrowthConstants k = growth_constants(m, m->eta, beam);
+    const GrowthConstants k = growth_constants(m, m->eta_mean, beam);
     const Cap cap = {p->volume[i], p->size[i], p->base[i], p->tau[i]};
     const Alone a = grow_alone(m, &k, cap, p->feed[i], p->phi[i], seconds);
     if (a.gone) /* never of a nucleus above the critical radius, but parameters are free */

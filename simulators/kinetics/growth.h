@@ -16,7 +16,7 @@ GrowthConstants growth_constants(const Model *m, double eta, double beam);
 /* Fill forward, backward and resist of particle i after its shape was set. */
 void exchange_refresh(Model *m, size_t i);
 
-/* Advance all particles by one tick at m->eta; takes the gone ones away.  `mobility` multiplies
+/* Advance all particles by one tick at m->eta_mean; takes the gone ones away.  `mobility` multiplies
  * the surface diffusivity.  Returns the volume gained by charge, nm3. */
 double particles_step(Model *m, double beam, double mobility);
 

@@ -41,6 +41,7 @@ typedef struct {
     double volume[BLOCK], size[BLOCK], base[BLOCK], tau[BLOCK];
     double forward[BLOCK], backward[BLOCK], resist[BLOCK];
     double eroded[BLOCK];      /* nm3 that the beam took */
+    double turn[BLOCK];        /* change of the volume rate by growth at fixed eta, nm3/s */
     double free_growth[BLOCK]; /* dR/dt of the unfaceted particle, nm/s */
     unsigned char alone[BLOCK];/* 1: must be done again alone, in smaller steps */
 } GrowthOutput;
@@ -61,7 +62,7 @@ typedef struct {
 /* Sums of a block, combined from lanes. */
 typedef struct {
     double net[SUM_LANES], net_low[SUM_LANES]; /* nm3 by charge, in two parts */
-    double deposited[SUM_LANES], stripped[SUM_LANES], by_charge[SUM_LANES];
+    double deposited[SUM_LANES], stripped[SUM_LANES], by_charge[SUM_LANES], trend[SUM_LANES];
 } LedgerLanes;
 
 typedef struct {
@@ -83,9 +84,9 @@ typedef struct Kernels {
     /* One tick of growth for at most BLOCK particles. */
     void (*grow)(const GrowthConstants *k, size_t count, const GrowthInput *in, GrowthOutput *out);
 
-    /* Add what a block gained and lost to the lanes; by_charge per particle goes to `change`. */
+    /* Add what a block gained and lost, and `turn`, to the lanes; by_charge per particle goes to `change`. */
     void (*ledger)(size_t count, const double *before, const double *after, const double *eroded,
-                   double *change, LedgerLanes *lanes);
+                   const double *turn, double *change, LedgerLanes *lanes);
 
     /* phi after one tick, B/R^4 (1/s) and the rms of a Brownian step (nm); at most BLOCK. */
     void (*facets)(const ShapeConstants *k, size_t count, const double *resist, const double *feed,

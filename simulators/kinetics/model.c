@@ -194,9 +194,9 @@ static double bias_now(const Model *m, const Drive *drive)
 /* A new half-cycle of deposition gives the sites new thresholds. */
 static void follow_cycle(Model *m)
 {
-    if (m->eta < STRIPPING_ETA) {
+    if (m->eta_mean < STRIPPING_ETA) {
         m->stripped = true;
-    } else if (m->stripped && m->eta > 0.0) {
+    } else if (m->stripped && m->eta_mean > 0.0) {
         m->stripped = false;
         m->cycle++;
         sites_rearm(m);
@@ -212,18 +212,17 @@ static bool tick_once(Model *m, const Drive *drive)
     const double series =
         (m->d.series + drive->series) / (1.0 + m->par.beam_conduction_nm2_s * drive->beam);
     const double mobility = 1.0 + m->par.beam_diffusion_nm2_s * drive->beam;
-    const double eta_before = m->eta;
+    const Relaxation eta = circuit_solve(m, drive->open, -bias, series);
 
-    m->eta = circuit_solve(m, drive->open, -bias, series);
-    const double solved_eta = m->eta;
+    m->eta = eta.end;
+    m->eta_mean = eta.mean;
     follow_cycle(m);
     double charged = particles_step(m, drive->beam, mobility);
-    const double born = nucleation_step(m, drive->beam);
+    const double born = nucleation_step(m, &eta, drive->beam);
     charged += born;
     m->eta -= born / m->d.faraday / m->par.double_layer_pF;
     const bool merged = coalescence_step(m);
-    circuit_measure(m, drive, bias, eta_before, charged / (m->d.faraday * tick), solved_eta,
-                    series);
+    circuit_measure(m, drive, bias, &eta, charged / (m->d.faraday * tick), series);
     m->tick++;
     events_settle(&m->events);
     return merged && !m->events.failed;

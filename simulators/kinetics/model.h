@@ -79,7 +79,9 @@ typedef struct Model {
     uint64_t cycle;         /* deposition half-cycles begun */
     bool stripped;          /* the last half-cycle took lithium away */
 
-    double eta;             /* V */
+    double eta;             /* at the end of the last tick, V */
+    double eta_mean;        /* over the last tick, V */
+    double trend;           /* change of sum I by growth at fixed eta in the last tick, pA */
     double bias;            /* at the terminals at the end of the last tick, V */
     double current;         /* pA, mean over the last tick, instrument's sign */
     LongSum charge;         /* pC, integral of current */

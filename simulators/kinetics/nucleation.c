@@ -7,6 +7,8 @@
 #include "growth.h"
 #include "rng.h"
 
+#define QUADRATURE 8 /* points over a tick, for a rate that changes with eta */
+
 static bool sites_allocate(Sites *t, size_t count)
 {
     const size_t room = count ? count : 1;
@@ -104,7 +106,7 @@ static void block_sites(Model *m)
 /* A nucleus of n0 atoms, or of a cap 10 % above the critical radius if that is more. */
 static double birth_volume(const Model *m)
 {
-    const double radius = 1.1 * m->d.critical / m->eta;
+    const double radius = 1.1 * m->d.critical / m->eta_mean;
     const double tau = m->d.line.tau_advancing;
     const double base = radius * 2.0 * tau / (1.0 + tau * tau);
     const double cap = cap_volume_factor(tau) * base * base * base;
@@ -136,14 +138,32 @@ static size_t bring_to_life(Model *m, size_t site, double volume, double time)
     return i;
 }
 
-double nucleation_step(Model *m, double beam)
+/* Mean of k0 exp(-B ((eta_ref/eta)^2 - 1)) over the tick, 1/s. */
+static double mean_rate(const Model *m, const Relaxation *eta)
+{
+    double sum = 0.0;
+    for (int k = 0; k < QUADRATURE; k++) {
+        const double here = relaxation_at(eta, (k + 0.5) / QUADRATURE);
+        sum += nucleation_rate(m, here);
+    }
+    return sum / QUADRATURE;
+}
+
+double nucleation_rate(const Model *m, double eta)
+{
+    if (!(eta > 0.0))
+        return 0.0;
+    const double ratio = m->par.nucleation_overpotential_V / eta;
+    return m->par.nucleation_rate_Hz *
+           elementary_exp(-m->par.nucleation_barrier * (ratio * ratio - 1.0));
+}
+
+double nucleation_step(Model *m, const Relaxation *eta, double beam)
 {
     Sites *t = &m->sites;
-    if (!(m->eta > 0.0) || t->count == 0)
+    if (!(m->eta_mean > 0.0) || t->count == 0)
         return 0.0;
-    const double ratio = m->par.nucleation_overpotential_V / m->eta;
-    const double rate =
-        m->par.nucleation_rate_Hz * elementary_exp(-m->par.nucleation_barrier * (ratio * ratio - 1.0));
+    const double rate = mean_rate(m, eta);
     if (!(rate > 0.0))
         return 0.0;
     const double tick = m->par.tick_s, now = model_time(m, m->tick);

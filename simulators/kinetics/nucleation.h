@@ -7,6 +7,7 @@
 #ifndef STMTEM_NUCLEATION_H
 #define STMTEM_NUCLEATION_H
 
+#include "circuit.h"
 #include "model.h"
 
 /* Places, strengths and thresholds of all sites.  false when memory is short. */
@@ -16,8 +17,11 @@ void sites_free(Sites *sites);
 /* New thresholds for a new deposition half-cycle. */
 void sites_rearm(Model *m);
 
-/* Raise the hazards by one tick at m->eta and bring the fired sites to life; a nucleus grows over
+/* Rate of a site of average strength at this overpotential (V), 1/s; 0 unless eta > 0. */
+double nucleation_rate(const Model *m, double eta);
+
+/* Raise the hazards by one tick under the overpotential that relaxes as told and bring the fired sites to life; a nucleus grows over
  * what is left of its tick.  Returns the volume that took charge, nm3. */
-double nucleation_step(Model *m, double beam);
+double nucleation_step(Model *m, const Relaxation *eta, double beam);
 
 #endif

@@ -100,6 +100,7 @@ static void grow_kernel(const GrowthConstants *constants, size_t count, const Gr
         const double slope_2 = k.faraday * current * facet_factor(&k, phi[i], current) -
                                k.erosion * base_2[i] * base_2[i];
         mean[i] = 0.5 * (slope[i] + slope_2);
+        out->turn[i] = slope_2 - slope[i] + k.erosion * (base_2[i] * base_2[i] - base[i] * base[i]);
         out->eroded[i] = 0.5 * k.tick * k.erosion * (base[i] * base[i] + base_2[i] * base_2[i]);
     }
     for (size_t i = 0; i < count; i++) {
@@ -130,7 +131,7 @@ static void grow_kernel(const GrowthConstants *constants, size_t count, const Gr
 
 static void ledger_kernel(size_t count, const double *restrict before,
                           const double *restrict after, const double *restrict eroded,
-                          double *restrict change, LedgerLanes *restrict lanes)
+                          const double *restrict turn, double *restrict change, LedgerLanes *restrict lanes)
 {
     double gained[BLOCK], lost[BLOCK], rounding[BLOCK];
     for (size_t i = 0; i < count; i++) {
@@ -146,6 +147,7 @@ static void ledger_kernel(size_t count, const double *restrict before,
         lost[i] = by_charge < 0.0 ? -by_charge : 0.0;
     }
     add_to_lanes(lanes->by_charge, change, count);
+    add_to_lanes(lanes->trend, turn, count);
     add_to_lanes(lanes->deposited, gained, count);
     add_to_lanes(lanes->stripped, lost, count);
     for (size_t i = 0; i < count; i += SUM_LANES) {

@@ -25,7 +25,7 @@ ShapeConstants shape_constants(const Model *m, double mobility)
         .rate = m->par.switch_rate,
         .edge = m->par.facet_erosion,
         .tick = m->par.tick_s,
-        .stripping = m->eta < 0.0,
+        .stripping = m->eta_mean < 0.0,
     };
 }
 

@@ -11,7 +11,7 @@ typedef struct {
     uint64_t seed, parameters, particles, sites, events;
     int64_t tick, clock_ps;
     uint64_t next_uid, cycle, stripped, events_lost;
-    double eta, bias, current, faradaic_current, kirchhoff;
+    double eta, eta_mean, trend, bias, current, faradaic_current, kirchhoff;
     LongSum charge, net_volume, deposited, stripped_volume, eroded, placed;
 } Header;
 
@@ -97,6 +97,8 @@ void state_save(const Model *m, unsigned char *out)
     h.cycle = m->cycle;
     h.stripped = m->stripped;
     h.eta = m->eta;
+    h.eta_mean = m->eta_mean;
+    h.trend = m->trend;
     h.bias = m->bias;
     h.current = m->current;
     h.faradaic_current = m->faradaic_current;
@@ -177,6 +179,8 @@ const char *state_load(Model *m, const unsigned char *bytes, size_t size)
     m->cycle = h.cycle;
     m->stripped = h.stripped != 0;
     m->eta = h.eta;
+    m->eta_mean = h.eta_mean;
+    m->trend = h.trend;
     m->bias = h.bias;
     m->current = h.current;
     m->faradaic_current = h.faradaic_current;
