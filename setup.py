@@ -17,6 +17,7 @@ setup(
             # -ffast-math is never given: it would fold away the rounding in exp().
             extra_compile_args=[
                 "-O3",
+                "-fvisibility=hidden",
                 "-fno-math-errno",
                 "-fno-trapping-math",
                 "-ffp-contract=off",

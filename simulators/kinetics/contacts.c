@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define SKIN_SHARE 0.10  /* of the mean spacing of the particles */
+#define SKIN_SHARE 0.05
 #define GIANTS_MOST 64   /* particles that every look-up of a neighbourhood compares with */
 
 /* The array with room for `wanted` items, moved if it must be; NULL when memory is short. */
@@ -170,7 +170,8 @@ static bool rebuild(Contacts *c, const Parameters *par, double period, Particles
     c->skin = SKIN_SHARE * sqrt(area / (double)p->count);
     c->wide = wide_base(p);
     c->slots = p->count;
-    c->giants = c->candidates = 0;
+    c->giants = c->candidates = c->looses = 0;
+    c->excursion = 0.0;
     for (size_t cell = 0; cell < grid_cells(g); cell++)
         c->head[cell] = NO_SLOT;
     for (size_t i = p->count; i-- > 0;) {
@@ -207,27 +208,36 @@ static bool look_up(Contacts *c, const Parameters *par, double period, Particles
     return note_giant(c, p, i) && look_around(c, p, period, par->touch_gap_nm, i, false);
 }
 
+static double excursion_of(const Particles *p, size_t i)
+{
+    const double wider = p->base[i] - p->anchor_base[i];
+    return fabs(p->s[i] - p->anchor_s[i]) + fabs(p->y[i] - p->anchor_y[i]) +
+           (wider > 0.0 ? wider : 0.0);
+}
+
 /* Bring the candidates up to date.  *reach: how far any two may have come closer since. */
-static bool refresh(Contacts *c, const Kernels *kernels, const Parameters *par, double period,
+static bool refresh(Contacts *c, const Parameters *par, double period,
                     Particles *p, double *reach)
 {
     *reach = 0.0;
     if (!c->valid || c->candidates > c->sorted + c->sorted / 4 + 256 ||
         c->slots > 2 * p->count + 64 || c->giants > 2 * GIANTS_MOST)
         return rebuild(c, par, period, p);
-    double *moved = enlarged(c->moved, &c->room_moved, p->count, sizeof *moved);
-    if (!moved)
-        return false;
-    c->moved = moved;
-    double most = kernels->excursion(p->count, p->s, p->y, p->base, p->anchor_s, p->anchor_y,
-                                     p->anchor_base, c->moved);
-    if (most > 0.5 * c->skin) {
-        most = 0.5 * c->skin;
+    const double allowed = 0.5 * c->skin;
+    for (size_t i = p->count; i-- > 0 && p->slot[i] == NO_SLOT;) /* newborn: last of all */
+        if (!look_up(c, par, period, p, i))
+            return false;
+    if (c->excursion > allowed)
         for (size_t i = 0; i < p->count; i++)
-            if (c->moved[i] > 0.5 * c->skin && !look_up(c, par, period, p, i))
+            if (excursion_of(p, i) > allowed && !look_up(c, par, period, p, i))
                 return false;
+    for (size_t k = 0; k < c->looses; k++) {
+        const size_t i = c->index[c->loose[k]];
+        if (i != NO_SLOT && p->anchor_s[i] == NO_ANCHOR && !look_up(c, par, period, p, i))
+            return false;
     }
-    *reach = 2.0 * most;
+    c->looses = 0;
+    *reach = 2.0 * (c->excursion < allowed ? c->excursion : allowed);
     return true;
 }
 
@@ -239,15 +249,14 @@ static int by_uid(const void *x, const void *y)
     return a->uid_j < b->uid_j ? -1 : (a->uid_j > b->uid_j);
 }
 
-ptrdiff_t contacts_find(Contacts *c, const Kernels *kernels, const Parameters *par, double period,
-                        Particles *p)
+ptrdiff_t contacts_find(Contacts *c, const Parameters *par, double period, Particles *p)
 {
     const double touch = par->touch_gap_nm;
     double reach;
     size_t found = 0;
     if (p->count < 2)
         return 0;
-    if (!refresh(c, kernels, par, period, p, &reach)) {
+    if (!refresh(c, par, period, p, &reach)) {
         c->valid = false;
         return -1;
     }
@@ -272,6 +281,13 @@ ptrdiff_t contacts_find(Contacts *c, const Kernels *kernels, const Parameters *p
     return (ptrdiff_t)found;
 }
 
+bool contacts_sort(Contacts *c, const Parameters *par, double period, Particles *p)
+{
+    c->valid = false;
+    return grid_build(&c->grid, par, period, p->count, p->fibre, p->s, p->y) &&
+           particles_reorder(p, c->grid.item);
+}
+
 void contacts_forget(Contacts *c, Particles *p, size_t i)
 {
     const size_t last = p->count - 1;
@@ -285,9 +301,17 @@ void contacts_forget(Contacts *c, Particles *p, size_t i)
         c->index[p->slot[last]] = i;
 }
 
-void contacts_loosen(Particles *p, size_t i)
+bool contacts_loosen(Contacts *c, Particles *p, size_t i)
 {
     p->anchor_s[i] = NO_ANCHOR;
+    if (!c->valid || p->slot[i] == NO_SLOT)
+        return true;
+    size_t *list = enlarged(c->loose, &c->room_loose, c->looses + 1, sizeof *list);
+    if (!list)
+        return false;
+    c->loose = list;
+    c->loose[c->looses++] = p->slot[i];
+    return true;
 }
 
 void contacts_free(Contacts *c)
@@ -299,7 +323,7 @@ void contacts_free(Contacts *c)
     free(c->head);
     free(c->giant);
     free(c->candidate);
-    free(c->moved);
+    free(c->loose);
     free(c->pair);
     *c = (Contacts){0};
 }

@@ -15,7 +15,6 @@
 #include <stdint.h>
 
 #include "grid.h"
-#include "kernels.h"
 #include "particles.h"
 
 typedef struct {
@@ -42,22 +41,26 @@ typedef struct {
     Candidate *candidate;
     size_t candidates, room_candidates;
     size_t sorted;       /* so many candidates are in order of gap; the others came later */
-    double *moved;       /* work space, one a particle */
-    size_t room_moved;
+    double excursion;    /* the furthest of all particles from their anchors, nm; set each tick */
+    size_t *loose, looses, room_loose; /* slots of particles that jumped */
     Pair *pair;          /* what contacts_find() found */
     size_t room_pairs;
 } Contacts;
 
 /* All touching pairs in order of their uids, in c->pair.  Returns how many, -1 when memory is
  * short. */
-ptrdiff_t contacts_find(Contacts *c, const Kernels *kernels, const Parameters *par, double period,
-                        Particles *p);
+ptrdiff_t contacts_find(Contacts *c, const Parameters *par, double period, Particles *p);
+
+/* Put the particles in the order of their cells, so that neighbours lie near in memory.  false
+ * when memory is short. */
+bool contacts_sort(Contacts *c, const Parameters *par, double period, Particles *p);
 
 /* Particle i is gone; to be called before particles_remove(p, i). */
 void contacts_forget(Contacts *c, Particles *p, size_t i);
 
-/* Particle i jumped (fused); its neighbourhood will be looked up anew. */
-void contacts_loosen(Particles *p, size_t i);
+/* Particle i jumped (fused); its neighbourhood will be looked up anew.  false when memory is
+ * short. */
+bool contacts_loosen(Contacts *c, Particles *p, size_t i);
 
 void contacts_free(Contacts *c);
 

@@ -33,14 +33,41 @@ void events_log(Events *e, Event event)
     e->log[e->count++] = event;
 }
 
+typedef struct {
+    double time;
+    size_t place;
+} Moment;
+
+static int by_time(const void *x, const void *y)
+{
+    const Moment *a = x, *b = y;
+    if (a->time != b->time)
+        return a->time < b->time ? -1 : 1;
+    return a->place < b->place ? -1 : (a->place > b->place);
+}
+
 void events_settle(Events *e)
 {
-    for (size_t i = e->settled + 1; i < e->count; i++) { /* few, and nearly in order */
-        const Event moving = e->log[i];
-        size_t k = i;
-        for (; k > e->settled && e->log[k - 1].time > moving.time; k--)
-            e->log[k] = e->log[k - 1];
-        e->log[k] = moving;
-    }
+    Event *fresh = e->log + e->settled;
+    const size_t count = e->count - e->settled;
+    bool ordered = true;
+    for (size_t i = 1; i < count && ordered; i++)
+        ordered = fresh[i - 1].time <= fresh[i].time;
     e->settled = e->count;
+    if (ordered)
+        return;
+    Moment *moment = malloc(count * sizeof *moment);
+    Event *copy = malloc(count * sizeof *copy);
+    if (moment && copy) {
+        for (size_t i = 0; i < count; i++)
+            moment[i] = (Moment){fresh[i].time, i};
+        memcpy(copy, fresh, count * sizeof *copy);
+        qsort(moment, count, sizeof *moment, by_time);
+        for (size_t i = 0; i < count; i++)
+            fresh[i] = copy[moment[i].place];
+    } else {
+        e->failed = true;
+    }
+    free(moment);
+    free(copy);
 }

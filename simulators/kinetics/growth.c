@@ -160,7 +160,7 @@ static void note_sides(Model *m, size_t start, size_t count, const GrowthOutput 
                     : m->par.tick_s * depinning_share(m, before, out->volume[i]);
             model_log(m, begin + after, EVENT_DEPIN, p->uid[j], 0, out->volume[i], p->fibre[j]);
         }
-        p->side[j] = side;
+        p->side[j] = (signed char)side;
     }
 }
 
@@ -168,9 +168,6 @@ static void commit(Model *m, size_t start, size_t count, const GrowthOutput *out
 {
     Particles *p = &m->particles;
     const size_t bytes = count * sizeof(double);
-    memcpy(p->s_before + start, p->s + start, bytes);
-    memcpy(p->y_before + start, p->y + start, bytes);
-    memcpy(p->base_before + start, p->base + start, bytes);
     memcpy(p->volume + start, out->volume, bytes);
     memcpy(p->size + start, out->size, bytes);
     memcpy(p->base + start, out->base, bytes);
@@ -178,34 +175,36 @@ static void commit(Model *m, size_t start, size_t count, const GrowthOutput *out
     memcpy(p->forward + start, out->forward, bytes);
     memcpy(p->backward + start, out->backward, bytes);
     memcpy(p->resist + start, out->resist, bytes);
-    memcpy(p->free_growth + start, out->free_growth, bytes);
 }
 
-static void grow_block(Model *m, const GrowthConstants *k, size_t start, size_t count,
-                       LedgerLanes *lanes)
+/* Returns whether one is gone. */
+static bool grow_block(Model *m, const GrowthConstants *k, size_t start, size_t count,
+                       GrowthOutput *out, LedgerLanes *lanes)
 {
     Particles *p = &m->particles;
-    GrowthOutput out;
+    bool any_gone = false;
     double gone[BLOCK], depinned[BLOCK];
     const double begin = model_time(m, m->tick), per_pC = 1.0 / (m->d.faraday * k->tick);
     const GrowthInput in = {p->volume + start, p->size + start,    p->base + start,
                             p->tau + start,    p->feed + start,    p->phi + start,
                             p->forward + start, p->backward + start, p->resist + start};
-    m->kernels->grow(k, count, &in, &out);
-    regrow(m, k, start, count, &out, gone, depinned);
-    m->kernels->ledger(count, p->volume + start, out.volume, out.eroded, out.turn,
+    m->kernels->grow(k, count, &in, out);
+    regrow(m, k, start, count, out, gone, depinned);
+    m->kernels->ledger(count, p->volume + start, out->volume, out->eroded, out->turn,
                        p->current + start, lanes);
-    note_sides(m, start, count, &out, depinned, begin);
+    note_sides(m, start, count, out, depinned, begin);
     for (size_t i = 0; i < count; i++) {
         p->current[start + i] *= per_pC;
         if (k->erosion > 0.0)
-            long_sum_add(&m->eroded, out.eroded[i]);
+            long_sum_add(&m->eroded, out->eroded[i]);
         if (gone[i] >= 0.0) {
             const size_t j = start + i;
+            any_gone = true;
             model_log(m, begin + gone[i], EVENT_GONE, p->uid[j], 0, p->volume[j], p->fibre[j]);
         }
     }
-    commit(m, start, count, &out);
+    commit(m, start, count, out);
+    return any_gone;
 }
 
 static double book_lanes(Model *m, const LedgerLanes *lanes)
@@ -229,17 +228,22 @@ double particles_step(Model *m, double beam, double mobility)
     const GrowthConstants k = growth_constants(m, m->eta_mean, beam);
     const ShapeConstants shape = shape_constants(m, mobility);
     LedgerLanes lanes = {{0.0}, {0.0}, {0.0}, {0.0}, {0.0}, {0.0}};
+    GrowthOutput out;
     bool any_gone = false;
+    double excursion = 0.0;
     for (size_t start = 0; start < p->count; start += BLOCK) {
         const size_t count = p->count - start < BLOCK ? p->count - start : BLOCK;
         double spread[BLOCK];
-        grow_block(m, &k, start, count, &lanes);
-        for (size_t i = start; i < start + count; i++)
-            any_gone |= !(p->volume[i] > 0.0);
-        shape_block(m, &shape, start, count, spread);
+        any_gone |= grow_block(m, &k, start, count, &out, &lanes);
+        shape_block(m, &shape, start, count, out.free_growth, spread);
         m->kernels->walk(m->seed, (uint64_t)m->tick, m->par.fibre_length_nm, m->d.period, count,
                          p->uid + start, spread, p->s + start, p->y + start);
+        const double furthest = m->kernels->excursion(
+            count, p->s + start, p->y + start, p->base + start, p->anchor_s + start,
+            p->anchor_y + start, p->anchor_base + start);
+        excursion = furthest > excursion ? furthest : excursion;
     }
+    m->contacts.excursion = excursion;
     if (any_gone)
         for (size_t i = p->count; i-- > 0;)
             if (!(p->volume[i] > 0.0)) {
@@ -257,9 +261,11 @@ double growth_catch_up(Model *m, size_t i, double beam, double seconds)
     const GrowthConstants k = growth_constants(m, m->eta_mean, beam);
     const Cap cap = {p->volume[i], p->size[i], p->base[i], p->tau[i]};
     const Alone a = grow_alone(m, &k, cap, p->feed[i], p->phi[i], seconds);
-    if (a.gone) /* never of a nucleus above the critical radius, but parameters are free */
-        return 0.0;
     const double gained = a.cap.volume - cap.volume + a.eroded;
+    /* The circuit did not count on it: where it would strain the double layer, it waits. */
+    const double layer = m->d.faraday * m->par.double_layer_pF * fabs(m->eta_mean);
+    if (a.gone || fabs(gained) > 0.01 * layer)
+        return 0.0;
     model_book(m, cap.volume, a.cap.volume);
     if (a.eroded > 0.0) {
         long_sum_add(&m->eroded, a.eroded);
@@ -269,7 +275,7 @@ double growth_catch_up(Model *m, size_t i, double beam, double seconds)
     p->size[i] = a.cap.size;
     p->base[i] = a.cap.base;
     p->tau[i] = a.cap.tau;
-    p->side[i] = cap_side(&m->d.line, a.cap.tau);
+    p->side[i] = (signed char)cap_side(&m->d.line, a.cap.tau);
     exchange_refresh(m, i);
     return gained;
 }

@@ -96,11 +96,11 @@ typedef struct Kernels {
     void (*walk)(uint64_t seed, uint64_t tick, double length, double period, size_t count,
                  const uint64_t *uid, const double *spread, double *s, double *y);
 
-    /* Upper bound of how far the contact line of each may have come to another since the anchor:
-     * |ds| + |dy| + max(da, 0), nm.  Returns the largest. */
+    /* The furthest that the contact line of any may have come to others since the anchor:
+     * |ds| + |dy| + max(da, 0), nm.  At most BLOCK. */
     double (*excursion)(size_t count, const double *s, const double *y, const double *base,
                         const double *anchor_s, const double *anchor_y,
-                        const double *anchor_base, double *moved);
+                        const double *anchor_base);
 } Kernels;
 
 /* The kernels of this name ("auto", "baseline", "avx2", "avx512"); NULL when this build or this

@@ -5,6 +5,7 @@
 
 #include "elementary.h"
 #include "growth.h"
+#include "rng.h"
 
 double particle_diffusivity(const Model *m, double radius, double phi, double mobility)
 {
@@ -64,10 +65,11 @@ size_t fuse(Model *m, size_t i, size_t j, double time)
     p->size[keep] = cap.size;
     p->base[keep] = cap.base;
     p->tau[keep] = cap.tau;
-    p->side[keep] = cap_side(&m->d.line, cap.tau);
+    p->side[keep] = (signed char)cap_side(&m->d.line, cap.tau);
     exchange_refresh(m, keep);
-    contacts_loosen(p, keep);
+    m->events.failed |= !contacts_loosen(&m->contacts, p, keep);
 
+    p->joined[keep] = 1;
     fuse_neck(p, keep, sqrt(ds * ds + dy * dy), atan2(dy, ds), share);
     fuse_grains(m, keep, gone, ratio, cap_radius(p->base[keep], p->tau[keep]));
     model_log(m, time, EVENT_MERGE, p->uid[keep], (int64_t)p->uid[gone], total, p->fibre[keep]);
@@ -75,20 +77,39 @@ size_t fuse(Model *m, size_t i, size_t j, double time)
 }
 
 
+/* Where a particle was, and its base radius, before the growth and the step of this tick. */
+typedef struct {
+    double s, y, base;
+} Earlier;
+
+static Earlier earlier_of(const Model *m, size_t i, double mobility)
+{
+    const Particles *p = &m->particles;
+    double z[2];
+    const double radius = cap_radius(p->base[i], p->tau[i]);
+    const double spread = sqrt(2.0 * particle_diffusivity(m, radius, p->phi[i], mobility) *
+                               m->par.tick_s);
+    const double before = p->volume[i] - p->current[i] * m->d.faraday * m->par.tick_s;
+    const double shrunk = before > 0.0 ? elementary_cbrt(before / p->volume[i]) : 0.0;
+    rng_normal_pair(rng_draw(m->seed, DRAW_WALK, p->uid[i], (uint64_t)m->tick), z);
+    return (Earlier){p->s[i] - spread * z[0], p->y[i] - spread * z[1],
+                     p->side[i] == 0 ? p->base[i] : p->base[i] * shrunk};
+}
+
 /* Share of the tick at which two that touch now met, from the gaps at its start and its end. */
-static double meeting_share(const Model *m, const Pair *pair)
+static double meeting_share(const Model *m, const Pair *pair, double mobility)
 {
     const Particles *p = &m->particles;
     const size_t i = pair->i, j = pair->j;
-    const double ds = p->s_before[j] - p->s_before[i];
-    const double dy = around_distance(p->y_before[j] - p->y_before[i], m->d.period);
+    const Earlier a = earlier_of(m, i, mobility), b = earlier_of(m, j, mobility);
+    const double begin = model_time(m, m->tick), touch = m->par.touch_gap_nm;
+    if (p->born[i] > begin || p->born[j] > begin)
+        return 1.0; /* met as soon as it was there */
+    const double ds = b.s - a.s, dy = around_distance(b.y - a.y, m->d.period);
     const double now_s = p->s[j] - p->s[i];
     const double now_y = around_distance(p->y[j] - p->y[i], m->d.period);
-    const double touch = m->par.touch_gap_nm;
-    const double before = sqrt(ds * ds + dy * dy) - p->base_before[i] - p->base_before[j] - touch;
+    const double before = sqrt(ds * ds + dy * dy) - a.base - b.base - touch;
     const double after = sqrt(now_s * now_s + now_y * now_y) - p->base[i] - p->base[j] - touch;
-    if (!(p->base_before[i] > 0.0 && p->base_before[j] > 0.0))
-        return 1.0; /* one was born in this tick */
     return before > 0.0 ? before / (before - after) : 0.0;
 }
 
@@ -104,7 +125,7 @@ static bool taken_reserve(Model *m, size_t room)
     return true;
 }
 
-bool coalescence_step(Model *m)
+bool coalescence_step(Model *m, double mobility)
 {
     Particles *p = &m->particles;
     const double begin = model_time(m, m->tick);
@@ -113,7 +134,7 @@ bool coalescence_step(Model *m)
     unsigned char *taken = m->taken; /* 1: fused this round, 2: to be removed */
     for (bool first = true;; first = false) {
         const ptrdiff_t found =
-            contacts_find(&m->contacts, m->kernels, &m->par, m->d.period, p);
+            contacts_find(&m->contacts, &m->par, m->d.period, p);
         if (found <= 0)
             return found == 0;
         memset(taken, 0, p->count);
@@ -122,7 +143,7 @@ bool coalescence_step(Model *m)
             if (taken[pair.i] || taken[pair.j])
                 continue;
             /* a chain of fusions ends with the tick, so that its events stay in order */
-            const double share = first ? meeting_share(m, &pair) : 1.0;
+            const double share = first ? meeting_share(m, &pair, mobility) : 1.0;
             taken[pair.i] = taken[pair.j] = 1;
             taken[fuse(m, pair.i, pair.j, begin + share * m->par.tick_s)] = 2;
         }

@@ -14,7 +14,7 @@
 double particle_diffusivity(const Model *m, double radius, double phi, double mobility);
 
 /* Fuse what touches, pairs in order of uid, until nothing touches.  false when memory is short. */
-bool coalescence_step(Model *m);
+bool coalescence_step(Model *m, double mobility);
 
 /* Make one particle of i and j; the larger one keeps its identity.  `time`: when they met, s.
  * Returns the index of the absorbed one, for the caller to remove. */

@@ -129,7 +129,7 @@ static size_t bring_to_life(Model *m, size_t site, double volume, double time)
     p->size[i] = cap.size;
     p->base[i] = cap.base;
     p->tau[i] = cap.tau;
-    p->side[i] = cap_side(&m->d.line, cap.tau);
+    p->side[i] = (signed char)cap_side(&m->d.line, cap.tau);
     p->feed[i] = t->feed[site];
     p->born[i] = time;
     exchange_refresh(m, i);

@@ -243,8 +243,9 @@ static void walk_kernel(uint64_t seed, uint64_t tick, double length, double peri
 static double excursion_kernel(size_t count, const double *restrict s, const double *restrict y,
                                const double *restrict base, const double *restrict anchor_s,
                                const double *restrict anchor_y,
-                               const double *restrict anchor_base, double *restrict moved)
+                               const double *restrict anchor_base)
 {
+    double moved[BLOCK];
     for (size_t i = 0; i < count; i++) {
         const double wider = base[i] - anchor_base[i];
         moved[i] = fabs(s[i] - anchor_s[i]) + fabs(y[i] - anchor_y[i]) +

@@ -1,6 +1,7 @@
 #include "particles.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 bool particles_reserve(Particles *p, size_t room)
 {
@@ -37,6 +38,24 @@ void particles_remove(Particles *p, size_t i)
 #define X(type, name) p->name[i] = p->name[last];
     PARTICLE_FIELDS(X)
 #undef X
+}
+
+bool particles_reorder(Particles *p, const size_t *order)
+{
+    uint64_t *copy = malloc((p->count ? p->count : 1) * sizeof *copy); /* of the widest field */
+    if (!copy)
+        return false;
+#define X(type, name)                                                   \
+    {                                                                   \
+        type *moved = (type *)(void *)copy;                             \
+        memcpy(moved, p->name, p->count * sizeof *moved);               \
+        for (size_t k = 0; k < p->count; k++)                           \
+            p->name[k] = moved[order[k]];                               \
+    }
+    PARTICLE_FIELDS(X)
+#undef X
+    free(copy);
+    return true;
 }
 
 void particles_free(Particles *p)

@@ -28,12 +28,9 @@
     X(double, boundary_life)   /* s that the grain boundary still lives; 0 = one grain */   \
     X(double, born)            /* s */                                                      \
     X(double, current)         /* mean over the last tick, pA, + deposits */                \
-    X(double, free_growth)     /* dR/dt of the unfaceted particle, nm/s */                  \
-    X(int, side)               /* of the contact line: +1 advancing, 0 pinned, -1 receding */ \
-    X(int, level)              /* 0 droplet, 1 local facets, 2 faceted */                   \
-    X(double, s_before)        /* s, y and base at the start of the tick, nm */             \
-    X(double, y_before)                                                                     \
-    X(double, base_before)                                                                  \
+    X(signed char, side)       /* of the line: +1 advancing, 0 pinned, -1 receding */       \
+    X(signed char, level)      /* 0 droplet, 1 local facets, 2 faceted */                   \
+    X(signed char, joined)     /* 1: it has a neck or a grain boundary */                   \
     X(double, anchor_s)        /* s, y and base when its contacts were looked up, nm */     \
     X(double, anchor_y)                                                                     \
     X(double, anchor_base)                                                                  \
@@ -57,6 +54,10 @@ size_t particles_append(Particles *p);
 
 /* Remove by moving the last one here. */
 void particles_remove(Particles *p, size_t i);
+
+/* Put the particles in this order: order[k] is the present index of the k-th.  false when memory
+ * is short; then nothing has moved. */
+bool particles_reorder(Particles *p, const size_t *order);
 
 void particles_free(Particles *p);
 

@@ -63,7 +63,7 @@ static void note_level(Model *m, size_t i, double before, double begin)
         crossing_share(before, p->phi[i], crossed == 2 ? PHI_COMPLETE : PHI_LOCAL);
     model_log(m, begin + share * m->par.tick_s, rises ? EVENT_FACET_ON : EVENT_FACET_OFF,
               p->uid[i], level, p->volume[i], p->fibre[i]);
-    p->level[i] = level;
+    p->level[i] = (signed char)level;
 }
 
 static void close_neck(Model *m, size_t i, double flattening)
@@ -86,21 +86,25 @@ static void sweep_boundary(Model *m, size_t i, double begin)
         model_log(m, begin + life, EVENT_BOUNDARY_END, p->uid[i], 0, p->volume[i], p->fibre[i]);
 }
 
-void shape_block(Model *m, const ShapeConstants *k, size_t start, size_t count, double *spread)
+void shape_block(Model *m, const ShapeConstants *k, size_t start, size_t count,
+                 const double *free_growth, double *spread)
 {
     Particles *p = &m->particles;
     const double begin = model_time(m, m->tick);
     double before[BLOCK], flattening[BLOCK];
     memcpy(before, p->phi + start, count * sizeof *before);
-    m->kernels->facets(k, count, p->resist + start, p->feed + start, p->free_growth + start,
+    m->kernels->facets(k, count, p->resist + start, p->feed + start, free_growth,
                        p->phi + start, flattening, spread);
     for (size_t i = 0; i < count; i++) {
         const size_t j = start + i;
         if (level_of(p->phi[j]) != p->level[j])
             note_level(m, j, before[i], begin);
+        if (!p->joined[j])
+            continue;
         if (p->neck[j] > 0.0)
             close_neck(m, j, flattening[i]);
         if (p->boundary_life[j] > 0.0)
             sweep_boundary(m, j, begin);
+        p->joined[j] = p->neck[j] > 0.0 || p->boundary_life[j] > 0.0;
     }
 }

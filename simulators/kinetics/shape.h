@@ -25,9 +25,10 @@ int level_of(double phi);
 /* `mobility` multiplies the surface diffusivity. */
 ShapeConstants shape_constants(const Model *m, double mobility);
 
-/* Facets, necks and boundaries of a block over one tick, after its growth; `spread` receives the
- * rms of the Brownian step to come, nm. */
-void shape_block(Model *m, const ShapeConstants *k, size_t start, size_t count, double *spread);
+/* Facets, necks and boundaries of a block over one tick, after its growth (dR/dt without facets,
+ * nm/s); `spread` receives the rms of the Brownian step to come, nm. */
+void shape_block(Model *m, const ShapeConstants *k, size_t start, size_t count,
+                 const double *free_growth, double *spread);
 
 /* B for particles of this radius, nm4/s. */
 double mullins_coefficient(const Model *m, double radius, double mobility);

@@ -182,7 +182,7 @@ static void check_fusion(void)
     put_particle(m, 100.0, period - 3.0, 1234.5678901234567);
     put_particle(m, 104.0, 5.0, 8765.4321098765432);
     const double before = model_volume(m);
-    check(coalescence_step(m), "coalescence", 0.0);
+    check(coalescence_step(m, 1.0), "coalescence", 0.0);
     const Particles *p = &m->particles;
     check(p->count == 1 && p->uid[0] == 2, "the larger one stays", (double)p->uid[0]);
     near("fused volume", model_volume(m), before, 4e-12);
@@ -195,7 +195,7 @@ static void check_fusion(void)
     near("neck", p->neck[0], sqrt(16.0 + 64.0), 1e-9);
     check(p->boundary_life[0] > 0.0, "bicrystal", p->boundary_life[0]);
     put_particle(m, p->s[0] + 10.0, p->y[0], 10.0);
-    check(coalescence_step(m) && p->count == 1, "second fusion", (double)p->count);
+    check(coalescence_step(m, 1.0) && p->count == 1, "second fusion", (double)p->count);
     check(p->lattice[0] == 2 && p->lattice_2[0] == 1, "a small partner adopts", 0.0);
     model_free(m);
 }
@@ -213,7 +213,7 @@ static void check_cells(void)
                                       exp(12.0 * rng_uniform(c.v[0], c.v[1])));
         m->particles.fibre[k] = i % 2;
     }
-    check(coalescence_step(m), "coalescence of many", 0.0);
+    check(coalescence_step(m, 1.0), "coalescence of many", 0.0);
     const Particles *p = &m->particles;
     for (size_t i = 0; i < p->count; i++)
         for (size_t j = 0; j < i; j++) {
