@@ -21,6 +21,7 @@ setup(
                 "-fno-math-errno",
                 "-fno-trapping-math",
                 "-ffp-contract=off",
+                "-Wno-psabi",
             ],
             py_limited_api=True,
         )

@@ -35,6 +35,9 @@ class KineticModel:
     seed
         0 ... 2**64 - 1.  Places and strengths of sites, thermal motion, lattices and noise of
         frames all follow from it.
+    instructions
+        Which build of the hot loops: ``"baseline"``, ``"avx2"``, ``"avx512"``, or ``"auto"``, the
+        widest that this processor knows.  All give the same bits.
     **parameters
         Values that differ from the preset; see :mod:`.presets`.
 
@@ -46,7 +49,14 @@ class KineticModel:
 
     EVENT_KINDS: ClassVar[Mapping[str, int]] = EVENT_KINDS
 
-    def __init__(self, preset: str = "fig2", seed: int = 1, **parameters: float) -> None:
+    def __init__(
+        self,
+        preset: str = "fig2",
+        seed: int = 1,
+        *,
+        instructions: str = "auto",
+        **parameters: float,
+    ) -> None:
         values = resolve(preset, parameters)
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
             raise ValueError(f"seed must be a whole number in 0 ... 2**64 - 1, not {seed!r}")
@@ -55,6 +65,7 @@ class KineticModel:
         self._parameters = MappingProxyType(values)
         #: The C object itself, for the other modules of this package.
         self.core = _kinetics.Model(tuple(values.values()), seed)
+        self.core.instructions(instructions)
 
     def __repr__(self) -> str:
         """Preset, seed, time and number of particles."""
@@ -244,6 +255,11 @@ class KineticModel:
         return self._parameters
 
     @property
+    def instructions(self) -> str:
+        """Name of the build of the hot loops that is in use."""
+        return self.core.instructions()
+
+    @property
     def preset(self) -> str:
         """Name of the preset."""
         return self._preset
@@ -358,6 +374,7 @@ class KineticModel:
         spread: float = 0.08,
         probe_nm: tuple[float, float] | None = None,
         probe_axis_deg: float | None = None,
+        threads: int = 1,
     ) -> NDArray[np.uint16]:
         """Bright-field picture of the present state, row 0 at the top.
 
@@ -391,6 +408,8 @@ class KineticModel:
         probe_axis_deg
             Direction from the apex into the tip's body, counter-clockwise from x.  Default: along
             the fibres, to the side of the picture that the apex is nearer to.
+        threads
+            Threads that share the rows, 1 ... 64; their number changes no pixel.
 
         Returns
         -------
@@ -415,6 +434,7 @@ class KineticModel:
         _require(0.0 <= spread <= 0.33, "spread", "0 ... 0.33", spread)
         x, y = (0.0, 0.0) if probe_nm is None else (float(probe_nm[0]), float(probe_nm[1]))
         _require(isfinite(x) and isfinite(y), "probe_nm", "finite numbers", probe_nm)
+        _require(1 <= threads <= 64, "threads", "1 ... 64", threads)
         axis = probe_axis_deg if probe_axis_deg is not None else (180.0 if x < 0.0 else 0.0)
         _require(isfinite(axis), "probe_axis_deg", "a finite number", axis)
         picture = np.empty((height, width), dtype=np.uint16)
@@ -438,6 +458,7 @@ class KineticModel:
             x,
             y,
             radians(axis),
+            int(threads),
         )
         return picture
 

@@ -5,12 +5,23 @@
 #pragma GCC push_options
 #pragma GCC target("avx2")
 #include "particle_kernels.h"
+#include "row_kernels.h"
 
 extern const Kernels kernels_avx2;
+extern const RowKernels row_kernels_avx2;
 
 const Kernels kernels_avx2 = {
     .name = "avx2",
 #include "kernel_table.h"
+};
+
+const RowKernels row_kernels_avx2 = {
+    .path = path_kernel,
+    .transmit = transmit_kernel,
+    .electrons = electrons_kernel,
+    .spread = spread_kernel,
+    .readout = readout_kernel,
+    .count = count_kernel,
 };
 #pragma GCC pop_options
 #else

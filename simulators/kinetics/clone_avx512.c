@@ -5,12 +5,23 @@
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512")
 #include "particle_kernels.h"
+#include "row_kernels.h"
 
 extern const Kernels kernels_avx512;
+extern const RowKernels row_kernels_avx512;
 
 const Kernels kernels_avx512 = {
     .name = "avx512",
 #include "kernel_table.h"
+};
+
+const RowKernels row_kernels_avx512 = {
+    .path = path_kernel,
+    .transmit = transmit_kernel,
+    .electrons = electrons_kernel,
+    .spread = spread_kernel,
+    .readout = readout_kernel,
+    .count = count_kernel,
 };
 #pragma GCC pop_options
 #else

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "elementary.h"
 #include "rng.h"
 
 #define REST_ENERGY_keV 510.99895
@@ -118,16 +119,20 @@ void grain_tabulate(Grain *grain, const Model *m, uint64_t lattice, double energ
     if (!grain->dark)
         return;
     grain->per_nm = GRAIN_STEPS / thickest_nm;
-    for (int k = 0; k < GRAIN_STEPS + 2; k++) {
-        const double t = (double)k / grain->per_nm;
-        double diffracted = 0.0;
-        for (int n = 0; n < count; n++) {
-            const double xi = near[n].extinction;
-            const double s = sqrt(near[n].deviation * near[n].deviation + 1.0 / (xi * xi));
-            const double wave = sin(PI * t * s) / (xi * s);
-            diffracted += wave * wave;
+    double diffracted[GRAIN_STEPS + 2] = {0.0};
+    for (int n = 0; n < count; n++) {
+        const double xi = near[n].extinction;
+        const double s = sqrt(near[n].deviation * near[n].deviation + 1.0 / (xi * xi));
+        const double half_turn = 0.5 * s / grain->per_nm, strength = 1.0 / (xi * xi * s * s);
+        for (int k = 0; k < GRAIN_STEPS + 2; k++) { /* sin^2(pi t s) */
+            const double turns = k * half_turn;
+            double sine, cosine;
+            elementary_turn(turns - (double)(int)turns, &sine, &cosine);
+            diffracted[k] += strength * sine * sine;
         }
-        diffracted = crystalline * fmin(diffracted, MOST_DIFFRACTED);
-        grain->loss[k] = (float)-log(1.0 - diffracted);
+    }
+    for (int k = 0; k < GRAIN_STEPS + 2; k++) {
+        const double share = diffracted[k] < MOST_DIFFRACTED ? diffracted[k] : MOST_DIFFRACTED;
+        grain->loss[k] = (float)-elementary_log(1.0 - crystalline * share);
     }
 }

@@ -2,38 +2,66 @@
 
 #include <string.h>
 
+#include "rows.h"
+
 extern const Kernels kernels_baseline;
+extern const RowKernels row_kernels_baseline;
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define CLONES 1
 extern const Kernels kernels_avx2, kernels_avx512;
+extern const RowKernels row_kernels_avx2, row_kernels_avx512;
 #endif
 
-/* The clone if the processor knows its instructions. */
-static const Kernels *clone_named(const char *name)
+/* The builds in this order, the widest last. */
+enum { BASELINE, AVX2, AVX512, BUILDS };
+
+static bool known_here(int build)
 {
 #ifdef CLONES
     __builtin_cpu_init();
-    if (strcmp(name, "avx512") == 0 && __builtin_cpu_supports("avx512f") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl"))
-        return &kernels_avx512;
-    if (strcmp(name, "avx2") == 0 && __builtin_cpu_supports("avx2"))
-        return &kernels_avx2;
-#else
-    (void)name;
+    if (build == AVX512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    if (build == AVX2)
+        return __builtin_cpu_supports("avx2");
 #endif
-    return NULL;
+    return build == BASELINE;
+}
+
+/* The number of the build of this name, -1 when there is none here. */
+static int build_named(const char *name)
+{
+    static const char *const names[BUILDS] = {"baseline", "avx2", "avx512"};
+    const bool widest = strcmp(name, "auto") == 0;
+    for (int build = BUILDS - 1; build >= 0; build--)
+        if ((widest || strcmp(name, names[build]) == 0) && known_here(build))
+            return build;
+    return -1;
 }
 
 const Kernels *kernels_named(const char *name)
 {
-    if (strcmp(name, "baseline") == 0)
-        return &kernels_baseline;
-    if (strcmp(name, "auto") != 0)
-        return clone_named(name);
-    const Kernels *widest = clone_named("avx512");
-    if (!widest)
-        widest = clone_named("avx2");
-    return widest ? widest : &kernels_baseline;
+    static const Kernels *const builds[BUILDS] = {
+        &kernels_baseline,
+#ifdef CLONES
+        &kernels_avx2,
+        &kernels_avx512,
+#endif
+    };
+    const int build = build_named(name);
+    return build < 0 ? NULL : builds[build];
+}
+
+const RowKernels *row_kernels_named(const char *name)
+{
+    static const RowKernels *const builds[BUILDS] = {
+        &row_kernels_baseline,
+#ifdef CLONES
+        &row_kernels_avx2,
+        &row_kernels_avx512,
+#endif
+    };
+    const int build = build_named(name);
+    return build < 0 ? NULL : builds[build];
 }

@@ -230,15 +230,16 @@ static PyObject *model_frame(PyObject *object, PyObject *args)
     PyObject *target;
     unsigned long long index;
     int ccd, probe;
-    Py_ssize_t height, width;
+    Py_ssize_t height, width, threads;
     FrameRequest q = {0};
     Py_buffer buffer;
-    if (!PyArg_ParseTuple(args, "OnnddddddKpddddpddd", &target, &height, &width, &q.view.pixel,
+    if (!PyArg_ParseTuple(args, "OnnddddddKpddddpdddn", &target, &height, &width, &q.view.pixel,
                           &q.view.origin_x, &q.view.origin_y, &q.electrons_per_A2, &q.energy_keV,
                           &q.underfocus, &index, &ccd, &q.detector.gain, &q.detector.offset,
                           &q.detector.readout, &q.detector.spread, &probe, &q.probe_x,
-                          &q.probe_y, &q.probe_axis_rad))
+                          &q.probe_y, &q.probe_axis_rad, &threads))
         return NULL;
+    q.threads = threads > 0 ? (size_t)threads : 1;
     q.view.height = (size_t)height;
     q.view.width = (size_t)width;
     q.index = index;
@@ -272,12 +273,15 @@ static PyObject *model_thickness(PyObject *object, PyObject *args)
     view.width = (size_t)width;
     if (take_buffer(target, &buffer, view.height, view.width, sizeof(float)) < 0)
         return NULL;
+    bool done;
     Py_BEGIN_ALLOW_THREADS
     (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
-    (void)thickness_render(self->model, &view, buffer.buf);
+    done = thickness_render(self->model, &view, buffer.buf);
     PyThread_release_lock(self->lock);
     Py_END_ALLOW_THREADS
     PyBuffer_Release(&buffer);
+    if (!done)
+        return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 
@@ -303,6 +307,24 @@ static PyObject *model_put(PyObject *object, PyObject *args)
     if (complaint)
         return PyErr_Format(PyExc_ValueError, "cannot place a crystal: %s", complaint);
     return PyLong_FromUnsignedLongLong(first);
+}
+
+/* The name of the kernels in use, after changing to those of this name if one is given. */
+static PyObject *model_instructions(PyObject *object, PyObject *args)
+{
+    ModelObject *self = (ModelObject *)object;
+    const char *wanted = "";
+    if (!PyArg_ParseTuple(args, "|s", &wanted))
+        return NULL;
+    const Kernels *kernels = wanted[0] ? kernels_named(wanted) : NULL;
+    if (wanted[0] && !kernels)
+        return PyErr_Format(PyExc_ValueError, "no kernels for %s here", wanted);
+    hold(self);
+    if (kernels)
+        self->model->kernels = kernels;
+    const char *name = self->model->kernels->name;
+    let_go(self);
+    return PyUnicode_FromString(name);
 }
 
 static PyObject *model_save(PyObject *object, PyObject *ignored)
@@ -345,6 +367,8 @@ static PyMethodDef model_methods[] = {
      "thickness(buffer, height, width, pixel_nm, x_nm, y_nm)\n--\n\nDraw the thickness map."},
     {"place", model_put, METH_VARARGS,
      "place(list)\n--\n\nPut crystals there; returns the uid of the first."},
+    {"instructions", model_instructions, METH_VARARGS,
+     "instructions(name='')\n--\n\nName of the kernels in use; changes to those named."},
     {"save", model_save, METH_NOARGS, "save()\n--\n\nThe state as bytes."},
     {"load", model_load, METH_VARARGS,
      "load(state)\n--\n\nTake up a saved state; a fresh model of the same parameters only."},

@@ -1,6 +1,9 @@
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "image.h"
+#include "parallel.h"
 
 #define SKIN_NM 3.5        /* oxide on lithium in the residual gas of the column */
 #define SAMPLES_MOST 1.0e6 /* of a particle's box when its scale is measured */
@@ -8,43 +11,6 @@
 double fibre_centre(const Model *m, size_t fibre)
 {
     return ((double)fibre - 0.5 * (m->par.fibre_count - 1.0)) * m->par.fibre_spacing_nm;
-}
-
-double solid_path(const Solid *b, double x, double y, double skin)
-{
-    const double dx = x - b->x, dy = y - b->y, radius = b->radius - skin;
-    const double inside = radius * radius - dx * dx - dy * dy;
-    if (radius <= 0.0 || inside <= 0.0)
-        return 0.0;
-    double half = sqrt(inside), low = -half, high = half;
-    for (int k = 0; k < b->faces; k++) {
-        const double *n = b->face[k];
-        const double room = b->face_distance - skin - n[0] * dx - n[1] * dy;
-        if (n[2] > 1e-9)
-            high = fmin(high, room / n[2]);
-        else if (n[2] < -1e-9)
-            low = fmax(low, room / n[2]);
-        else if (room < 0.0)
-            return 0.0;
-    }
-    low += b->z;
-    high += b->z;
-    /* Its own side of the fibre ... */
-    const double from_axis = y - b->fibre_y, outward = from_axis * b->out_y;
-    if (b->out_z > 1e-9)
-        low = fmax(low, -outward / b->out_z);
-    else if (b->out_z < -1e-9)
-        high = fmin(high, -outward / b->out_z);
-    else if (outward < 0.0)
-        return 0.0;
-    if (high <= low)
-        return 0.0;
-    /* ... and outside it. */
-    const double carbon = b->fibre_radius * b->fibre_radius - from_axis * from_axis;
-    if (carbon <= 0.0)
-        return high - low;
-    const double wall = sqrt(carbon);
-    return fmax(0.0, fmin(high, -wall) - low) + fmax(0.0, high - fmax(low, wall));
 }
 
 typedef struct {
@@ -147,121 +113,245 @@ static void picture_grains(const Model *m, size_t i, double energy_keV, Picture 
     picture->split_at = c * b->x - d * b->y + 0.3 * b->radius;
 }
 
-static double picture_path(const Picture *picture, double x, double y, double skin)
-{
-    const double path = solid_path(&picture->body[0], x, y, skin);
-    return picture->bodies > 1 ? fmax(path, solid_path(&picture->body[1], x, y, skin)) : path;
-}
-
-/* Mean path over a pixel; small particles are sampled finer. */
-static double pixel_path(const Picture *picture, double x, double y, double pixel, int fine,
-                         double skin)
-{
-    if (fine == 1)
-        return picture_path(picture, x, y, skin);
-    double sum = 0.0;
-    for (int i = 0; i < fine; i++)
-        for (int j = 0; j < fine; j++)
-            sum += picture_path(picture, x + ((i + 0.5) / fine - 0.5) * pixel,
-                                y + ((j + 0.5) / fine - 0.5) * pixel, skin);
-    return sum / (fine * fine);
-}
-
+/* The box of a picture in pixels; it may lie outside the view. */
 typedef struct {
-    int64_t first_column, last_column, first_row, last_row; /* of the box, may lie outside */
-    int fine;
-} Patch;
+    int64_t first_column, last_column, first_row, last_row;
+    int fine; /* samples along each side of a pixel; small particles are sampled finer */
+} Box;
 
-static Patch patch_of(const Picture *picture, const View *v)
+static Box box_of(const Picture *picture, const View *v)
 {
     const double cx = 0.5 * (double)v->width - 0.5, cy = 0.5 * (double)v->height - 0.5;
-    Patch patch;
-    patch.first_column = (int64_t)floor((picture->left - v->origin_x) / v->pixel + cx);
-    patch.last_column = (int64_t)ceil((picture->right - v->origin_x) / v->pixel + cx);
-    patch.first_row = (int64_t)floor(cy - (picture->top - v->origin_y) / v->pixel);
-    patch.last_row = (int64_t)ceil(cy - (picture->bottom - v->origin_y) / v->pixel);
+    Box box;
+    box.first_column = (int64_t)floor((picture->left - v->origin_x) / v->pixel + cx);
+    box.last_column = (int64_t)ceil((picture->right - v->origin_x) / v->pixel + cx);
+    box.first_row = (int64_t)floor(cy - (picture->top - v->origin_y) / v->pixel);
+    box.last_row = (int64_t)ceil(cy - (picture->bottom - v->origin_y) / v->pixel);
     const double widest = picture->right - picture->left;
-    patch.fine = widest < 3.0 * v->pixel ? 6 : (widest < 8.0 * v->pixel ? 2 : 1);
-    return patch;
+    box.fine = widest < 3.0 * v->pixel ? 6 : (widest < 8.0 * v->pixel ? 2 : 1);
+    return box;
 }
 
-/* Factor that makes the sum of the paths over all pixels of the box the volume. */
-static double patch_scale(const Picture *picture, const View *v, const Patch *q, double volume)
+static double box_x(const View *v, int64_t column)
+{
+    return v->origin_x + ((double)column + 0.5 - 0.5 * (double)v->width) * v->pixel;
+}
+
+static double box_y(const View *v, int64_t row)
+{
+    return v->origin_y - ((double)row + 0.5 - 0.5 * (double)v->height) * v->pixel;
+}
+
+#define PIECE 512 /* pixels of a row at once */
+
+/* What the drawing of one picture needs. */
+typedef struct {
+    const RowKernels *rows;
+    const View *view;
+    const Picture *picture;
+    int fine;
+} Brush;
+
+/* Mean path over each of `count` <= PIECE pixels from `column` on, every `stride`-th, nm. */
+static void path_piece(const Brush *brush, double skin, int64_t row, int64_t column,
+                       int64_t stride, size_t count, float *out)
+{
+    const View *v = brush->view;
+    const Picture *picture = brush->picture;
+    const int fine = brush->fine;
+    float first[PIECE], second[PIECE];
+    memset(out, 0, count * sizeof *out);
+    for (int j = 0; j < fine; j++)
+        for (int i = 0; i < fine; i++) {
+            const double x = box_x(v, column) + ((i + 0.5) / fine - 0.5) * v->pixel;
+            const double y = box_y(v, row) + ((j + 0.5) / fine - 0.5) * v->pixel;
+            const double step = v->pixel * (double)stride;
+            brush->rows->path(&picture->body[0], skin, x, step, y, count, first);
+            if (picture->bodies > 1) {
+                brush->rows->path(&picture->body[1], skin, x, step, y, count, second);
+                for (size_t k = 0; k < count; k++)
+                    first[k] = second[k] > first[k] ? second[k] : first[k];
+            }
+            for (size_t k = 0; k < count; k++)
+                out[k] += first[k];
+        }
+    const float share = 1.0f / (float)(fine * fine);
+    for (size_t k = 0; k < count; k++)
+        out[k] *= share;
+}
+
+/* Factor that makes the sum of the paths over all pixels of the box the volume; 0 when no sample
+ * hits the particle. */
+static double box_scale(const Brush *brush, const Box *q, double volume)
 {
     const double wide = (double)(q->last_column - q->first_column + 1);
     const double tall = (double)(q->last_row - q->first_row + 1);
     const int64_t stride = 1 + (int64_t)sqrt(wide * tall / SAMPLES_MOST);
     double sum = 0.0;
     for (int64_t r = q->first_row; r <= q->last_row; r += stride)
-        for (int64_t c = q->first_column; c <= q->last_column; c += stride) {
-            const double x = v->origin_x + ((double)c + 0.5 - 0.5 * (double)v->width) * v->pixel;
-            const double y = v->origin_y - ((double)r + 0.5 - 0.5 * (double)v->height) * v->pixel;
-            sum += pixel_path(picture, x, y, v->pixel, q->fine, 0.0);
+        for (int64_t c = q->first_column; c <= q->last_column; c += stride * PIECE) {
+            float path[PIECE];
+            const int64_t left = (q->last_column - c) / stride + 1;
+            const size_t count = left < PIECE ? (size_t)left : PIECE;
+            path_piece(brush, 0.0, r, c, stride, count, path);
+            for (size_t k = 0; k < count; k++)
+                sum += (double)path[k];
         }
-    const double square = v->pixel * v->pixel * (double)(stride * stride);
+    const double square = brush->view->pixel * brush->view->pixel * (double)(stride * stride);
     return sum > 0.0 ? volume / (sum * square) : 0.0;
 }
 
-/* A particle that no sample hits goes whole into the pixel of its centre. */
-static void put_whole(const Picture *picture, const View *v, double volume, double per_nm,
-                      float *map)
+/* One row of a patch: thickness, or the loss when `at` is given. */
+static void patch_row(const Brush *brush, const Patch *patch, size_t row, double scale,
+                      const Attenuation *at, float *out)
 {
-    const Solid *b = &picture->body[0];
-    const double c = floor((b->x - v->origin_x) / v->pixel + 0.5 * (double)v->width);
-    const double r = floor(0.5 * (double)v->height - (b->y - v->origin_y) / v->pixel);
-    if (c >= 0.0 && r >= 0.0 && c < (double)v->width && r < (double)v->height)
-        map[(size_t)r * v->width + (size_t)c] += (float)(per_nm * volume / (v->pixel * v->pixel));
-}
-
-static void add_patch(const Picture *picture, const View *v, const Patch *q, double scale,
-                      const Attenuation *at, float *map)
-{
-    const size_t first_row = q->first_row > 0 ? (size_t)q->first_row : 0;
-    const size_t first_column = q->first_column > 0 ? (size_t)q->first_column : 0;
-    for (size_t r = first_row; r < v->height && (int64_t)r <= q->last_row; r++) {
-        float *line = map + r * v->width;
-        const double y = view_y(v, r);
-        for (size_t c = first_column; c < v->width && (int64_t)c <= q->last_column; c++) {
-            const double x = view_x(v, c);
-            const double path = scale * pixel_path(picture, x, y, v->pixel, q->fine, 0.0);
-            if (path <= 0.0)
-                continue;
-            if (!at) {
-                line[c] += (float)path;
-                continue;
-            }
-            const double core = scale * pixel_path(picture, x, y, v->pixel, q->fine, SKIN_NM);
-            double loss = at->metal * core + at->oxide * (path - core);
-            const int which = picture->split_x * x + picture->split_y * y > picture->split_at;
-            const Grain *grain = &picture->grain[which];
-            if (grain->dark)
-                loss += (double)grain_loss(grain, (float)core);
-            line[c] += (float)loss;
+    const Picture *picture = brush->picture;
+    for (size_t c = patch->first_column; c <= patch->last_column; c += PIECE) {
+        float path[PIECE], core[PIECE];
+        const size_t left = patch->last_column - c + 1, count = left < PIECE ? left : PIECE;
+        path_piece(brush, 0.0, (int64_t)row, (int64_t)c, 1, count, path);
+        float *to = out + (c - patch->first_column);
+        if (!at) {
+            for (size_t k = 0; k < count; k++)
+                to[k] = (float)scale * path[k];
+            continue;
+        }
+        path_piece(brush, SKIN_NM, (int64_t)row, (int64_t)c, 1, count, core);
+        const float metal = (float)(scale * (at->metal - at->oxide));
+        const float oxide = (float)(scale * at->oxide);
+        for (size_t k = 0; k < count; k++)
+            to[k] = metal * core[k] + oxide * path[k];
+        if (!picture->grain[0].dark && !picture->grain[1].dark)
+            continue;
+        const double y = view_y(brush->view, row);
+        for (size_t k = 0; k < count; k++) {
+            const double x = view_x(brush->view, c + k);
+            const int which =
+                picture->split_x * x + picture->split_y * y > picture->split_at;
+            if (picture->grain[which].dark && core[k] > 0.0f)
+                to[k] += grain_loss(&picture->grain[which], (float)scale * core[k]);
         }
     }
 }
 
-void project_particles(Model *m, const View *view, const Attenuation *at, double energy_keV,
-                       float *map)
+/* A particle that no sample hits goes whole into the pixel of its centre. */
+static void put_whole(const Brush *brush, const Patch *patch, double amount, float *pixels)
 {
-    const Particles *p = &m->particles;
-    Picture picture;
-    for (size_t i = 0; i < p->count; i++) {
-        bodies_of(m, i, &picture);
-        picture_box(&picture);
-        const Patch patch = patch_of(&picture, view);
-        if (patch.last_column < 0 || patch.last_row < 0 ||
-            patch.first_column >= (int64_t)view->width ||
-            patch.first_row >= (int64_t)view->height)
-            continue;
-        picture.split_x = picture.split_y = 0.0;
-        picture.split_at = 1e300;
-        if (at)
-            picture_grains(m, i, energy_keV, &picture);
-        const double scale = patch_scale(&picture, view, &patch, p->volume[i]);
-        if (scale > 0.0)
-            add_patch(&picture, view, &patch, scale, at, map);
-        else
-            put_whole(&picture, view, p->volume[i], at ? at->oxide : 1.0, map);
+    const Solid *b = &brush->picture->body[0];
+    const View *v = brush->view;
+    const double c = floor((b->x - v->origin_x) / v->pixel + 0.5 * (double)v->width);
+    const double r = floor(0.5 * (double)v->height - (b->y - v->origin_y) / v->pixel);
+    if (c >= (double)patch->first_column && r >= (double)patch->first_row &&
+        c <= (double)patch->last_column && r <= (double)patch->last_row) {
+        const size_t wide = patch->last_column - patch->first_column + 1;
+        pixels[((size_t)r - patch->first_row) * wide + ((size_t)c - patch->first_column)] +=
+            (float)(amount / (v->pixel * v->pixel));
     }
+}
+
+typedef struct {
+    const Model *m;
+    const RowKernels *rows;
+    const View *view;
+    const Attenuation *at;
+    double energy_keV;
+    Patches *patches;
+} Drawing;
+
+static void draw_patch(void *context, size_t k)
+{
+    const Drawing *d = context;
+    const Patch *patch = &d->patches->patch[k];
+    const double volume = d->m->particles.volume[patch->particle];
+    float *pixels = d->patches->pool + patch->offset;
+    const size_t wide = patch->last_column - patch->first_column + 1;
+    Picture picture;
+    bodies_of(d->m, patch->particle, &picture);
+    picture_box(&picture);
+    picture.split_x = picture.split_y = 0.0;
+    picture.split_at = 1e300;
+    picture.grain[0].dark = picture.grain[1].dark = false;
+    if (d->at)
+        picture_grains(d->m, patch->particle, d->energy_keV, &picture);
+    const Box box = box_of(&picture, d->view);
+    const Brush brush = {d->rows, d->view, &picture, box.fine};
+    const double scale = box_scale(&brush, &box, volume);
+    if (!(scale > 0.0)) {
+        memset(pixels, 0, wide * (patch->last_row - patch->first_row + 1) * sizeof *pixels);
+        put_whole(&brush, patch, volume * (d->at ? d->at->oxide : 1.0), pixels);
+        return;
+    }
+    for (size_t r = patch->first_row; r <= patch->last_row; r++)
+        patch_row(&brush, patch, r, scale, d->at, pixels + (r - patch->first_row) * wide);
+}
+
+/* Note the box of particle i if some of it is in the view.  false when memory is short. */
+static bool note_patch(const Model *m, const View *view, size_t i, size_t *pixels, Patches *list)
+{
+    Picture picture;
+    bodies_of(m, i, &picture);
+    picture_box(&picture);
+    const Box box = box_of(&picture, view);
+    const int64_t bottom = (int64_t)view->height - 1, right = (int64_t)view->width - 1;
+    if (box.last_column < 0 || box.last_row < 0 || box.first_column > right ||
+        box.first_row > bottom)
+        return true;
+    if (list->count == list->room) {
+        const size_t room = 2 * list->room + 64;
+        Patch *grown = realloc(list->patch, room * sizeof *grown);
+        if (!grown)
+            return false;
+        list->patch = grown;
+        list->room = room;
+    }
+    Patch *patch = &list->patch[list->count++];
+    patch->particle = i;
+    patch->first_row = (size_t)(box.first_row > 0 ? box.first_row : 0);
+    patch->first_column = (size_t)(box.first_column > 0 ? box.first_column : 0);
+    patch->last_row = (size_t)(box.last_row < bottom ? box.last_row : bottom);
+    patch->last_column = (size_t)(box.last_column < right ? box.last_column : right);
+    patch->offset = *pixels;
+    *pixels += (patch->last_row - patch->first_row + 1) *
+               (patch->last_column - patch->first_column + 1);
+    return true;
+}
+
+bool patches_draw(const Model *m, const RowKernels *rows, const View *view, const Attenuation *at,
+                  double energy_keV, size_t threads, Patches *patches)
+{
+    size_t pixels = 0;
+    patches->count = 0;
+    for (size_t i = 0; i < m->particles.count; i++)
+        if (!note_patch(m, view, i, &pixels, patches))
+            return false;
+    if (pixels > patches->room_pool) {
+        float *pool = realloc(patches->pool, pixels * sizeof *pool);
+        if (!pool)
+            return false;
+        patches->pool = pool;
+        patches->room_pool = pixels;
+    }
+    Drawing drawing = {m, rows, view, at, energy_keV, patches};
+    parallel_for(threads, patches->count, draw_patch, &drawing);
+    return true;
+}
+
+void patches_add(const Patches *patches, size_t row, float *line)
+{
+    for (size_t k = 0; k < patches->count; k++) {
+        const Patch *patch = &patches->patch[k];
+        if (row < patch->first_row || row > patch->last_row)
+            continue;
+        const size_t wide = patch->last_column - patch->first_column + 1;
+        const float *from = patches->pool + patch->offset + (row - patch->first_row) * wide;
+        for (size_t c = 0; c < wide; c++)
+            line[patch->first_column + c] += from[c];
+    }
+}
+
+void patches_free(Patches *patches)
+{
+    free(patches->patch);
+    free(patches->pool);
+    *patches = (Patches){0};
 }

@@ -3,7 +3,8 @@
  *
  * Philox4x32-10 (Salmon et al., SC11, 2011) is a pure function of (key, counter): every draw of
  * the model is keyed by what it is for (site, particle, tick), never by the order of calls.
- * xoshiro256++ (Blackman and Vigna, 2019) serves the pixels; one Philox block seeds one row.
+ * xoshiro256++ (Blackman and Vigna, 2019) serves the pixels, see row_kernels.h; one Philox block
+ * seeds one row.
  */
 #ifndef STMTEM_RNG_H
 #define STMTEM_RNG_H
@@ -24,7 +25,8 @@ enum {
     DRAW_ORIENTATION = 5,
     DRAW_TEXTURE = 6,
     DRAW_EDGE = 7,
-    DRAW_PIXELS = 8
+    DRAW_PIXELS = 8,
+    DRAW_READOUT = 9 /* each purpose of a picture is followed by that of its readout */
 };
 
 /* Philox4x32 with 10 rounds. */
@@ -69,32 +71,5 @@ static inline double rng_uniform(uint32_t high, uint32_t low)
 
 /* Two independent standard normal numbers from one block (Box-Muller). */
 void rng_normal_pair(PhiloxBlock block, double out[2]);
-
-typedef struct {
-    uint64_t s[4];
-} Xoshiro;
-
-/* Stream of one picture row: the same for whoever draws the row, and whenever. */
-Xoshiro rng_row_stream(uint64_t seed, uint64_t frame_index, uint32_t row);
-
-static inline uint64_t rotate_left(uint64_t x, int k)
-{
-    return (x << k) | (x >> (64 - k));
-}
-
-/* Next 64 bits of xoshiro256++. */
-static inline uint64_t xoshiro_next(Xoshiro *x)
-{
-    uint64_t *s = x->s;
-    const uint64_t result = rotate_left(s[0] + s[3], 23) + s[0];
-    const uint64_t t = s[1] << 17;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= t;
-    s[3] = rotate_left(s[3], 45);
-    return result;
-}
 
 #endif

@@ -106,42 +106,37 @@ static double tip_radius(double u, double apex)
     return sqrt(joint * (2.0 * apex - joint)) + TIP_SLOPE * (u - joint);
 }
 
-#define BUMP_ROOM 2048
-
-/* Roughness of the coat along one side of the tip, one value a pixel from the apex on. */
-static void tip_bumps(const Model *m, uint64_t line, double pixel, double *bumps)
+void tip_shape(const Model *m, const FrameRequest *request, Tip *tip)
 {
-    for (int k = 0; k < BUMP_ROOM; k++) {
-        const double along = k * pixel, fade = fmin(1.0, along / 40.0);
-        bumps[k] = fade * (7.0 * smooth_noise(m->seed, line, along, 60.0) +
-                           3.0 * smooth_noise(m->seed, line + 1, along, 13.0));
+    for (size_t side = 0; side < 2; side++) {
+        const uint64_t line = 1000 + 2 * side;
+        for (int k = 0; k < BUMP_ROOM; k++) {
+            const double along = k * request->view.pixel, fade = fmin(1.0, along / 40.0);
+            tip->bumps[side][k] = fade * (7.0 * smooth_noise(m->seed, line, along, 60.0) +
+                                          3.0 * smooth_noise(m->seed, line + 1, along, 13.0));
+        }
     }
 }
 
-void draw_probe(const Model *m, const FrameRequest *request, const Attenuation *at, float *map)
+void tip_add(const FrameRequest *request, const Tip *tip, const Attenuation *at, size_t row,
+             float *line)
 {
     const View *v = &request->view;
     const double c = cos(request->probe_axis_rad), s = sin(request->probe_axis_rad);
-    double bumps[2][BUMP_ROOM];
-    tip_bumps(m, 1000, v->pixel, bumps[0]);
-    tip_bumps(m, 1002, v->pixel, bumps[1]);
-    for (size_t row = 0; row < v->height; row++) {
-        const double dy = view_y(v, row) - v->origin_y - request->probe_y;
-        for (size_t column = 0; column < v->width; column++) {
-            const double dx = view_x(v, column) - v->origin_x - request->probe_x;
-            const double along = c * dx + s * dy, across = fabs(c * dy - s * dx);
-            if (along <= 0.0 || across > TIP_RADIUS + TIP_COAT + 10.0 + TIP_SLOPE * along)
-                continue;
-            const size_t knot = (size_t)fmin(along / v->pixel, BUMP_ROOM - 1);
-            const double coat = tip_radius(along, TIP_RADIUS + TIP_COAT) +
-                                bumps[c * dy > s * dx ? 0 : 1][knot];
-            const double core = tip_radius(along - TIP_COAT, TIP_RADIUS);
-            if (coat <= across)
-                continue;
-            const double path = 2.0 * sqrt(coat * coat - across * across);
-            const double metal = core > across ? 2.0 * sqrt(core * core - across * across) : 0.0;
-            map[row * v->width + column] +=
-                (float)(at->tungsten * metal + at->oxide * fmax(0.0, path - metal));
-        }
+    const double dy = view_y(v, row) - v->origin_y - request->probe_y;
+    for (size_t column = 0; column < v->width; column++) {
+        const double dx = view_x(v, column) - v->origin_x - request->probe_x;
+        const double along = c * dx + s * dy, across = fabs(c * dy - s * dx);
+        if (along <= 0.0 || across > TIP_RADIUS + TIP_COAT + 10.0 + TIP_SLOPE * along)
+            continue;
+        const size_t knot = (size_t)fmin(along / v->pixel, BUMP_ROOM - 1);
+        const double coat =
+            tip_radius(along, TIP_RADIUS + TIP_COAT) + tip->bumps[c * dy > s * dx ? 0 : 1][knot];
+        const double core = tip_radius(along - TIP_COAT, TIP_RADIUS);
+        if (coat <= across)
+            continue;
+        const double path = 2.0 * sqrt(coat * coat - across * across);
+        const double metal = core > across ? 2.0 * sqrt(core * core - across * across) : 0.0;
+        line[column] += (float)(at->tungsten * metal + at->oxide * fmax(0.0, path - metal));
     }
 }

@@ -9,6 +9,7 @@
 #include "image.h"
 #include "motion.h"
 #include "nucleation.h"
+#include "rng.h"
 #include "shape.h"
 #include "state.h"
 
@@ -284,20 +285,20 @@ static void check_circuit(void)
 static void check_poisson(void)
 {
     static const double means[] = {0.03, 0.7, 5.3, 61.7, 300.2, 999.0, 1024.0, 3000.5, 9000.0};
-    PoissonTables *t = poisson_tables_create();
+    PoissonTables *t = poisson_create();
+    const RowKernels *rows = row_kernels_named("auto");
     const size_t n = 200000;
-    float *mean = malloc(n * sizeof *mean);
-    uint16_t *count = malloc(n * sizeof *count);
-    for (size_t k = 0; k < 2 * sizeof means / sizeof means[0]; k++) {
-        const double expected = means[k / 2];
-        poisson_tables_vacuum(t, k % 2 ? expected : 1.0); /* both ways to draw */
+    float *mean = malloc(n * sizeof *mean), *count = malloc(n * sizeof *count);
+    check(poisson_prepare(t, 1e4), "tables", 0.0);
+    for (size_t k = 0; k < sizeof means / sizeof means[0]; k++) {
+        const double expected = means[k];
         for (size_t i = 0; i < n; i++)
             mean[i] = (float)expected;
-        Xoshiro stream = rng_row_stream(11, k, 0);
-        poisson_row(t, &stream, n, mean, count);
+        const RowKey key = {11, k, 0, DRAW_PIXELS};
+        rows->electrons(t, &key, poisson_terms((float)expected), n, mean, count);
         double sum = 0.0, square = 0.0;
         for (size_t i = 0; i < n; i++) {
-            const double d = count[i] - expected;
+            const double d = (double)count[i] - expected;
             sum += d;
             square += d * d;
         }
@@ -306,15 +307,15 @@ static void check_poisson(void)
         near("Poisson variance", square / (double)n / expected, 1.0,
              4.5 * sqrt((2.0 + 1.0 / expected) / (double)n));
     }
-    /* The distribution itself, for one mean that uses all three parts. */
+    /* The distribution itself, for one mean between two levels. */
     double chi = 0.0;
     size_t seen[64] = {0};
     for (size_t i = 0; i < n; i++)
         mean[i] = 17.77f;
-    Xoshiro stream = rng_row_stream(12, 0, 0);
-    poisson_row(t, &stream, n, mean, count);
+    const RowKey key = {12, 0, 0, DRAW_PIXELS};
+    rows->electrons(t, &key, poisson_terms(17.77f), n, mean, count);
     for (size_t i = 0; i < n; i++)
-        seen[count[i] < 63 ? count[i] : 63]++;
+        seen[count[i] < 63.0f ? (size_t)count[i] : 63]++;
     for (int k = 4; k < 36; k++) {
         const double expected = (double)n * exp(k * log(17.77) - 17.77 - lgamma(k + 1.0));
         chi += ((double)seen[k] - expected) * ((double)seen[k] - expected) / expected;
@@ -322,7 +323,48 @@ static void check_poisson(void)
     check(chi / 32.0 > 0.4 && chi / 32.0 < 1.8, "chi2 of Poisson", chi / 32.0);
     free(mean);
     free(count);
-    poisson_tables_free(t);
+    poisson_free(t);
+}
+
+/* Every build of the hot loops gives the same bits. */
+static void check_builds(void)
+{
+    static const char *const names[] = {"baseline", "avx2", "avx512"};
+    const View view = {96, 133, 7.0, 10.0, -20.0};
+    uint16_t *first = NULL;
+    unsigned char *state = NULL;
+    size_t size = 0;
+    for (int k = 0; k < 3; k++) {
+        if (!kernels_named(names[k]))
+            continue;
+        Model *m = default_model(21);
+        m->kernels = kernels_named(names[k]);
+        check(strcmp(m->kernels->name, names[k]) == 0, "name of a build", k);
+        run(m, at_bias(-5.0), 0.7);
+        run(m, at_bias(5.0), 0.1);
+        unsigned char *bytes = malloc(state_size(m));
+        uint16_t *frame = malloc(view.height * view.width * sizeof *frame);
+        state_save(m, bytes);
+        FrameRequest q = {.view = view, .electrons_per_A2 = 0.9, .energy_keV = 200.0,
+                          .underfocus = 900.0, .threads = (size_t)k + 1,
+                          .detector = {true, 8.0, 100.0, 3.0, 0.08}};
+        check(frame_render(m, &q, frame), "frame", k);
+        if (state) {
+            check(size == state_size(m) && memcmp(state, bytes, size) == 0, "state of a build", k);
+            check(memcmp(first, frame, view.height * view.width * sizeof *frame) == 0,
+                  "frame of a build", k);
+            free(bytes);
+            free(frame);
+        } else {
+            state = bytes;
+            size = state_size(m);
+            first = frame;
+        }
+        model_free(m);
+    }
+    check(kernels_named("abacus") == NULL, "unknown build", 0.0);
+    free(state);
+    free(first);
 }
 
 static void check_picture(void)
@@ -339,7 +381,7 @@ static void check_picture(void)
         sum += (double)map[i];
     near("rendered mass", sum * 25.0 / model_volume(m), 1.0, 1e-6);
 
-    FrameRequest q = {.view = view, .electrons_per_A2 = 0.1, .energy_keV = 200.0};
+    FrameRequest q = {.view = view, .electrons_per_A2 = 0.1, .energy_keV = 200.0, .threads = 1};
     q.probe = true;
     q.probe_x = -300.0;
     q.probe_axis_rad = PI;
@@ -420,6 +462,7 @@ int main(void)
     check_cells();
     check_rest();
     check_poisson();
+    check_builds();
     check_picture();
     check_state();
     printf("%d failed\n", failures);

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "simulators" / "kinetics"
 CC = shutil.which("cc")
-WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-Wno-psabi"]
 NUMERICS = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 
 
@@ -27,7 +27,7 @@ def test_core_passes_its_own_checks(tmp_path: Path, flags: list[str]) -> None:
     binary = tmp_path / "check"
     sources = [path for path in sorted(CORE.glob("*.c")) if path.name != "module.c"]
     sources.append(Path(__file__).with_name("check_kinetics.c"))
-    command = [CC, *WARNINGS, *flags, f"-I{CORE}", *map(str, sources), "-lm", "-o", str(binary)]
+    command = [CC, *WARNINGS, *flags, f"-I{CORE}", *map(str, sources), "-lm", "-lpthread", "-o", str(binary)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     result = subprocess.run([str(binary)], capture_output=True, text=True, check=False)
