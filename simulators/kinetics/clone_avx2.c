@@ -1,9 +1,11 @@
 /* The hot loops for processors with AVX2. */
 #include "kernels.h"
 
+#define VECTOR_BYTES 32u
+
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
-#pragma GCC target("avx2")
+#pragma GCC target("avx2,bmi2")
 #include "particle_kernels.h"
 #include "row_kernels.h"
 

@@ -1,9 +1,11 @@
 /* The hot loops for processors with AVX-512. */
 #include "kernels.h"
 
+#define VECTOR_BYTES 64u
+
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512")
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,bmi2,prefer-vector-width=512")
 #include "particle_kernels.h"
 #include "row_kernels.h"
 

@@ -1,6 +1,8 @@
 /* The hot loops for any processor. */
 #include "kernels.h"
 
+#define VECTOR_BYTES 16u
+
 #include "particle_kernels.h"
 #include "row_kernels.h"
 

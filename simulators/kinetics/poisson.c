@@ -62,12 +62,10 @@ static bool add_level(PoissonTables *t)
         t->pool = pool;
         t->room = room;
     }
-    PoissonLevel *level = &t->level[t->levels];
-    level->offset = (uint32_t)t->used;
-    level->bits = bits;
-    level->base = mean > 0.5 * size ? (uint32_t)(mean - 0.5 * size) : 0;
+    const uint32_t base = mean > 0.5 * size ? (uint32_t)(mean - 0.5 * size) : 0;
+    t->level[t->levels] = ((uint64_t)t->used << 32) | ((uint64_t)base << 8) | bits;
     if (mean > 0.0) {
-        fill_distribution(mean, level->base, size, p);
+        fill_distribution(mean, base, size, p);
     } else {
         for (uint32_t i = 0; i < size; i++)
             p[i] = i == 0 ? size : 0.0;
@@ -128,7 +126,7 @@ unsigned poisson_terms(float mean)
     const double rest = step * (2.0 * sqrt(fmin(mean, POISSON_TOP)) + 2.0 * step);
     double p = elementary_exp(-rest), tail = 1.0 - p;
     unsigned terms = 1;
-    while (tail > 0x1p-25 && terms < 64) {
+    while (tail > 0x1p-25 && terms < TERMS_MOST) {
         p *= rest / terms++;
         tail -= p;
     }

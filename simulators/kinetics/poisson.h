@@ -19,12 +19,10 @@
 #define POISSON_LEVELS 2900u /* more than LEVELS_PER_ROOT sqrt(POISSON_TOP) */
 #define QUANTILES 4096u
 
-/* Where the table of a level lies; an entry packs the alias in the low `bits` bits and the
- * threshold of staying in the high ones. */
-typedef struct {
-    uint32_t offset, base; /* of the entries in the pool; the smallest number in the table */
-    uint32_t bits;
-} PoissonLevel;
+/* Where the table of a level lies, in one word: the offset of its entries in the pool (32 bits),
+ * the smallest number in the table (24) and the bits of a place in it (8).  An entry packs the
+ * alias in the low bits of a place and the threshold of staying in the high ones. */
+typedef uint64_t PoissonLevel;
 
 typedef struct {
     PoissonLevel level[POISSON_LEVELS];
@@ -40,7 +38,9 @@ void poisson_free(PoissonTables *t);
 /* Have all levels up to this mean.  false when memory is short. */
 bool poisson_prepare(PoissonTables *t, double mean);
 
-/* Terms of the inversion that are needed for means up to this one. */
+#define TERMS_MOST 64u
+
+/* Terms of the inversion (at most TERMS_MOST) that are needed for means up to this one. */
 unsigned poisson_terms(float mean);
 
 #endif

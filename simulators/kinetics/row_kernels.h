@@ -5,12 +5,12 @@
 #include "rng.h"
 #include "rows.h"
 
-/* Sixteen pixels at once; wider than some processors' registers, which then take two or four. */
-typedef float Floats __attribute__((vector_size(64)));
-typedef int32_t Ints __attribute__((vector_size(64)));
-typedef uint32_t Words __attribute__((vector_size(64)));
-typedef uint64_t Longs __attribute__((vector_size(64)));
-#define WIDE 16u
+/* As many pixels at once as a register of this build takes (VECTOR_BYTES). */
+#define WIDE (VECTOR_BYTES / 4u)
+typedef float Floats __attribute__((vector_size(VECTOR_BYTES)));
+typedef int32_t Ints __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint32_t Words __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint64_t Longs __attribute__((vector_size(VECTOR_BYTES)));
 #define ROW_CHUNK 256u /* pixels whose random numbers are drawn at once */
 
 static inline Floats floats_at(const float *p)
@@ -18,26 +18,6 @@ static inline Floats floats_at(const float *p)
     Floats v;
     memcpy(&v, p, sizeof v);
     return v;
-}
-
-static inline Floats choose(Ints condition, Floats yes, Floats no)
-{
-    return (Floats)(((Ints)yes & condition) | ((Ints)no & ~condition));
-}
-
-static inline Floats all(float x)
-{
-    return x - (Floats){0.0f};
-}
-
-static inline Floats least(Floats a, Floats b)
-{
-    return choose(a < b, a, b);
-}
-
-static inline Floats most(Floats a, Floats b)
-{
-    return choose(a > b, a, b);
 }
 
 /* ---- geometry --------------------------------------------------------------------------------- */
@@ -63,29 +43,46 @@ static void path_kernel(const Solid *b, double skin, double x0, double dx, doubl
     const double carbon = b->fibre_radius * b->fibre_radius - from_axis * from_axis;
     if (carbon > 0.0)
         wall = (float)sqrt(carbon);
-    const float start = (float)(x0 - b->x), step = (float)dx, z = (float)b->z, r2 = (float)row;
-    for (size_t i = 0; i < count; i++) {
-        const float x = start + step * (float)(int32_t)i;
-        const float inside = r2 - x * x;
-        const float half = sqrtf(inside > 0.0f ? inside : 0.0f);
-        float low = -half, high = half;
+    const float left = (float)(x0 - b->x), step = (float)dx, z = (float)b->z, r2 = (float)row;
+    for (size_t start = 0; start < count; start += ROW_CHUNK) {
+        const size_t n = count - start < ROW_CHUNK ? count - start : ROW_CHUNK;
+        float x[ROW_CHUNK], inside[ROW_CHUNK], low[ROW_CHUNK], high[ROW_CHUNK];
+        for (size_t i = 0; i < n; i++) {
+            x[i] = left + step * (float)(int32_t)(start + i);
+            inside[i] = r2 - x[i] * x[i];
+        }
+        for (size_t i = 0; i < n; i++) {
+            high[i] = sqrtf(inside[i] > 0.0f ? inside[i] : 0.0f);
+            low[i] = -high[i];
+        }
         for (int k = 0; k < b->faces; k++) {
             const float nx = (float)b->face[k][0], nz = (float)b->face[k][2];
-            const float room = (float)(b->face_distance - skin - b->face[k][1] * dy) - nx * x;
-            const float end = room / (nz > 1e-6f || nz < -1e-6f ? nz : 1e-6f);
-            high = nz > 0.0f && end < high ? end : high;
-            low = nz <= 0.0f && end > low ? end : low;
+            const float depth = (float)(b->face_distance - skin - b->face[k][1] * dy);
+            const float across = 1.0f / (nz > 1e-6f || nz < -1e-6f ? nz : 1e-6f);
+            for (size_t i = 0; i < n && across > 0.0f; i++) {
+                const float end = (depth - nx * x[i]) * across;
+                high[i] = end < high[i] ? end : high[i];
+            }
+            for (size_t i = 0; i < n && across < 0.0f; i++) {
+                const float end = (depth - nx * x[i]) * across;
+                low[i] = end > low[i] ? end : low[i];
+            }
         }
-        low += z;
-        high += z;
-        low = low > side_low ? low : side_low;
-        high = high < side_high ? high : side_high;
-        /* the parts before and behind the fibre, or all of it where there is none */
-        const float near = high < -wall ? high : -wall, far = low > wall ? low : wall;
-        const float front = near > low ? near - low : 0.0f, back = high > far ? high - far : 0.0f;
-        const float whole = high > low ? high - low : 0.0f;
-        const float path = wall > 0.0f ? front + back : whole;
-        out[i] = inside > 0.0f ? path : 0.0f;
+        for (size_t i = 0; i < n; i++) {
+            const float from = low[i] + z, to = high[i] + z;
+            low[i] = from > side_low ? from : side_low;
+            high[i] = to < side_high ? to : side_high;
+        }
+        for (size_t i = 0; i < n; i++) { /* the parts before and behind the fibre */
+            const float near = high[i] < -wall ? high[i] : -wall;
+            const float far = low[i] > wall ? low[i] : wall;
+            const float front = near - low[i], back = high[i] - far;
+            const float path = wall > 0.0f ? (front > 0.0f ? front : 0.0f) +
+                                                 (back > 0.0f ? back : 0.0f)
+                                           : high[i] - low[i];
+            const float seen = path > 0.0f ? path : 0.0f;
+            out[start + i] = inside[i] > 0.0f ? seen : 0.0f;
+        }
     }
 }
 
@@ -141,23 +138,29 @@ static void transmit_kernel(size_t width, const float *restrict above, const flo
 
 /* ---- random bits ------------------------------------------------------------------------------- */
 
-/* Eight xoshiro256++ generators side by side. */
+/* Eight xoshiro256++ generators side by side, in one register or more. */
+#define LANES 8u
+#define PARTS (LANES * 8u / VECTOR_BYTES)
+
 typedef struct {
-    Longs s[4];
+    Longs s[4][PARTS];
 } Generators;
 
 static Generators row_generators(const RowKey *key)
 {
     Generators g;
+    uint64_t word[4][LANES];
     const PhiloxBlock b = rng_draw(key->seed, key->purpose, key->row, key->index);
     uint64_t state[2] = {((uint64_t)b.v[0] << 32) | b.v[1], ((uint64_t)b.v[2] << 32) | b.v[3]};
-    for (int word = 0; word < 4; word++)
-        for (int lane = 0; lane < 8; lane++) { /* splitmix64, as its authors advise for a seed */
-            uint64_t z = (state[word & 1] += 0x9E3779B97F4A7C15u);
+    for (unsigned k = 0; k < 4; k++)
+        for (unsigned lane = 0; lane < LANES; lane++) {
+            /* splitmix64, as the generator's authors advise for a seed */
+            uint64_t z = (state[k & 1] += 0x9E3779B97F4A7C15u);
             z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
             z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-            g.s[word][lane] = z ^ (z >> 31);
+            word[k][lane] = z ^ (z >> 31);
         }
+    memcpy(g.s, word, sizeof g.s);
     return g;
 }
 
@@ -166,54 +169,81 @@ static inline Longs turned(Longs x, int k)
     return (x << k) | (x >> (64 - k));
 }
 
-static inline Longs next_bits(Generators *g)
+/* Random words, in multiples of sixteen. */
+static void fill_bits(Generators *generators, size_t words, uint32_t *restrict out)
 {
-    const Longs result = turned(g->s[0] + g->s[3], 23) + g->s[0];
-    const Longs t = g->s[1] << 17;
-    g->s[2] ^= g->s[0];
-    g->s[3] ^= g->s[1];
-    g->s[1] ^= g->s[2];
-    g->s[0] ^= g->s[3];
-    g->s[2] ^= t;
-    g->s[3] = turned(g->s[3], 45);
-    return result;
-}
-
-static void fill_bits(Generators *g, size_t words, uint32_t *restrict out)
-{
-    Generators own = *g;
-    for (size_t i = 0; i < words; i += 16) {
-        const Longs bits = next_bits(&own);
-        memcpy(out + i, &bits, sizeof bits);
+    for (unsigned part = 0; part < PARTS; part++) {
+        Longs a = generators->s[0][part], b = generators->s[1][part];
+        Longs c = generators->s[2][part], d = generators->s[3][part];
+        for (size_t i = 0; i < words; i += 2 * LANES) {
+            const Longs bits = turned(a + d, 23) + a, t = b << 17;
+            memcpy(out + i + part * WIDE, &bits, sizeof bits);
+            c ^= a;
+            d ^= b;
+            b ^= c;
+            a ^= d;
+            c ^= t;
+            d = turned(d, 45);
+        }
+        generators->s[0][part] = a;
+        generators->s[1][part] = b;
+        generators->s[2][part] = c;
+        generators->s[3][part] = d;
     }
-    *g = own;
 }
 
 /* ---- shot noise -------------------------------------------------------------------------------- */
 
-/* Inversion: how many of the first `terms` values of the distribution function u has passed. */
-static inline Floats inverted(Floats rest, Floats u, unsigned terms)
+#define FLIGHT 4u /* vectors at once, since one would wait for its own last step */
+
+/* Inversion: how many of the first `terms` values of the distribution function u has passed.
+ * share[j] = 1/j. */
+static inline void invert(const float *rest, const float *u, unsigned terms, const float *share,
+                          int32_t *count)
 {
-    float start[WIDE], mean[WIDE];
-    memcpy(mean, &rest, sizeof mean);
-    for (unsigned l = 0; l < WIDE; l++)
-        start[l] = transmission(mean[l]);
-    Floats p = floats_at(start), reached = p, n = all(0.0f);
-    for (unsigned j = 1; j <= terms; j++) {
-        n += choose(u >= reached, all(1.0f), all(0.0f));
-        p *= rest * (1.0f / (float)j);
-        reached += p;
+    Floats p[FLIGHT], reached[FLIGHT], mean[FLIGHT], at[FLIGHT];
+    Ints n[FLIGHT];
+    float start[FLIGHT * WIDE];
+    for (unsigned l = 0; l < FLIGHT * WIDE; l++)
+        start[l] = transmission(rest[l]);
+    for (unsigned f = 0; f < FLIGHT; f++) {
+        p[f] = reached[f] = floats_at(start + f * WIDE);
+        mean[f] = floats_at(rest + f * WIDE);
+        at[f] = floats_at(u + f * WIDE);
+        n[f] = (Ints){0};
     }
-    return n;
+    for (unsigned j = 1; j <= terms; j++)
+        for (unsigned f = 0; f < FLIGHT; f++) {
+            n[f] -= at[f] >= reached[f]; /* a true comparison is -1 */
+            p[f] *= mean[f] * share[j];
+            reached[f] += p[f];
+        }
+    memcpy(count, n, sizeof n);
 }
 
-/* One number of the table's distribution. */
-static inline uint32_t from_table(const PoissonTables *t, uint32_t k, uint32_t bits)
+/* Look-ups are faster one by one than as what this compiler makes of them in vectors. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define ONE_BY_ONE __attribute__((noinline, optimize("no-tree-vectorize")))
+#else
+#define ONE_BY_ONE
+#endif
+
+/* Numbers of the distributions of these levels, plus `extra`. */
+static void look_up(const PoissonTables *t, size_t count, const uint32_t *restrict level,
+                               const uint32_t *restrict bits, const int32_t *restrict extra,
+                               float *restrict counts)
 {
-    const PoissonLevel level = t->level[k];
-    const uint32_t mask = (1u << level.bits) - 1u, i = bits & mask;
-    const uint32_t e = t->pool[level.offset + i];
-    return level.base + (bits >> level.bits < e >> level.bits ? i : e & mask);
+    const PoissonLevel *restrict levels = t->level;
+    const uint32_t *restrict pool = t->pool;
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t l = levels[level[i]];
+        const uint32_t width = l & 255u, mask = (1u << width) - 1u, base = (uint32_t)l >> 8;
+        const uint32_t word = bits[i], place = word & mask, entry = pool[(l >> 32) + place];
+        /* without a branch: which of the two it is cannot be foreseen */
+        const uint32_t stays = 0u - (uint32_t)(word >> width < entry >> width);
+        const uint32_t taken = (place & stays) | (entry & mask & ~stays);
+        counts[i] = (float)(int32_t)(base + taken + (uint32_t)extra[i]);
+    }
 }
 
 /* Beyond the tables: a normal number with the skewness of the Poisson distribution. */
@@ -228,43 +258,54 @@ static float from_normal(const uint32_t word[2], float mean)
     return n > 0.0 ? (float)n : 0.0f;
 }
 
+/* Level and rest of `count` means, in a loop that becomes vector code. */
+static inline void split_means(const float *restrict mean, size_t count, uint32_t *restrict level,
+                               float *restrict rest)
+{
+    /* Each step in a loop of its own, or the compiler makes branches of the choices. */
+    for (size_t i = 0; i < count; i++)
+        rest[i] = mean[i] > 0.0f ? mean[i] : 0.0f;
+    for (size_t i = 0; i < count; i++)
+        rest[i] = rest[i] < POISSON_TOP ? rest[i] : POISSON_TOP;
+    for (size_t i = 0; i < count; i++) {
+        const int32_t k = (int32_t)(sqrtf(rest[i]) * (float)LEVELS_PER_ROOT);
+        const float root = (float)k * (1.0f / (float)LEVELS_PER_ROOT);
+        rest[i] -= root * root;
+        level[i] = (uint32_t)k;
+    }
+    for (size_t i = 0; i < count; i++)
+        rest[i] = rest[i] > 0.0f ? rest[i] : 0.0f; /* the root may have been rounded up */
+}
+
 static void electrons_kernel(const PoissonTables *t, const RowKey *key, unsigned terms,
                              size_t width, const float *restrict mean, float *restrict counts)
 {
     Generators g = row_generators(key);
+    float share[TERMS_MOST + 1] = {0.0f};
+    for (unsigned j = 1; j <= terms; j++)
+        share[j] = 1.0f / (float)j;
     for (size_t start = 0; start < width; start += ROW_CHUNK) {
         const size_t n = width - start < ROW_CHUNK ? width - start : ROW_CHUNK;
-        uint32_t bits[2 * ROW_CHUNK], level[ROW_CHUNK];
-        float lambda[ROW_CHUNK], extra[ROW_CHUNK];
-        memcpy(lambda, mean + start, n * sizeof *lambda);
-        for (size_t i = n; i % WIDE; i++)
-            lambda[i] = 0.0f;
-        fill_bits(&g, n, bits);             /* for the tables */
-        fill_bits(&g, n, bits + ROW_CHUNK); /* for the rests */
-        for (size_t i = 0; i < n; i += WIDE) {
-            Words word[1];
-            Ints k;
-            Floats l = least(most(floats_at(lambda + i), all(0.0f)), all(POISSON_TOP));
-            float root[WIDE];
-            memcpy(root, &l, sizeof root);
-            for (unsigned j = 0; j < WIDE; j++)
-                root[j] = sqrtf(root[j]);
-            k = __builtin_convertvector(floats_at(root) * (float)LEVELS_PER_ROOT, Ints);
-            const Floats step = __builtin_convertvector(k, Floats) *
-                                (1.0f / (float)LEVELS_PER_ROOT);
-            const Floats rest = most(l - step * step, all(0.0f)); /* the root may be rounded up */
-            memcpy(word, bits + ROW_CHUNK + i, sizeof word);
-            const Floats u = __builtin_convertvector((Ints)(*word >> 8), Floats) * 0x1p-24f;
-            const Floats more = inverted(rest, u, terms);
-            memcpy(level + i, &k, sizeof k);
-            memcpy(extra + i, &more, sizeof more);
-        }
+        uint32_t bits[ROW_CHUNK], level[ROW_CHUNK], more[ROW_CHUNK];
+        float rest[ROW_CHUNK], u[ROW_CHUNK];
+        int32_t extra[ROW_CHUNK];
+        split_means(mean + start, n, level, rest);
+        for (size_t i = n; i % (FLIGHT * WIDE); i++)
+            rest[i] = u[i] = 0.0f;
+        fill_bits(&g, n, bits); /* for the tables */
+        fill_bits(&g, n, more); /* for the rests */
         for (size_t i = 0; i < n; i++)
-            counts[start + i] = (float)from_table(t, level[i], bits[i]) + extra[i];
+            u[i] = (float)(int32_t)(more[i] >> 8) * 0x1p-24f;
+        for (size_t i = 0; i < n; i += FLIGHT * WIDE)
+            invert(rest + i, u + i, terms, share, extra + i);
+        look_up(t, n, level, bits, extra, counts + start);
+        int beyond = 0;
         for (size_t i = 0; i < n; i++)
-            if (lambda[i] > POISSON_TOP)
+            beyond |= mean[start + i] > POISSON_TOP;
+        for (size_t i = 0; i < n && beyond; i++)
+            if (mean[start + i] > POISSON_TOP)
                 counts[start + i] =
-                    from_normal((const uint32_t[2]){bits[i], bits[ROW_CHUNK + i]}, lambda[i]);
+                    from_normal((const uint32_t[2]){bits[i], more[i]}, mean[start + i]);
     }
 }
 
