@@ -74,7 +74,64 @@ class Model:
         y_nm: float,
         /,
     ) -> None: ...
+    def diffraction(
+        self,
+        buffer: NDArray[np.float32],
+        height: int,
+        width: int,
+        pixel_inverse_A: float,
+        electrons: float,
+        energy_keV: float,
+        aperture_x_nm: float,
+        aperture_y_nm: float,
+        aperture_nm: float,
+        beam_width_inverse_A: float,
+        stop_radius_inverse_A: float,
+        stop_axis_rad: float,
+        /,
+    ) -> None: ...
+    def survey(
+        self,
+        buffer: NDArray[np.float32],
+        height: int,
+        width: int,
+        pixel_nm: float,
+        x_nm: float,
+        y_nm: float,
+        electrons_per_A2: float,
+        energy_keV: float,
+        inner_mrad: float,
+        outer_mrad: float,
+        line_noise: float,
+        line_jitter_px: float,
+        index: int,
+        probe: bool,
+        probe_x_nm: float,
+        probe_y_nm: float,
+        probe_axis_rad: float,
+        /,
+    ) -> None: ...
+    def counts(
+        self,
+        buffer: NDArray[np.uint16],
+        mean: NDArray[np.float32],
+        height: int,
+        width: int,
+        purpose: str,
+        index: int,
+        noisy: bool,
+        gain: float,
+        offset: float,
+        readout: float,
+        spread: float,
+        /,
+    ) -> None: ...
+    def grains(self) -> bytearray: ...
     def place(self, crystals: bytes, /) -> int: ...
     def instructions(self, name: str = ..., /) -> str: ...
     def save(self) -> bytearray: ...
     def load(self, state: bytes, /) -> None: ...
+
+def bcc_families(
+    metal: int, lattice_A: float, energy_keV: float, largest_inverse_A: float, /
+) -> bytearray: ...

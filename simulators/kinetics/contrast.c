@@ -7,7 +7,6 @@
 
 #define REST_ENERGY_keV 510.99895
 #define APERTURE_LOSS 0.50  /* share of the inelastic electrons that a 5 mrad aperture stops */
-#define CARBON_FILLING 0.35 /* porous carbon fibre, 0.6 g/cm3, against 1.8 of dense carbon */
 #define MOST_DIFFRACTED 0.8 /* of the beam; the rest is absorption and thickness fringes blurred */
 
 double electron_beta2(double energy_keV)
@@ -23,7 +22,7 @@ double electron_wavelength_nm(double energy_keV)
 }
 
 /* Malis et al. 1988: 106 F E0/E_m / ln(2 beta E0/E_m), E_m = 7.6 Z^0.36 eV, beta = 10 mrad. */
-static double inelastic_path_nm(double energy_keV, double atomic_number)
+double inelastic_path_nm(double energy_keV, double atomic_number)
 {
     const double mean_loss = 7.6 * pow(atomic_number, 0.36);
     const double g = 1.0 + energy_keV / 511.0;
@@ -46,6 +45,30 @@ Attenuation attenuation_at(double energy_keV, int metal)
         .carbon = CARBON_FILLING * attenuation(energy_keV, 265.0, 6.0),
         .oxide = attenuation(energy_keV, 235.0, 4.7),
         .tungsten = attenuation(energy_keV, 10.0, 74.0),
+        .crystals = true,
+    };
+}
+
+Attenuation annular_scattering_at(double energy_keV, int metal, double inner_mrad,
+                                  double outer_mrad)
+{
+    static const double number[3] = {3.0, 11.0, 19.0};
+    static const double metal_per_nm3[3] = {46.3, 25.4, 13.3};
+    static const double oxide_per_nm3[3] = {40.6, 22.1, 14.8}; /* Li2O, Na2O, K2O, as M2O */
+    const double gamma = 1.0 + energy_keV / REST_ENERGY_keV;
+    const double wave = electron_wavelength_nm(energy_keV), bohr_nm = 0.0529177;
+    const double angles =
+        1e6 / (inner_mrad * inner_mrad) - 1e6 / (outer_mrad * outer_mrad); /* 1/rad2 */
+    const double carbon = 36.0 * gamma * gamma * wave * wave * wave * wave * angles /
+                          (4.0 * PI * PI * PI * bohr_nm * bohr_nm); /* nm2 per atom */
+    const double of_metal = carbon * pow(number[metal] / 6.0, 1.7);
+    const double of_oxygen = carbon * pow(8.0 / 6.0, 1.7);
+    return (Attenuation){
+        .metal = metal_per_nm3[metal] * of_metal,
+        .carbon = CARBON_FILLING * CARBON_ATOMS_PER_NM3 * carbon,
+        .oxide = oxide_per_nm3[metal] * (2.0 * of_metal + of_oxygen),
+        .tungsten = 63.1 * carbon * pow(74.0 / 6.0, 1.7),
+        .crystals = false,
     };
 }
 

@@ -13,12 +13,28 @@
 
 #include "model.h"
 
-/* Attenuation per nm of the metal, carbon, oxide and tungsten. */
+/* What each nm of metal, carbon, oxide and tungsten takes out of the beam or, for a dark-field
+ * picture, scatters onto the detector. */
 typedef struct {
     double metal, carbon, oxide, tungsten;
+    bool crystals; /* grains are darkened by diffraction */
 } Attenuation;
 
+/* Past a small objective aperture. */
 Attenuation attenuation_at(double energy_keV, int metal);
+
+/* Scattered between two angles, onto an annular detector.  Carbon: Rutherford's cross-section
+ * gamma^2 Z^2 lambda^4/(4 pi^3 a0^2) (1/inner^2 - 1/outer^2); other atoms: times (Z/6)^1.7, which
+ * allows for screening (Krivanek et al., Nature 2010, 464, 571; Treacy, Microsc. Microanal. 2011,
+ * 17, 847 find exponents of 1.6 ... 1.7). */
+Attenuation annular_scattering_at(double energy_keV, int metal, double inner_mrad,
+                                  double outer_mrad);
+
+#define CARBON_FILLING 0.35        /* porous carbon fibre, 0.6 g/cm3, against 1.8 of dense carbon */
+#define CARBON_ATOMS_PER_NM3 90.3  /* of the dense carbon, 1.8 g/cm3 */
+
+/* Mean free path of inelastic scattering, nm (Malis et al.). */
+double inelastic_path_nm(double energy_keV, double atomic_number);
 
 /* v^2/c^2 and wavelength (nm) of electrons of this energy. */
 double electron_beta2(double energy_keV);

@@ -71,6 +71,8 @@ bool counts_render(Model *m, const CountsRequest *request, uint16_t *out);
 
 void imaging_free(void *imaging);
 
+#define SKIN_NM 3.5 /* oxide on lithium in the residual gas of the column */
+
 /* ---- pieces shared by projection.c and scene.c ---- */
 
 /* The particles of a picture: boxes of pixels and what they hold. */

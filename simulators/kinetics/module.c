@@ -4,11 +4,8 @@
  * Limited API 3.11.  The lock of a model is held only while no Python code can run, so that any
  * number of threads may use one model; advance, frame and thickness release the interpreter.
  */
-#ifndef Py_LIMITED_API
-#define Py_LIMITED_API 0x030B0000
-#endif
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "module_pictures.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,12 +26,6 @@
 typedef struct {
     PyObject *model_type;
 } ModuleState;
-
-typedef struct {
-    PyObject_HEAD
-    Model *model;
-    PyThread_type_lock lock;
-} ModelObject;
 
 static void hold(ModelObject *self)
 {
@@ -168,8 +159,7 @@ static PyObject *model_status(PyObject *object, PyObject *ignored)
                          pC_per_nm3 * 1e-12, placed, count, cycle, logged, lost);
 }
 
-/* A bytearray with a copy of `size` bytes that were taken under the lock; frees them. */
-static PyObject *hand_over(void *copy, size_t size, int short_of_memory)
+PyObject *hand_over(void *copy, size_t size, int short_of_memory)
 {
     if (short_of_memory)
         return PyErr_NoMemory();
@@ -209,9 +199,7 @@ static PyObject *model_events(PyObject *object, PyObject *args)
     return hand_over(copy, size, copy == NULL);
 }
 
-/* A writable C-contiguous buffer of exactly `bytes` bytes. */
-static int take_buffer(PyObject *object, Py_buffer *buffer, size_t height, size_t width,
-                       size_t item)
+int take_buffer(PyObject *object, Py_buffer *buffer, size_t height, size_t width, size_t item)
 {
     if (PyObject_GetBuffer(object, buffer, PyBUF_CONTIG) < 0)
         return -1;
@@ -365,6 +353,7 @@ static PyMethodDef model_methods[] = {
     {"frame", model_frame, METH_VARARGS, "frame(buffer, ...)\n--\n\nDraw one frame of counts."},
     {"thickness", model_thickness, METH_VARARGS,
      "thickness(buffer, height, width, pixel_nm, x_nm, y_nm)\n--\n\nDraw the thickness map."},
+    PICTURE_METHODS,
     {"place", model_put, METH_VARARGS,
      "place(list)\n--\n\nPut crystals there; returns the uid of the first."},
     {"instructions", model_instructions, METH_VARARGS,
@@ -459,6 +448,8 @@ static int module_clear(PyObject *module)
     return 0;
 }
 
+static PyMethodDef module_functions[] = {PICTURE_FUNCTIONS, {NULL, NULL, 0, NULL}};
+
 static PyModuleDef_Slot slots_3_11[] = {{Py_mod_exec, module_exec}, {0, NULL}};
 static PyModuleDef_Slot slots_3_12[] = {
     {Py_mod_exec, module_exec},
@@ -478,6 +469,7 @@ static PyModuleDef_Slot slots_3_13[] = {
         .m_name = "stmtem_control.simulators._kinetics",        \
         .m_doc = "C core of the kinetic model.",                \
         .m_size = sizeof(ModuleState),                          \
+        .m_methods = module_functions,                          \
         .m_slots = list,                                        \
         .m_traverse = module_traverse,                          \
         .m_clear = module_clear,                                \

@@ -5,7 +5,6 @@
 #include "image.h"
 #include "parallel.h"
 
-#define SKIN_NM 3.5        /* oxide on lithium in the residual gas of the column */
 #define SAMPLES_MOST 1.0e6 /* of a particle's box when its scale is measured */
 
 double fibre_centre(const Model *m, size_t fibre)
@@ -271,7 +270,7 @@ static void draw_patch(void *context, size_t k)
     picture.split_x = picture.split_y = 0.0;
     picture.split_at = 1e300;
     picture.grain[0].dark = picture.grain[1].dark = false;
-    if (d->at)
+    if (d->at && d->at->crystals)
         picture_grains(d->m, patch->particle, d->energy_keV, &picture);
     const Box box = box_of(&picture, d->view);
     const Brush brush = {d->rows, d->view, &picture, box.fine};

@@ -26,7 +26,10 @@ enum {
     DRAW_TEXTURE = 6,
     DRAW_EDGE = 7,
     DRAW_PIXELS = 8,
-    DRAW_READOUT = 9 /* each purpose of a picture is followed by that of its readout */
+    DRAW_READOUT = 9, /* each purpose of a picture is followed by that of its readout */
+    DRAW_DIFFRACTION = 10,
+    DRAW_SURVEY = 12,
+    DRAW_SCAN_LINE = 14
 };
 
 /* Philox4x32 with 10 rounds. */

@@ -1,0 +1,44 @@
+/* What the two files of the Python binding have in common. */
+#ifndef STMTEM_MODULE_PICTURES_H
+#define STMTEM_MODULE_PICTURES_H
+
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030B0000
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "model.h"
+
+typedef struct {
+    PyObject_HEAD
+    Model *model;
+    PyThread_type_lock lock;
+} ModelObject;
+
+/* A writable C-contiguous buffer of exactly height*width items of `item` bytes; -1 on error. */
+int take_buffer(PyObject *object, Py_buffer *buffer, size_t height, size_t width, size_t item);
+
+/* A bytearray with a copy of `size` bytes that were taken under the lock; frees them. */
+PyObject *hand_over(void *copy, size_t size, int short_of_memory);
+
+PyObject *model_diffraction(PyObject *self, PyObject *args);
+PyObject *model_survey(PyObject *self, PyObject *args);
+PyObject *model_counts(PyObject *self, PyObject *args);
+PyObject *model_grains(PyObject *self, PyObject *ignored);
+PyObject *module_families(PyObject *module, PyObject *args);
+
+#define PICTURE_METHODS                                                                     \
+    {"diffraction", model_diffraction, METH_VARARGS,                                        \
+     "diffraction(buffer, ...)\n--\n\nMean electrons of a diffraction pattern."},           \
+        {"survey", model_survey, METH_VARARGS,                                              \
+         "survey(buffer, ...)\n--\n\nMean electrons of a dark-field survey."},              \
+        {"counts", model_counts, METH_VARARGS,                                              \
+         "counts(buffer, mean, ...)\n--\n\nCounts of a detector for these mean electrons."},\
+        {"grains", model_grains, METH_NOARGS, "grains()\n--\n\nRecords, one a lattice."}
+
+#define PICTURE_FUNCTIONS                                                                   \
+    {"bcc_families", module_families, METH_VARARGS,                                         \
+     "bcc_families(metal, lattice_A, energy_keV, largest)\n--\n\nRecords, one a family."}
+
+#endif
