@@ -1,7 +1,16 @@
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
 PARAMETERS: tuple[tuple[str, float, float, float], ...]
+# height, width, pixel_nm, x_nm, y_nm, electrons_per_A2, energy_keV, underfocus_nm, probe, its x_nm,
+# y_nm and axis_rad, threads
+Scene: TypeAlias = tuple[
+    int, int, float, float, float, float, float, float, bool, float, float, float, int
+]
+
+TRUTH_FIELDS: tuple[tuple[str, str], ...]
 PARTICLE_FIELDS: tuple[tuple[str, str], ...]
 
 class Model:
@@ -43,27 +52,19 @@ class Model:
     def frame(
         self,
         buffer: NDArray[np.uint16],
-        height: int,
-        width: int,
-        pixel_nm: float,
-        x_nm: float,
-        y_nm: float,
-        electrons_per_A2: float,
-        energy_keV: float,
-        underfocus_nm: float,
+        scene: Scene,
         index: int,
         ccd: bool,
         gain: float,
         offset: float,
         readout: float,
         spread: float,
-        probe: bool,
-        probe_x_nm: float,
-        probe_y_nm: float,
-        probe_axis_rad: float,
-        threads: int,
         /,
     ) -> None: ...
+    def means(self, buffer: NDArray[np.float32], scene: Scene, /) -> None: ...
+    def truth(
+        self, height: int, width: int, pixel_nm: float, x_nm: float, y_nm: float, /
+    ) -> bytearray: ...
     def thickness(
         self,
         buffer: NDArray[np.float32],

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _kinetics
-from .exposure import finite_pair, picture_counts, picture_shape, require
 from .model import KineticModel
+from .pictures import finite_pair, picture_counts, picture_shape, require
 
 __all__ = [
     "bcc_reflections",

@@ -1,97 +1,169 @@
-"""What the pictures besides frames have in common: ranges of their options, and their counts."""
+"""Exposures that last: the expected electrons of several instants, and one draw of noise."""
 
-from math import isfinite, radians
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .pictures import (
+    check_detector,
+    finite_pair,
+    picture_counts,
+    picture_shape,
+    probe_place,
+    require,
+)
+
 if TYPE_CHECKING:
+    from ._kinetics import Scene
     from .model import KineticModel
 
-__all__ = ["finite_pair", "picture_counts", "picture_shape", "probe_place", "require"]
+__all__ = ["Exposure", "scene_of"]
 
 
-def require(good: bool, name: str, span: str, value: object) -> None:
-    """Raise a ValueError that names the option, its range and the value, unless it is good."""
-    if not good:
-        raise ValueError(f"{name} must lie in {span}, not {value!r}")
-
-
-def picture_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    """Return rows and columns as whole numbers in 1 ... 16384, or raise a ValueError."""
-    if len(shape) != 2 or not all(side == int(side) and 1 <= side <= 16384 for side in shape):
-        raise ValueError(f"shape must be two whole numbers in 1 ... 16384, not {shape!r}")
-    return int(shape[0]), int(shape[1])
-
-
-def finite_pair(name: str, point: tuple[float, float]) -> tuple[float, float]:
-    """Return two finite numbers, or raise a ValueError."""
-    if len(point) != 2 or not all(isfinite(value) for value in point):
-        raise ValueError(f"{name} must be two finite numbers, not {point!r}")
-    return float(point[0]), float(point[1])
-
-
-def probe_place(
-    probe_nm: tuple[float, float] | None, probe_axis_deg: float | None
-) -> tuple[bool, float, float, float]:
-    """Return whether the tip is there, x and y of its apex (nm) and its body's direction (rad)."""
-    x, y = (0.0, 0.0) if probe_nm is None else finite_pair("probe_nm", probe_nm)
-    axis = probe_axis_deg if probe_axis_deg is not None else (180.0 if x < 0.0 else 0.0)
-    require(isfinite(axis), "probe_axis_deg", "finite numbers", axis)
-    return probe_nm is not None, x, y, radians(axis)
-
-
-def picture_counts(
-    model: "KineticModel",
-    mean: NDArray[np.float32],
-    purpose: Literal["diffraction", "survey"],
+def scene_of(
+    shape: tuple[int, int],
+    pixel_size_nm: float,
+    electrons_per_A2: float,
     *,
-    index: int,
-    noisy: bool,
-    gain: float,
-    offset: float,
-    readout: float,
-    spread: float,
-) -> NDArray[np.uint16]:
-    """Draw the counts of a detector on which ``mean`` electrons are expected.
-
-    Parameters
-    ----------
-    mean
-        Electrons a pixel, C-contiguous.
-    purpose
-        Kind of picture; two kinds share no noise, whatever their index.
-    index
-        Names the noise.
-    noisy
-        True: with gain, offset, readout noise and spread; False: one count per electron.
-    gain, offset, readout, spread
-        Counts per electron, counts, counts rms, share of a pixel's charge that each neighbour in
-        a line gets.
-
-    Raises
-    ------
-    ValueError
-        A value out of range.
-    """
-    require(0 <= index < 2**64, "index", "0 ... 2**64 - 1", index)
-    for name, value in (("gain", gain), ("offset", offset), ("readout", readout)):
-        require(0.0 <= value <= 65535.0, name, "0 ... 65535", value)
-    require(0.0 <= spread <= 0.33, "spread", "0 ... 0.33", spread)
-    height, width = mean.shape
-    counts = np.empty((height, width), dtype=np.uint16)
-    model.core.counts(
-        counts,
-        mean,
+    origin_nm: tuple[float, float],
+    energy_keV: float,
+    underfocus_nm: float,
+    probe_nm: tuple[float, float] | None,
+    probe_axis_deg: float | None,
+    threads: int,
+) -> "Scene":
+    """Return the options of a frame as the core takes them, or raise a ValueError."""
+    height, width = picture_shape(shape)
+    require(1e-3 <= pixel_size_nm <= 1e4, "pixel_size_nm", "1e-3 ... 1e4", pixel_size_nm)
+    x, y = finite_pair("origin_nm", origin_nm)
+    require(0.0 <= electrons_per_A2 <= 1e6, "electrons_per_A2", "0 ... 1e6", electrons_per_A2)
+    require(30.0 <= energy_keV <= 1000.0, "energy_keV", "30 ... 1000", energy_keV)
+    require(abs(underfocus_nm) <= 1e6, "underfocus_nm", "-1e6 ... 1e6", underfocus_nm)
+    require(1 <= threads <= 64, "threads", "1 ... 64", threads)
+    probe, probe_x, probe_y, axis = probe_place(probe_nm, probe_axis_deg)
+    return (
         height,
         width,
-        purpose,
-        int(index),
-        noisy,
-        float(gain),
-        float(offset),
-        float(readout),
-        float(spread),
+        float(pixel_size_nm),
+        x,
+        y,
+        float(electrons_per_A2),
+        float(energy_keV),
+        float(underfocus_nm),
+        probe,
+        probe_x,
+        probe_y,
+        axis,
+        int(threads),
     )
-    return counts
+
+
+class Exposure:
+    """A bright-field picture whose shutter stays open while the specimen changes.
+
+    :meth:`add` takes in what the present state sends to the detector; :meth:`counts` closes the
+    shutter.  Means are averaged, and the noise is drawn once, as in a camera.  Made by
+    :meth:`.KineticModel.exposure`.
+    """
+
+    def __init__(
+        self,
+        model: "KineticModel",
+        *,
+        shape: tuple[int, int],
+        pixel_size_nm: float,
+        energy_keV: float,
+        underfocus_nm: float,
+        threads: int,
+    ) -> None:
+        self._model = model
+        self._shape = shape
+        self._pixel_size_nm = pixel_size_nm
+        self._energy_keV = energy_keV
+        self._underfocus_nm = underfocus_nm
+        self._threads = threads
+        self._mean = np.zeros(self._scene(0.0)[:2], dtype=np.float32)
+
+    def _scene(
+        self,
+        electrons_per_A2: float,
+        origin_nm: tuple[float, float] = (0.0, 0.0),
+        probe_nm: tuple[float, float] | None = None,
+        probe_axis_deg: float | None = None,
+    ) -> "Scene":
+        return scene_of(
+            self._shape,
+            self._pixel_size_nm,
+            electrons_per_A2,
+            origin_nm=origin_nm,
+            energy_keV=self._energy_keV,
+            underfocus_nm=self._underfocus_nm,
+            probe_nm=probe_nm,
+            probe_axis_deg=probe_axis_deg,
+            threads=self._threads,
+        )
+
+    def add(
+        self,
+        electrons_per_A2: float,
+        *,
+        origin_nm: tuple[float, float] = (0.0, 0.0),
+        probe_nm: tuple[float, float] | None = None,
+        probe_axis_deg: float | None = None,
+    ) -> None:
+        """Expose the present state.
+
+        Parameters
+        ----------
+        electrons_per_A2
+            Dose on the specimen in this part of the exposure; 0 (beam blanked) adds nothing.
+        origin_nm, probe_nm, probe_axis_deg
+            As for :meth:`.KineticModel.frame`; they may differ from part to part (drift).
+
+        Raises
+        ------
+        ValueError
+            A value out of range.
+        """
+        scene = self._scene(electrons_per_A2, origin_nm, probe_nm, probe_axis_deg)
+        self._model.core.means(self._mean, scene)
+
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        """Electrons a pixel that are expected so far; a copy."""
+        return self._mean.copy()
+
+    def counts(
+        self,
+        *,
+        index: int = 0,
+        detector: Literal["counting", "ccd"] = "counting",
+        gain: float = 8.0,
+        offset: float = 100.0,
+        readout: float = 3.0,
+        spread: float = 0.08,
+    ) -> NDArray[np.uint16]:
+        """Return the counts of the whole exposure, uint16, row 0 at the top.
+
+        Parameters
+        ----------
+        index, detector, gain, offset, readout, spread
+            As for :meth:`.KineticModel.frame`.
+
+        Raises
+        ------
+        ValueError
+            A value out of range.
+        """
+        return picture_counts(
+            self._model,
+            self._mean,
+            "frame",
+            index=index,
+            noisy=check_detector(detector, gain, offset, readout, spread),
+            gain=gain,
+            offset=offset,
+            readout=readout,
+            spread=spread,
+        )

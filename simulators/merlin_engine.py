@@ -260,7 +260,12 @@ class Engine:
         if run.plan.sequence.stop == 0:
             stop = t + run.plan.exposure_s
             self._alarm = self._clock.call_at(stop, partial(self._exposure_over, run, t, stop))
-        return [partial(self._outputs.show, SHUTTER, True)]
+        else:
+            stop = t  # until a trigger: what is there at its end is the picture
+        return [
+            partial(self._view.shutter, t, stop, (self._size, self._size)),
+            partial(self._outputs.show, SHUTTER, True),
+        ]
 
     def _exposure_over(self, run: _Run, start: float, stop: float) -> None:
         with self._lock:

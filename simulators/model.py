@@ -1,28 +1,26 @@
-"""The specimen: lithium on carbon fibres, integrated by the C core.
+"""The specimen and its pictures: what the simulated instruments look at.
 
 Model and numerics: see :mod:`.presets` for the parameters and ``kinetics/*.h`` for the equations.
 """
 
-import json
-from collections.abc import Mapping
-from math import inf, isfinite, nan, radians
-from types import MappingProxyType
-from typing import ClassVar, Final, Literal, Self
+from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from . import _kinetics
-from .presets import resolve
-from .records import EVENT, EVENT_KINDS, PARTICLE, Status
+from .exposure import Exposure, scene_of
+from .pictures import check_detector, finite_pair, picture_shape, require
+from .state import EVENT_KINDS, KineticState
 
-__all__ = ["EVENT_KINDS", "KineticModel"]
+__all__ = ["EVENT_KINDS", "TRUTH", "KineticModel"]
 
-_LARGEST_BIAS_V: Final = 1000.0
+#: One row of :meth:`KineticModel.ground_truth`.
+TRUTH: Final = np.dtype(list(_kinetics.TRUTH_FIELDS))
 
 
-class KineticModel:
-    """Lithium particles on carbon fibres under a bias, and their picture.
+class KineticModel(KineticState):
+    """Lithium particles on carbon fibres under a bias, and their pictures.
 
     The state advances in whole ticks (1 ms); what is left of the time asked for is carried to the
     next call, so that a waveform cut in other pieces gives the same state to the last bit.  One
@@ -47,316 +45,6 @@ class KineticModel:
         Unknown preset or parameter, or a value out of its range.
     """
 
-    EVENT_KINDS: ClassVar[Mapping[str, int]] = EVENT_KINDS
-
-    def __init__(
-        self,
-        preset: str = "fig2",
-        seed: int = 1,
-        *,
-        instructions: str = "auto",
-        **parameters: float,
-    ) -> None:
-        values = resolve(preset, parameters)
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
-            raise ValueError(f"seed must be a whole number in 0 ... 2**64 - 1, not {seed!r}")
-        self._preset = preset
-        self._seed = seed
-        self._parameters = MappingProxyType(values)
-        #: The C object itself, for the other modules of this package.
-        self.core = _kinetics.Model(tuple(values.values()), seed)
-        self.core.instructions(instructions)
-
-    def __repr__(self) -> str:
-        """Preset, seed, time and number of particles."""
-        status = self._status()
-        return (
-            f"<KineticModel {self._preset!r} seed={self._seed} at {status.time:.3f} s, "
-            f"{status.particles} particles>"
-        )
-
-    def _status(self) -> Status:
-        return Status(*self.core.status())
-
-    # ---- time ------------------------------------------------------------------------------
-
-    def advance(
-        self,
-        seconds: float,
-        bias: float | None,
-        *,
-        bias_end: float | None = None,
-        series_GOhm: float = 0.0,
-        beam_e_per_A2_s: float = 0.0,
-    ) -> None:
-        """Let time pass under a bias.
-
-        A tick takes the conditions of the call in which it ends.
-
-        Parameters
-        ----------
-        seconds
-            Time, 0 ... 1e5 s.
-        bias
-            Volts at the fibre; negative deposits lithium.  ``None``: relay open, no current.
-        bias_end
-            If given, the bias runs linearly from ``bias`` to this over the call.
-        series_GOhm
-            Resistance added in series to the contact (the gap of the probe), GOhm.  ``inf``: no
-            contact, but the terminals are live (leakage and stray capacitance are read).
-        beam_e_per_A2_s
-            Dose rate on the specimen; without effect while the beam parameters are zero.
-
-        Raises
-        ------
-        ValueError
-            A value that is not a number or out of range.
-        """
-        _require(0.0 <= seconds <= 1e5, "seconds", "0 ... 1e5", seconds)
-        start = nan if bias is None else float(bias)
-        end = start if bias_end is None else float(bias_end)
-        if bias is None:
-            if bias_end is not None:
-                raise ValueError("bias_end is given but bias is None (open circuit)")
-        else:
-            span = f"-{_LARGEST_BIAS_V:g} ... {_LARGEST_BIAS_V:g} V"
-            _require(abs(start) <= _LARGEST_BIAS_V, "bias", span, bias)
-            _require(abs(end) <= _LARGEST_BIAS_V, "bias_end", span, bias_end)
-        _require(series_GOhm >= 0.0, "series_GOhm", "0 ... inf", series_GOhm)
-        _require(0.0 <= beam_e_per_A2_s < inf, "beam_e_per_A2_s", "0 or more", beam_e_per_A2_s)
-        self.core.advance(
-            float(seconds), start, end, float(series_GOhm), float(beam_e_per_A2_s) * 100.0
-        )
-
-    @property
-    def time(self) -> float:
-        """Time of the whole ticks done, s."""
-        return self._status().time
-
-    @property
-    def ticks(self) -> int:
-        """Whole ticks done."""
-        return self._status().ticks
-
-    # ---- circuit ---------------------------------------------------------------------------
-
-    @property
-    def current(self) -> float:
-        """What a meter at the terminals reads, A, mean over the last tick, without its noise.
-
-        Negative while depositing at negative bias; 0 at open circuit.  With the charging of
-        the stray capacitance and the leakage of the holder.
-        """
-        return self._status().current
-
-    @property
-    def charge(self) -> float:
-        """Integral of :attr:`current` since the start, C."""
-        return self._status().charge
-
-    @property
-    def faradaic_current(self) -> float:
-        """Current that becomes metal on the fibres, A, mean over the last tick, + deposits."""
-        return self._status().faradaic_current
-
-    @property
-    def faradaic_charge(self) -> float:
-        """Charge of the metal deposited minus that of the metal stripped, C."""
-        return self._status().faradaic_charge
-
-    @property
-    def deposited_charge(self) -> float:
-        """Charge of all metal ever deposited, C."""
-        return self._status().deposited_charge
-
-    @property
-    def stripped_charge(self) -> float:
-        """Charge of all metal ever stripped, C."""
-        return self._status().stripped_charge
-
-    @property
-    def charge_per_nm3(self) -> float:
-        """Charge of 1 nm3 of the metal, e0/Omega, C/nm3."""
-        return self._status().charge_per_nm3
-
-    @property
-    def overpotential(self) -> float:
-        """Overpotential at the fibres, V; positive deposits."""
-        return self._status().overpotential
-
-    @property
-    def kirchhoff_residual(self) -> float:
-        """Relative residual of the circuit equation, tick averages, in the last tick."""
-        return self._status().kirchhoff_residual
-
-    # ---- particles -------------------------------------------------------------------------
-
-    @property
-    def particles(self) -> NDArray[np.void]:
-        """Structured array, one row per living particle; a copy.
-
-        ``uid``, ``fibre``; ``s_nm`` along and ``y_nm`` around the fibre; ``volume_nm3``;
-        ``base_radius_nm`` of the contact line and ``diameter_nm``, twice that;
-        ``contact_angle_rad``, ``height_nm``, ``radius_nm`` of the sphere; ``side_area_nm2``;
-        ``phi`` (facet order, 0 droplet, >= 0.1 local facets, >= 0.6 faceted); ``neck_nm`` (distance
-        of two fused bodies, 0 when round), ``neck_direction_rad``, ``neck_share`` (volume share of
-        the smaller body); ``grains``, ``boundary_life_s``; ``crystalline`` (BCC share of its
-        atoms); ``current_A`` (+ deposits); ``feed``; ``age_s``, ``born_s``.
-        """
-        return np.frombuffer(self.core.particles(), dtype=PARTICLE)
-
-    @property
-    def events(self) -> NDArray[np.void]:
-        """Structured array of what happened, oldest first; see :meth:`events_from`."""
-        return self.events_from(0)
-
-    def events_from(self, start: int) -> NDArray[np.void]:
-        """Events from number ``start`` on; the newest 262144 are kept.
-
-        ``time_s``; ``kind``, a number in :data:`EVENT_KINDS`; ``uid``; ``other`` (merge: the
-        particle absorbed; facet_on and facet_off: level reached, 0 droplet, 1 local, 2 faceted);
-        ``volume_nm3``; ``fibre``.
-        """
-        return np.frombuffer(self.core.events(max(0, int(start))), dtype=EVENT)
-
-    @property
-    def event_count(self) -> int:
-        """Number of events so far."""
-        return self._status().events
-
-    @property
-    def cycle(self) -> int:
-        """Deposition half-cycles begun after a stripping."""
-        return self._status().cycle
-
-    @property
-    def lithium_volume_nm3(self) -> float:
-        """Volume of all living particles, nm3."""
-        return self._status().volume
-
-    @property
-    def eroded_volume_nm3(self) -> float:
-        """Volume that the beam took away, nm3 (0 by default)."""
-        return self._status().eroded_volume
-
-    @property
-    def projected_area_nm2(self) -> float:
-        """Side-view area of all particles, nm2, each as if alone."""
-        return self._status().side_area
-
-    @property
-    def fibres(self) -> int:
-        """Number of carbon fibres."""
-        return int(self._parameters["fibre_count"])
-
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        """All parameters, read only."""
-        return self._parameters
-
-    @property
-    def instructions(self) -> str:
-        """Name of the build of the hot loops that is in use."""
-        return self.core.instructions()
-
-    @property
-    def preset(self) -> str:
-        """Name of the preset."""
-        return self._preset
-
-    @property
-    def seed(self) -> int:
-        """Seed of all random numbers."""
-        return self._seed
-
-    def place(
-        self,
-        s_nm: ArrayLike,
-        y_nm: ArrayLike,
-        volume_nm3: ArrayLike,
-        *,
-        fibre: ArrayLike = 0,
-        contact_angle_rad: ArrayLike = nan,
-        phi: ArrayLike = 0.0,
-        feed: ArrayLike = 1.0,
-    ) -> NDArray[np.int64]:
-        """Put crystals on the fibres; they cost no charge.
-
-        Parameters
-        ----------
-        s_nm, y_nm
-            Where along (0 ... ``fibre_length_nm``) and around the fibre (any y; it wraps), nm.
-        volume_nm3
-            Volumes, nm3.
-        fibre
-            Numbers of the fibres.
-        contact_angle_rad
-            Contact angles; NaN: the advancing angle.  An angle outside receding ... advancing is
-            brought to the nearer of the two.
-        phi
-            Facet order, 0 ... 1.
-        feed
-            Factors of the transport limits.
-
-        Returns
-        -------
-        numpy.ndarray
-            The uid of each crystal.
-
-        Raises
-        ------
-        ValueError
-            A value out of range, or lengths that do not fit; then nothing is placed.
-        """
-        columns = np.broadcast_arrays(
-            *np.atleast_1d(fibre, s_nm, y_nm, volume_nm3, contact_angle_rad, phi, feed)
-        )
-        rows = np.stack(columns, axis=-1).astype(np.float64, order="C")
-        if rows.ndim != 2:
-            raise ValueError("crystals are placed as numbers or lists of numbers")
-        first = self.core.place(rows.tobytes())
-        return np.arange(first, first + len(rows), dtype=np.int64)
-
-    @property
-    def placed_volume_nm3(self) -> float:
-        """Volume of all crystals ever put there by :meth:`place`, nm3.
-
-        At any time ``lithium_volume_nm3 = placed_volume_nm3 + faradaic_charge / charge_per_nm3
-        - eroded_volume_nm3``.
-        """
-        return self._status().placed_volume
-
-    # ---- state -----------------------------------------------------------------------------
-
-    def save(self) -> bytes:
-        """Return the whole state as bytes, for :meth:`restore`.
-
-        Fit for the same version and byte order, not for an archive.
-        """
-        head = {"preset": self._preset, "seed": self._seed, "parameters": dict(self._parameters)}
-        return json.dumps(head).encode() + b"\n" + bytes(self.core.save())
-
-    @classmethod
-    def restore(cls, state: bytes) -> Self:
-        """Return a model that goes on from a saved state as the saved one would, to the last bit.
-
-        Raises
-        ------
-        ValueError
-            The bytes are not a state of this version, or are damaged.
-        """
-        head, _, body = bytes(state).partition(b"\n")
-        try:
-            values = json.loads(head)
-            preset, seed, parameters = values["preset"], values["seed"], values["parameters"]
-        except (ValueError, KeyError, TypeError):
-            raise ValueError("cannot restore the state: it does not start as one") from None
-        model = cls(preset, seed, **parameters)
-        model.core.load(body)
-        return model
-
-    # ---- pictures --------------------------------------------------------------------------
-
     def frame(
         self,
         *,
@@ -379,8 +67,8 @@ class KineticModel:
         """Bright-field picture of the present state, row 0 at the top.
 
         The fibres run along the rows; their free end is at -``fibre_length_nm``/2.  View
-        coordinates: x to the right, y up, nm, (0, 0) in the middle of the picture.  An exposure
-        over several ticks is the sum of frames of partial dose, each with an index of its own.
+        coordinates: x to the right, y up, nm, (0, 0) in the middle of the picture.  For an
+        exposure over several instants see :meth:`exposure`.
 
         Parameters
         ----------
@@ -421,46 +109,95 @@ class KineticModel:
         ValueError
             A value out of range.
         """
-        height, width = _shape(shape)
-        _check_view(pixel_size_nm, origin_nm)
-        _require(0.0 <= electrons_per_A2 <= 1e6, "electrons_per_A2", "0 ... 1e6", electrons_per_A2)
-        _require(30.0 <= energy_keV <= 1000.0, "energy_keV", "30 ... 1000", energy_keV)
-        _require(abs(underfocus_nm) <= 1e6, "underfocus_nm", "-1e6 ... 1e6", underfocus_nm)
-        _require(0 <= index < 2**64, "index", "0 ... 2**64 - 1", index)
-        if detector not in ("counting", "ccd"):
-            raise ValueError(f"detector must be 'counting' or 'ccd', not {detector!r}")
-        for name, value in (("gain", gain), ("offset", offset), ("readout", readout)):
-            _require(0.0 <= value <= 65535.0, name, "0 ... 65535", value)
-        _require(0.0 <= spread <= 0.33, "spread", "0 ... 0.33", spread)
-        x, y = (0.0, 0.0) if probe_nm is None else (float(probe_nm[0]), float(probe_nm[1]))
-        _require(isfinite(x) and isfinite(y), "probe_nm", "finite numbers", probe_nm)
-        _require(1 <= threads <= 64, "threads", "1 ... 64", threads)
-        axis = probe_axis_deg if probe_axis_deg is not None else (180.0 if x < 0.0 else 0.0)
-        _require(isfinite(axis), "probe_axis_deg", "a finite number", axis)
-        picture = np.empty((height, width), dtype=np.uint16)
+        scene = scene_of(
+            shape,
+            pixel_size_nm,
+            electrons_per_A2,
+            origin_nm=origin_nm,
+            energy_keV=energy_keV,
+            underfocus_nm=underfocus_nm,
+            probe_nm=probe_nm,
+            probe_axis_deg=probe_axis_deg,
+            threads=threads,
+        )
+        require(0 <= index < 2**64, "index", "0 ... 2**64 - 1", index)
+        noisy = check_detector(detector, gain, offset, readout, spread)
+        picture = np.empty(scene[:2], dtype=np.uint16)
         self.core.frame(
             picture,
-            height,
-            width,
-            float(pixel_size_nm),
-            float(origin_nm[0]),
-            float(origin_nm[1]),
-            float(electrons_per_A2),
-            float(energy_keV),
-            float(underfocus_nm),
+            scene,
             int(index),
-            detector == "ccd",
+            noisy,
             float(gain),
             float(offset),
             float(readout),
             float(spread),
-            probe_nm is not None,
-            x,
-            y,
-            radians(axis),
-            int(threads),
         )
         return picture
+
+    def exposure(
+        self,
+        *,
+        shape: tuple[int, int] = (512, 512),
+        pixel_size_nm: float = 2.5,
+        energy_keV: float = 200.0,
+        underfocus_nm: float = 1000.0,
+        threads: int = 1,
+    ) -> Exposure:
+        """Begin a picture that is exposed over several instants; see :class:`.Exposure`.
+
+        Parameters
+        ----------
+        shape, pixel_size_nm, energy_keV, underfocus_nm, threads
+            As for :meth:`frame`.
+
+        Raises
+        ------
+        ValueError
+            A value out of range.
+        """
+        return Exposure(
+            self,
+            shape=shape,
+            pixel_size_nm=pixel_size_nm,
+            energy_keV=energy_keV,
+            underfocus_nm=underfocus_nm,
+            threads=threads,
+        )
+
+    def ground_truth(
+        self,
+        shape: tuple[int, int] = (512, 512),
+        pixel_size_nm: float = 2.5,
+        origin_nm: tuple[float, float] = (0.0, 0.0),
+    ) -> NDArray[np.void]:
+        """Return what a frame of this view shows, one row a particle of which something is in it.
+
+        Parameters
+        ----------
+        shape, pixel_size_nm, origin_nm
+            As for :meth:`frame`.
+
+        Returns
+        -------
+        numpy.ndarray
+            Structured array of dtype :data:`TRUTH`: ``uid``, ``fibre``; ``row`` and ``column`` of
+            the centre of mass in the view, pixels; ``top``, ``left``, ``bottom``, ``right``, the
+            pixels that it covers, inclusive; ``projected_area_nm2`` of these pixels;
+            ``thickest_nm`` along the beam; ``volume_in_view_nm3`` and ``volume_nm3``;
+            ``diameter_nm`` of the contact line; ``contact_angle_rad``; ``phi`` and ``level`` (0
+            droplet, 1 local facets, 2 faceted); ``grains``; ``neck_nm``; ``far_side`` (1: behind
+            the fibre).  A particle may cover another; each is described as if alone.
+
+        Raises
+        ------
+        ValueError
+            A value out of range.
+        """
+        height, width = picture_shape(shape)
+        x, y = _view(pixel_size_nm, origin_nm)
+        records = self.core.truth(height, width, float(pixel_size_nm), x, y)
+        return np.frombuffer(records, dtype=TRUTH)
 
     def thickness(
         self,
@@ -477,32 +214,13 @@ class KineticModel:
         ValueError
             A value out of range.
         """
-        height, width = _shape(shape)
-        _check_view(pixel_size_nm, origin_nm)
+        height, width = picture_shape(shape)
+        x, y = _view(pixel_size_nm, origin_nm)
         picture = np.empty((height, width), dtype=np.float32)
-        self.core.thickness(
-            picture,
-            height,
-            width,
-            float(pixel_size_nm),
-            float(origin_nm[0]),
-            float(origin_nm[1]),
-        )
+        self.core.thickness(picture, height, width, float(pixel_size_nm), x, y)
         return picture
 
 
-def _require(good: bool, name: str, span: str, value: object) -> None:
-    if not good:
-        raise ValueError(f"{name} must lie in {span}, not {value!r}")
-
-
-def _shape(shape: tuple[int, int]) -> tuple[int, int]:
-    if len(shape) != 2 or not all(1 <= side <= 16384 for side in shape):
-        raise ValueError(f"shape must be two whole numbers in 1 ... 16384, not {shape!r}")
-    return int(shape[0]), int(shape[1])
-
-
-def _check_view(pixel_size_nm: float, origin_nm: tuple[float, float]) -> None:
-    _require(1e-3 <= pixel_size_nm <= 1e4, "pixel_size_nm", "1e-3 ... 1e4", pixel_size_nm)
-    if len(origin_nm) != 2 or not all(isfinite(value) for value in origin_nm):
-        raise ValueError(f"origin_nm must be two finite numbers, not {origin_nm!r}")
+def _view(pixel_size_nm: float, origin_nm: tuple[float, float]) -> tuple[float, float]:
+    require(1e-3 <= pixel_size_nm <= 1e4, "pixel_size_nm", "1e-3 ... 1e4", pixel_size_nm)
+    return finite_pair("origin_nm", origin_nm)

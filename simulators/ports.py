@@ -52,6 +52,13 @@ class Mount(Protocol):
 class View(Protocol):
     """What a camera looks at."""
 
+    def shutter(self, start: float, stop: float, shape: tuple[int, int]) -> None:
+        """Hear that an exposure has begun at `start` and will last until `stop` (s), as planned.
+
+        What is exposed over that time may change meanwhile; :meth:`image` gives its mean.
+        """
+        ...
+
     def image(
         self, start: float, stop: float, shape: tuple[int, int], index: int
     ) -> NDArray[np.uint16]:

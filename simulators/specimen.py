@@ -8,12 +8,14 @@ brought up to *now* when somebody looks; nothing runs in between.
 import math
 import threading
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .clock import Clock
+from .exposure import Exposure
 from .lines import Line
 from .model import KineticModel
 
@@ -26,6 +28,10 @@ POINT_CONTACT_OHM = 12906.0
 DECAY_PER_NM = 20.5
 TIP_RADIUS_NM = 2000.0
 PIERCE_NM = 150.0  # pressed in further than this, the probe breaks the oxide
+
+# An exposure is the mean of what is there every so often.
+SAMPLE_S = 0.010
+SAMPLES_MOST = 4
 
 BOLTZMANN_J_PER_K = 1.380649e-23
 ELEMENTARY_CHARGE_C = 1.602176634e-19
@@ -84,6 +90,11 @@ class Specimen:
         self._slider = [0.0, 0.0, 0.0]
         self._bend = [0.0, 0.0, 0.0]
         self._deepest_nm = 0.0
+        self._samples: deque[tuple[float, float]] = deque()
+        # The last ones; an aborted exposure is never asked for.
+        self._exposures: deque[tuple[tuple[float, float, tuple[int, int]], Exposure]] = deque(
+            maxlen=4
+        )
         # Whoever moves the probe without being asked brings it up to now here.
         self.before_looking: Callable[[], None] = lambda: None
         self._blank_times = [-math.inf]
@@ -181,7 +192,15 @@ class Specimen:
             return math.sqrt((thermal + shot) * bandwidth_Hz)
 
     def _catch_up(self) -> None:
+        """Bring the specimen up to now, by way of the instants that an exposure samples."""
         now = self.clock.now()
+        while self._samples and self._samples[0][1] <= now:
+            begin, end = self._samples.popleft()
+            self._go_to(end)  # what is there at its end stands for the part
+            self._expose(begin, end)
+        self._go_to(now)
+
+    def _go_to(self, now: float) -> None:
         left = now - self._t
         if left <= 0.0:
             return
@@ -268,6 +287,38 @@ class Specimen:
                 total += min(end, stop) - begin
         return total
 
+    def shutter(self, start: float, stop: float, shape: tuple[int, int]) -> None:
+        """Take in that an exposure runs from `start` to `stop` (s): it is sampled on the way."""
+        parts = min(SAMPLES_MOST, int((stop - start) / SAMPLE_S))
+        with self._lock:
+            self._catch_up()  # the exposure before ends here
+            self._samples.clear()
+            if parts < 2 or start < self._t:
+                return
+            part = (stop - start) / parts
+            self._samples.extend((start + k * part, start + (k + 1) * part) for k in range(parts))
+            self._exposures.append(
+                (
+                    (start, stop, shape),
+                    self.model.exposure(shape=shape, pixel_size_nm=self.field_nm / shape[1]),
+                )
+            )
+
+    def _expose(self, begin: float, end: float) -> None:
+        """Add to the open exposure what reached the camera from `begin` to `end` (s)."""
+        dose = self.dose_rate_e_per_A2_s * self.exposed(begin, end)
+        if dose > 0.0:
+            origin, probe = self._scene()
+            self._exposures[-1][1].add(dose, origin_nm=origin, probe_nm=probe)
+
+    def _scene(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return the middle of the picture on the specimen, and the probe's apex in the picture."""
+        x, y, _ = self.probe_nm
+        # In view: the fibre's free end, and the probe before it.
+        end = -0.36 * self.field_nm
+        probe = (end - max(self.gap_nm, -20.0) + x, y)
+        return (-0.5 * self.model.parameters["fibre_length_nm"] - end, 0.0), probe
+
     def image(
         self, start: float, stop: float, shape: tuple[int, int], index: int
     ) -> NDArray[np.uint16]:
@@ -275,11 +326,10 @@ class Specimen:
         self.before_looking()
         with self._lock:
             self._catch_up()
-            x, y, _ = self.probe_nm
-            # In view: the fibre's free end, and the probe before it.
-            end = -0.36 * self.field_nm
-            probe = (end - max(self.gap_nm, -20.0) + x, y)
-            origin = (-0.5 * self.model.parameters["fibre_length_nm"] - end, 0.0)
+            origin, probe = self._scene()
+            exposure = dict(self._exposures).get((start, stop, shape))
+        if exposure is not None:
+            return exposure.counts(index=index)
         return self.model.frame(
             shape=shape,
             pixel_size_nm=self.field_nm / shape[1],

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .exposure import finite_pair, picture_counts, picture_shape, probe_place, require
 from .model import KineticModel
+from .pictures import finite_pair, picture_counts, picture_shape, probe_place, require
 
 __all__ = ["adf_signal", "adf_survey"]
 

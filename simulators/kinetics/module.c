@@ -4,14 +4,13 @@
  * Limited API 3.11.  The lock of a model is held only while no Python code can run, so that any
  * number of threads may use one model; advance, frame and thickness release the interpreter.
  */
-#include "module_pictures.h"
+#include "binding.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "export.h"
-#include "image.h"
 #include "model.h"
 #include "state.h"
 
@@ -212,67 +211,6 @@ int take_buffer(PyObject *object, Py_buffer *buffer, size_t height, size_t width
     return 0;
 }
 
-static PyObject *model_frame(PyObject *object, PyObject *args)
-{
-    ModelObject *self = (ModelObject *)object;
-    PyObject *target;
-    unsigned long long index;
-    int ccd, probe;
-    Py_ssize_t height, width, threads;
-    FrameRequest q = {0};
-    Py_buffer buffer;
-    if (!PyArg_ParseTuple(args, "OnnddddddKpddddpdddn", &target, &height, &width, &q.view.pixel,
-                          &q.view.origin_x, &q.view.origin_y, &q.electrons_per_A2, &q.energy_keV,
-                          &q.underfocus, &index, &ccd, &q.detector.gain, &q.detector.offset,
-                          &q.detector.readout, &q.detector.spread, &probe, &q.probe_x,
-                          &q.probe_y, &q.probe_axis_rad, &threads))
-        return NULL;
-    q.threads = threads > 0 ? (size_t)threads : 1;
-    q.view.height = (size_t)height;
-    q.view.width = (size_t)width;
-    q.index = index;
-    q.detector.ccd = ccd;
-    q.probe = probe;
-    if (take_buffer(target, &buffer, q.view.height, q.view.width, sizeof(uint16_t)) < 0)
-        return NULL;
-    bool done;
-    Py_BEGIN_ALLOW_THREADS
-    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
-    done = frame_render(self->model, &q, buffer.buf);
-    PyThread_release_lock(self->lock);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&buffer);
-    if (!done)
-        return PyErr_NoMemory();
-    Py_RETURN_NONE;
-}
-
-static PyObject *model_thickness(PyObject *object, PyObject *args)
-{
-    ModelObject *self = (ModelObject *)object;
-    PyObject *target;
-    Py_ssize_t height, width;
-    View view;
-    Py_buffer buffer;
-    if (!PyArg_ParseTuple(args, "Onnddd", &target, &height, &width, &view.pixel, &view.origin_x,
-                          &view.origin_y))
-        return NULL;
-    view.height = (size_t)height;
-    view.width = (size_t)width;
-    if (take_buffer(target, &buffer, view.height, view.width, sizeof(float)) < 0)
-        return NULL;
-    bool done;
-    Py_BEGIN_ALLOW_THREADS
-    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
-    done = thickness_render(self->model, &view, buffer.buf);
-    PyThread_release_lock(self->lock);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&buffer);
-    if (!done)
-        return PyErr_NoMemory();
-    Py_RETURN_NONE;
-}
-
 static PyObject *model_put(PyObject *object, PyObject *args)
 {
     ModelObject *self = (ModelObject *)object;
@@ -350,9 +288,7 @@ static PyMethodDef model_methods[] = {
     {"status", model_status, METH_NOARGS, "status()\n--\n\nAll scalars of the state."},
     {"particles", model_particles, METH_NOARGS, "particles()\n--\n\nRecords, one a particle."},
     {"events", model_events, METH_VARARGS, "events(start)\n--\n\nRecords from number start on."},
-    {"frame", model_frame, METH_VARARGS, "frame(buffer, ...)\n--\n\nDraw one frame of counts."},
-    {"thickness", model_thickness, METH_VARARGS,
-     "thickness(buffer, height, width, pixel_nm, x_nm, y_nm)\n--\n\nDraw the thickness map."},
+    FRAME_METHODS,
     PICTURE_METHODS,
     {"place", model_put, METH_VARARGS,
      "place(list)\n--\n\nPut crystals there; returns the uid of the first."},
@@ -394,26 +330,27 @@ static PyObject *parameter_rows(void)
     return rows;
 }
 
-/* ((name, NumPy type code), ...) of a record of particles() */
-static PyObject *particle_fields(void)
+PyObject *record_fields(const RecordField *field, size_t count)
 {
-    static const struct {
-        const char *name, *code;
-    } field[] = {
-#define X(code, type, name) {#name, code},
-        PARTICLE_RECORD(X)
-#undef X
-    };
-    const Py_ssize_t count = (Py_ssize_t)(sizeof field / sizeof field[0]);
-    PyObject *rows = PyTuple_New(count);
-    for (Py_ssize_t i = 0; rows && i < count; i++) {
+    PyObject *rows = PyTuple_New((Py_ssize_t)count);
+    for (size_t i = 0; rows && i < count; i++) {
         PyObject *row = Py_BuildValue("ss", field[i].name, field[i].code);
-        if (!row || PyTuple_SetItem(rows, i, row) < 0) {
+        if (!row || PyTuple_SetItem(rows, (Py_ssize_t)i, row) < 0) {
             Py_DECREF(rows);
             return NULL;
         }
     }
     return rows;
+}
+
+static PyObject *particle_fields(void)
+{
+    static const RecordField field[] = {
+#define X(code, type, name) {#name, code},
+        PARTICLE_RECORD(X)
+#undef X
+    };
+    return record_fields(field, sizeof field / sizeof field[0]);
 }
 
 static int add_owned(PyObject *module, const char *name, PyObject *value)
@@ -430,6 +367,8 @@ static int module_exec(PyObject *module)
     if (!state->model_type || PyModule_AddObjectRef(module, "Model", state->model_type) < 0)
         return -1;
     if (add_owned(module, "PARAMETERS", parameter_rows()) < 0)
+        return -1;
+    if (add_owned(module, "TRUTH_FIELDS", module_truth_fields()) < 0)
         return -1;
     return add_owned(module, "PARTICLE_FIELDS", particle_fields());
 }

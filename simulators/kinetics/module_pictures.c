@@ -1,5 +1,5 @@
 /* Python binding of the pictures that are not frames; the interpreter is released meanwhile. */
-#include "module_pictures.h"
+#include "binding.h"
 
 #include <stdlib.h>
 
@@ -100,7 +100,9 @@ PyObject *model_counts(PyObject *object, PyObject *args)
         .height = (size_t)height,
         .width = (size_t)width,
         .index = index,
-        .purpose = *purpose == 'd' ? DRAW_DIFFRACTION : DRAW_SURVEY,
+        .purpose = *purpose == 'd'   ? DRAW_DIFFRACTION
+                   : *purpose == 's' ? DRAW_SURVEY
+                                     : DRAW_PIXELS,
         .detector = &detector,
         .threads = 1,
     };

@@ -21,6 +21,9 @@ class _Chart:
     def __init__(self) -> None:
         self.exposures: list[tuple[float, float, int]] = []
 
+    def shutter(self, start: float, stop: float, shape: tuple[int, int]) -> None:
+        pass
+
     def image(
         self, start: float, stop: float, shape: tuple[int, int], index: int
     ) -> NDArray[np.uint16]:
@@ -475,6 +478,9 @@ def test_a_picture_that_comes_too_late_is_lost_not_queued() -> None:
     done = threading.Event()
 
     class Slow(_Chart):
+        def shutter(self, start: float, stop: float, shape: tuple[int, int]) -> None:
+            pass
+
         def image(
             self, start: float, stop: float, shape: tuple[int, int], index: int
         ) -> NDArray[np.uint16]:

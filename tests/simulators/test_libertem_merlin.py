@@ -21,6 +21,9 @@ receiver = pytest.importorskip("libertem_qd_mpx", reason="libertem-qd-mpx not in
 class _Chart:
     """Every exposure shows its number, and another one in the top row."""
 
+    def shutter(self, start: float, stop: float, shape: tuple[int, int]) -> None:
+        pass
+
     def image(
         self, start: float, stop: float, shape: tuple[int, int], index: int
     ) -> NDArray[np.uint16]:

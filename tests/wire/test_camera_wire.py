@@ -113,6 +113,9 @@ class _Chart:
     def __init__(self, ceiling: int = 65535) -> None:
         self.ceiling = ceiling
 
+    def shutter(self, start: float, stop: float, shape: tuple[int, int]) -> None:
+        pass
+
     def image(
         self, start: float, stop: float, shape: tuple[int, int], index: int
     ) -> NDArray[np.uint16]:

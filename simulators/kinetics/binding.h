@@ -1,6 +1,6 @@
-/* What the two files of the Python binding have in common. */
-#ifndef STMTEM_MODULE_PICTURES_H
-#define STMTEM_MODULE_PICTURES_H
+/* What the files of the Python binding have in common. */
+#ifndef STMTEM_BINDING_H
+#define STMTEM_BINDING_H
 
 #ifndef Py_LIMITED_API
 #define Py_LIMITED_API 0x030B0000
@@ -21,6 +21,31 @@ int take_buffer(PyObject *object, Py_buffer *buffer, size_t height, size_t width
 
 /* A bytearray with a copy of `size` bytes that were taken under the lock; frees them. */
 PyObject *hand_over(void *copy, size_t size, int short_of_memory);
+
+typedef struct {
+    const char *name, *code;
+} RecordField;
+
+/* ((name, NumPy type code), ...) of a record. */
+PyObject *record_fields(const RecordField *field, size_t count);
+
+PyObject *model_frame(PyObject *self, PyObject *args);
+PyObject *model_means(PyObject *self, PyObject *args);
+PyObject *model_thickness(PyObject *self, PyObject *args);
+PyObject *model_truth(PyObject *self, PyObject *args);
+PyObject *module_truth_fields(void);
+
+#define FRAME_METHODS                                                                       \
+    {"frame", model_frame, METH_VARARGS,                                                    \
+     "frame(buffer, ...)\n--\n\nDraw one frame of counts."},                               \
+        {"means", model_means, METH_VARARGS,                                                \
+         "means(buffer, ...)\n--\n\nAdd the mean electrons of this instant."},              \
+        {"thickness", model_thickness, METH_VARARGS,                                        \
+         "thickness(buffer, height, width, pixel_nm, x_nm, y_nm)\n--\n\n"                  \
+         "Draw the thickness map."},                                                       \
+        {"truth", model_truth, METH_VARARGS,                                                \
+         "truth(height, width, pixel_nm, x_nm, y_nm)\n--\n\nRecords, one a particle in "    \
+         "the view."}
 
 PyObject *model_diffraction(PyObject *self, PyObject *args);
 PyObject *model_survey(PyObject *self, PyObject *args);

@@ -1,0 +1,144 @@
+/* Python binding of frames and of what is in them; the interpreter is released meanwhile. */
+#include "binding.h"
+
+#include <stdlib.h>
+
+#include "image.h"
+#include "truth.h"
+
+/* Read what frame() and means() have in common: target, shape, view, beam, tip, threads. */
+static int read_scene(PyObject *scene, FrameRequest *q)
+{
+    int probe;
+    Py_ssize_t height, width, threads;
+    if (!PyTuple_Check(scene)) {
+        PyErr_SetString(PyExc_TypeError, "the scene must be a tuple");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(scene, "nnddddddpdddn", &height, &width, &q->view.pixel,
+                          &q->view.origin_x, &q->view.origin_y, &q->electrons_per_A2,
+                          &q->energy_keV, &q->underfocus, &probe, &q->probe_x, &q->probe_y,
+                          &q->probe_axis_rad, &threads))
+        return -1;
+    q->view.height = (size_t)height;
+    q->view.width = (size_t)width;
+    q->probe = probe;
+    q->threads = threads > 0 ? (size_t)threads : 1;
+    return 0;
+}
+
+/* frame(buffer, scene, index, ccd, gain, offset, readout, spread) */
+PyObject *model_frame(PyObject *object, PyObject *args)
+{
+    ModelObject *self = (ModelObject *)object;
+    PyObject *target, *scene;
+    unsigned long long index;
+    int ccd;
+    FrameRequest q = {0};
+    Py_buffer buffer;
+    if (!PyArg_ParseTuple(args, "OOKpdddd", &target, &scene, &index, &ccd, &q.detector.gain,
+                          &q.detector.offset, &q.detector.readout, &q.detector.spread) ||
+        read_scene(scene, &q) < 0)
+        return NULL;
+    q.index = index;
+    q.detector.ccd = ccd;
+    if (take_buffer(target, &buffer, q.view.height, q.view.width, sizeof(uint16_t)) < 0)
+        return NULL;
+    bool done;
+    Py_BEGIN_ALLOW_THREADS
+    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    done = frame_render(self->model, &q, buffer.buf);
+    PyThread_release_lock(self->lock);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&buffer);
+    if (!done)
+        return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+/* means(buffer, scene) */
+PyObject *model_means(PyObject *object, PyObject *args)
+{
+    ModelObject *self = (ModelObject *)object;
+    PyObject *target, *scene;
+    FrameRequest q = {0};
+    Py_buffer buffer;
+    if (!PyArg_ParseTuple(args, "OO", &target, &scene) || read_scene(scene, &q) < 0)
+        return NULL;
+    if (take_buffer(target, &buffer, q.view.height, q.view.width, sizeof(float)) < 0)
+        return NULL;
+    bool done;
+    Py_BEGIN_ALLOW_THREADS
+    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    done = means_add(self->model, &q, buffer.buf);
+    PyThread_release_lock(self->lock);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&buffer);
+    if (!done)
+        return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+PyObject *model_thickness(PyObject *object, PyObject *args)
+{
+    ModelObject *self = (ModelObject *)object;
+    PyObject *target;
+    Py_ssize_t height, width;
+    View view;
+    Py_buffer buffer;
+    if (!PyArg_ParseTuple(args, "Onnddd", &target, &height, &width, &view.pixel, &view.origin_x,
+                          &view.origin_y))
+        return NULL;
+    view.height = (size_t)height;
+    view.width = (size_t)width;
+    if (take_buffer(target, &buffer, view.height, view.width, sizeof(float)) < 0)
+        return NULL;
+    bool done;
+    Py_BEGIN_ALLOW_THREADS
+    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    done = thickness_render(self->model, &view, buffer.buf);
+    PyThread_release_lock(self->lock);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&buffer);
+    if (!done)
+        return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+PyObject *model_truth(PyObject *object, PyObject *args)
+{
+    ModelObject *self = (ModelObject *)object;
+    Py_ssize_t height, width;
+    View view;
+    if (!PyArg_ParseTuple(args, "nnddd", &height, &width, &view.pixel, &view.origin_x,
+                          &view.origin_y))
+        return NULL;
+    if (height < 1 || width < 1 || height > 65536 || width > 65536)
+        return PyErr_Format(PyExc_ValueError, "a picture has 1 ... 65536 rows and columns");
+    view.height = (size_t)height;
+    view.width = (size_t)width;
+    TruthRecord *list;
+    ptrdiff_t count = -1;
+    Py_BEGIN_ALLOW_THREADS
+    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    list = malloc(self->model->particles.count * sizeof *list + 1);
+    if (list)
+        count = truth_records(self->model, &view, list);
+    PyThread_release_lock(self->lock);
+    Py_END_ALLOW_THREADS
+    if (count < 0) {
+        free(list);
+        return PyErr_NoMemory();
+    }
+    return hand_over(list, (size_t)count * sizeof *list, 0);
+}
+
+PyObject *module_truth_fields(void)
+{
+    static const RecordField field[] = {
+#define X(code, type, name) {#name, code},
+        TRUTH_RECORD(X)
+#undef X
+    };
+    return record_fields(field, sizeof field / sizeof field[0]);
+}
