@@ -16,7 +16,7 @@ MAY_IMPORT = {  # folder -> the stmtem_control names it may use
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
     {"errors", "units"},
-    {"config", "clock", "timeline", "transport"},
+    {"config", "clock", "timeline", "transport", "nucleation_transients"},
     {"visa", "serial_port", "tcp", "link", "frames", "run_folder"},
     {"bench_process", "log_file", "station_lock", "end_signals"},
     {"contact_sheet"},

@@ -135,16 +135,3 @@ def test_large_crystal_switches_to_facets_and_back() -> None:
         model.advance(0.01, 5.0)
     assert math.degrees(model.particles["contact_angle_rad"].min()) == pytest.approx(30.0)
     assert {KINDS["facet_off"], KINDS["depin"]} <= set(model.events["kind"])
-
-
-def test_contact_angle_stays_between_receding_and_advancing() -> None:
-    model = KineticModel(seed=2)
-    seen = []
-    for bias in (-5.0, 5.0, -5.0):
-        for _ in range(40):
-            model.advance(0.01, bias)
-            seen.append(model.particles["contact_angle_rad"])
-    angles = np.degrees(np.concatenate(seen))
-    assert angles.min() >= 30.0 - 1e-9
-    assert angles.max() <= 60.0 + 1e-9
-    assert angles.min() < 31.0
