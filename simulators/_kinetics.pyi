@@ -3,6 +3,9 @@ from numpy.typing import NDArray
 
 PARAMETERS: tuple[tuple[str, float, float, float], ...]
 PARTICLE_FIELDS: tuple[tuple[str, str], ...]
+EQUATIONS: tuple[tuple[str, int], ...]
+
+def evaluate(name: str, values: tuple[float, ...], /, *columns: bytes) -> bytearray: ...
 
 class Model:
     def __new__(cls, values: tuple[float, ...], seed: int) -> Model: ...
