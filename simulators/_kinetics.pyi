@@ -12,6 +12,9 @@ Scene: TypeAlias = tuple[
 
 TRUTH_FIELDS: tuple[tuple[str, str], ...]
 PARTICLE_FIELDS: tuple[tuple[str, str], ...]
+EQUATIONS: tuple[tuple[str, int], ...]
+
+def evaluate(name: str, values: tuple[float, ...], /, *columns: bytes) -> bytearray: ...
 
 class Model:
     def __new__(cls, values: tuple[float, ...], seed: int) -> Model: ...

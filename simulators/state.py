@@ -32,7 +32,7 @@ class KineticState:
     Parameters
     ----------
     preset
-        ``"fig2"``, ``"fig3b"``, ``"fig3c"``, ``"na"`` or ``"k"``; see :data:`.presets.PRESETS`.
+        Name in :data:`.presets.PRESETS`; :data:`.presets.PRESET_NOTES` says what each is.
     seed
         0 ... 2**64 - 1.  Places and strengths of sites, thermal motion, lattices and noise of
         frames all follow from it.

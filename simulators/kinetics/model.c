@@ -111,7 +111,7 @@ const char *model_place(Model *m, const Placing *list, size_t count, uint64_t *f
     return NULL;
 }
 
-static Derived derive(const Parameters *par)
+Derived derive_constants(const Parameters *par)
 {
     Derived d;
     const double kt = BOLTZMANN * par->temperature_K;                /* J */
@@ -141,7 +141,7 @@ Model *model_create(const Parameters *par, uint64_t seed)
     if (!m)
         return NULL;
     m->par = *par;
-    m->d = derive(par);
+    m->d = derive_constants(par);
     m->seed = seed;
     m->tick_ps = (int64_t)llround(par->tick_s * 1e12);
     m->par.tick_s = (double)m->tick_ps / 1e12;

@@ -94,6 +94,8 @@ typedef struct Model {
     void *imaging;          /* tables of image.c, made on first use */
 } Model;
 
+Derived derive_constants(const Parameters *par);
+
 /* NULL when memory is short.  The parameters must have passed parameters_complaint().  The model
  * computes with the widest kernels there are; m->kernels may be set to others at any time. */
 Model *model_create(const Parameters *par, uint64_t seed);

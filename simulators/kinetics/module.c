@@ -12,6 +12,7 @@
 
 #include "export.h"
 #include "model.h"
+#include "module_equations.h"
 #include "state.h"
 
 #define TICKS_A_TURN 512 /* between looks at pending signals; others may look at the model */
@@ -40,7 +41,7 @@ static void let_go(ModelObject *self)
     PyThread_release_lock(self->lock);
 }
 
-static int read_parameters(PyObject *values, Parameters *par)
+int read_parameters(PyObject *values, Parameters *par)
 {
     if (!PyTuple_Check(values) || PyTuple_Size(values) != (Py_ssize_t)parameter_count) {
         PyErr_Format(PyExc_ValueError, "expected a tuple of %zu parameters", parameter_count);
@@ -368,7 +369,8 @@ static int module_exec(PyObject *module)
         return -1;
     if (add_owned(module, "PARAMETERS", parameter_rows()) < 0)
         return -1;
-    if (add_owned(module, "TRUTH_FIELDS", module_truth_fields()) < 0)
+    if (add_owned(module, "TRUTH_FIELDS", module_truth_fields()) < 0 ||
+        add_owned(module, "EQUATIONS", module_equation_rows()) < 0)
         return -1;
     return add_owned(module, "PARTICLE_FIELDS", particle_fields());
 }
@@ -387,7 +389,11 @@ static int module_clear(PyObject *module)
     return 0;
 }
 
-static PyMethodDef module_functions[] = {PICTURE_FUNCTIONS, {NULL, NULL, 0, NULL}};
+static PyMethodDef module_functions[] = {
+    PICTURE_FUNCTIONS,
+    {"evaluate", module_evaluate, METH_VARARGS, EVALUATE_DOC},
+    {NULL, NULL, 0, NULL},
+};
 
 static PyModuleDef_Slot slots_3_11[] = {{Py_mod_exec, module_exec}, {0, NULL}};
 static PyModuleDef_Slot slots_3_12[] = {

@@ -14,6 +14,11 @@ double particle_diffusivity(const Model *m, double radius, double phi, double mo
     return mobility * m->d.hop * model_size_factor(m, radius) / (square * square) * loose * loose;
 }
 
+double boundary_life(const Model *m, double radius)
+{
+    return radius * radius / m->par.boundary_sweep_nm2_s;
+}
+
 /* Grain structure of the fused particle: a small partner adopts the lattice of the large one,
  * otherwise a boundary lives for R^2/q. */
 static void fuse_grains(Model *m, size_t keep, size_t gone, double ratio, double radius)
@@ -22,7 +27,7 @@ static void fuse_grains(Model *m, size_t keep, size_t gone, double ratio, double
     if (ratio < m->par.adoption_ratio)
         return;
     p->lattice_2[keep] = p->lattice[gone];
-    p->boundary_life[keep] = radius * radius / m->par.boundary_sweep_nm2_s;
+    p->boundary_life[keep] = boundary_life(m, radius);
 }
 
 /* Keep the neck that shows more. */

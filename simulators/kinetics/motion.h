@@ -13,6 +13,9 @@
 /* Diffusivity of a whole particle, nm2/s; `mobility` multiplies the surface diffusivity. */
 double particle_diffusivity(const Model *m, double radius, double phi, double mobility);
 
+/* Life of a grain boundary in a particle of this radius, s. */
+double boundary_life(const Model *m, double radius);
+
 /* Fuse what touches, pairs in order of uid, until nothing touches.  false when memory is short. */
 bool coalescence_step(Model *m, double mobility);
 

@@ -61,6 +61,7 @@ bool sites_create(Model *m)
             t->s[i] = 0.5 * m->par.fibre_length_nm;
             t->y[i] = 0.04 * m->d.period;
         }
+        t->feed[i] *= pow(m->par.fibre_feed_ratio, (double)t->fibre[i]);
     }
     sites_rearm(m);
     return grid_build(&m->site_grid, &m->par, m->d.period, t->count, t->fibre, t->s, t->y);
@@ -103,10 +104,15 @@ static void block_sites(Model *m)
     }
 }
 
-/* A nucleus of n0 atoms, or of a cap 10 % above the critical radius if that is more. */
-static double birth_volume(const Model *m)
+double critical_radius(const Model *m, double eta)
 {
-    const double radius = 1.1 * m->d.critical / m->eta_mean;
+    return m->d.critical / eta;
+}
+
+/* n0 atoms, or a cap 10 % above the critical radius if that is more. */
+double nucleus_volume(const Model *m, double eta)
+{
+    const double radius = 1.1 * critical_radius(m, eta);
     const double tau = m->d.line.tau_advancing;
     const double base = radius * 2.0 * tau / (1.0 + tau * tau);
     const double cap = cap_volume_factor(tau) * base * base * base;
@@ -167,7 +173,7 @@ double nucleation_step(Model *m, const Relaxation *eta, double beam)
     if (!(rate > 0.0))
         return 0.0;
     const double tick = m->par.tick_s, now = model_time(m, m->tick);
-    const double volume = birth_volume(m);
+    const double volume = nucleus_volume(m, m->eta_mean);
     double born = 0.0;
     block_sites(m);
     for (size_t i = 0; i < t->count; i++) {

@@ -20,6 +20,10 @@ void sites_rearm(Model *m);
 /* Rate of a site of average strength at this overpotential (V), 1/s; 0 unless eta > 0. */
 double nucleation_rate(const Model *m, double eta);
 
+/* Radius of the critical nucleus, nm, and volume of a new one, nm3, at this overpotential (V). */
+double critical_radius(const Model *m, double eta);
+double nucleus_volume(const Model *m, double eta);
+
 /* Raise the hazards by one tick under the overpotential that relaxes as told and bring the fired sites to life; a nucleus grows over
  * what is left of its tick.  Returns the volume that took charge, nm3. */
 double nucleation_step(Model *m, const Relaxation *eta, double beam);

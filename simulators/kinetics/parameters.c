@@ -50,6 +50,8 @@ const char *parameters_complaint(const Parameters *p)
         return "fibre_count must be a whole number";
     if (p->metal != floor(p->metal))
         return "metal must be 0 (Li), 1 (Na) or 2 (K)";
+    if (p->substrate != floor(p->substrate))
+        return "substrate must be 0 (carbon) or 1 (lithium oxide)";
     if (p->receding_angle_deg > p->advancing_angle_deg)
         return "receding_angle_deg must not exceed advancing_angle_deg";
     return NULL;

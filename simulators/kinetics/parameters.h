@@ -59,6 +59,8 @@
     X(fibre_radius_nm, 150.0, 5.0, 1e5)             \
     X(fibre_length_nm, 2000.0, 10.0, 1e6)           \
     X(fibre_spacing_nm, 420.0, 0.0, 1e6)            \
+    X(fibre_feed_ratio, 1.0, 1e-3, 1.0)             \
+    X(substrate, 0.0, 0.0, 1.0)                     \
     X(beam_diffusion_nm2_s, 0.0, 0.0, 1e6)          \
     X(beam_conduction_nm2_s, 0.0, 0.0, 1e6)         \
     X(beam_erosion_nm3, 0.0, 0.0, 1e6)

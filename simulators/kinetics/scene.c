@@ -65,6 +65,7 @@ static size_t texel(double x)
 void draw_fibres(const Model *m, const View *v, const Attenuation *at, const float *texture,
                  float *edges, float *map)
 {
+    const double matter = m->par.substrate > 0.0 ? at->oxide : at->carbon;
     const double reach = m->par.fibre_radius_nm + EDGE_COARSE_NM + EDGE_FINE_NM;
     for (size_t f = 0; f < (size_t)m->par.fibre_count; f++) {
         const double centre = fibre_centre(m, f);
@@ -75,7 +76,7 @@ void draw_fibres(const Model *m, const View *v, const Attenuation *at, const flo
                 continue;
             const float *edge = y > 0.0 ? edges : edges + v->width;
             const float *grain = texture + texel(view_y(v, r)) * TEXTURE_SIZE;
-            const float square = (float)(y * y), per_nm = (float)(2.0 * at->carbon);
+            const float square = (float)(y * y), per_nm = (float)(2.0 * matter);
             float *line = map + r * v->width;
             double place = view_x(v, 0) / TEXEL_NM;
             place -= TEXTURE_SIZE * floor(place / TEXTURE_SIZE);

@@ -8,7 +8,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "simulators" / "kinetics"
-BINDING = ["module.c", "module_pictures.c", "module_pictures.h"]
+BINDING = [
+    "module.c",
+    "module_equations.c",
+    "module_equations.h",
+    "module_pictures.c",
+    "module_pictures.h",
+]
 CC = shutil.which("cc")
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-Wno-psabi"]
 NUMERICS = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
@@ -44,7 +50,7 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def test_core_is_free_of_python() -> None:
-    python = ("<Python.h>", '"module_pictures.h"')
+    python = ("<Python.h>", '"module_equations.h"', '"module_pictures.h"')
     texts = {path.name: path.read_text("utf-8") for path in CORE.iterdir()}
     including = {name for name, text in texts.items() if any(header in text for header in python)}
     assert including == set(BINDING)
