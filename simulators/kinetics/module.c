@@ -13,6 +13,7 @@
 #include "export.h"
 #include "image.h"
 #include "model.h"
+#include "module_box.h"
 #include "state.h"
 
 #define TICKS_A_TURN 512 /* between looks at pending signals; others may look at the model */
@@ -428,6 +429,8 @@ static int module_exec(PyObject *module)
     ModuleState *state = PyModule_GetState(module);
     state->model_type = PyType_FromModuleAndSpec(module, &model_spec, NULL);
     if (!state->model_type || PyModule_AddObjectRef(module, "Model", state->model_type) < 0)
+        return -1;
+    if (box_type_add(module) < 0)
         return -1;
     if (add_owned(module, "PARAMETERS", parameter_rows()) < 0)
         return -1;

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "simulators" / "kinetics"
-BINDING = ["module.c", "module_pictures.c", "module_pictures.h"]
+BINDING = ["module.c", "module_box.c", "module_pictures.c", "module_pictures.h"]
 CC = shutil.which("cc")
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-Wno-psabi"]
 NUMERICS = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
