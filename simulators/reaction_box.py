@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from . import _kinetics
 
-__all__ = ["ReactionBox", "expected_count"]
+__all__ = ["ReactionBox"]
 
 #: A walker that is looked at only at the end of a step acts as one that is looked at all the time,
 #: with the wall moved away by this part of its rms step: -zeta(1/2)/sqrt(2 pi).  M. Broadie,
@@ -92,6 +92,8 @@ class ReactionBox:
             raise ValueError(f"search must be 'list' or 'every pair', not {search!r}")
         self._dimensions = int(dimensions)
         self._step_s = float(step_s)
+        self._start_count, self._length = count, float(length)
+        self._diffusivity, self._radius = float(diffusivity), float(radius)
         self._core = _kinetics.Box(
             count,
             float(length),
@@ -120,6 +122,44 @@ class ReactionBox:
         """
         _whole("steps", steps, 0, 2**63 - 1)
         self._core.advance(steps)
+
+    def expected_count(self, time_s: float, *, continuous: bool = False) -> float:
+        """Mean number of particles that a cube holds after a time, by Smoluchowski's rate.
+
+        ``count / (1 + c K)`` with ``c = count / length**3``, both at the start, and
+        ``K = 4 pi D s (t + 2 s sqrt(t / (2 pi D))) + (2/3) pi s**3``: the flux of pairs (relative
+        diffusivity 2 D, one of two particles lost) into a sphere of radius s, and the pairs that
+        were in it from the start (M. v. Smoluchowski, Z. Phys. Chem. 92 (1917) 129).  Contacts are
+        looked for only at the end of a step: ``s = radius - 0.5826 sqrt(4 D step_s)``.  Good as
+        long as most particles are left and a step is short against the radius.
+
+        Parameters
+        ----------
+        time_s
+            Time since the start, s.
+        continuous
+            The limit of short steps and of a start without pairs: ``s = radius``, and no term in
+            ``s**3``.
+
+        Raises
+        ------
+        ValueError
+            The box is a square, ``time_s`` is negative, or a step too long: ``s`` would not be
+            above 0.
+        """
+        if self._dimensions != 3:
+            raise ValueError("expected_count is for three dimensions")
+        if not time_s >= 0.0:
+            raise ValueError(f"time_s must be 0 or more, not {time_s!r}")
+        d, s = self._diffusivity, self._radius
+        if not continuous:
+            s -= _STEP_SHIFT * sqrt(4.0 * d * self._step_s)
+        if not s > 0.0:
+            raise ValueError("expected_count is for steps that are short against the radius")
+        lost = 4.0 * pi * s * (d * time_s + s * sqrt(2.0 * d * time_s / pi))
+        if not continuous:
+            lost += 2.0 / 3.0 * pi * s**3
+        return self._start_count / (1.0 + self._start_count / self._length**3 * lost)
 
     @property
     def count(self) -> int:
@@ -165,40 +205,6 @@ class ReactionBox:
         rows, uids = self._core.particles(folded)
         places = np.frombuffer(rows, dtype=np.float64).reshape(-1, self._dimensions)
         return places, np.frombuffer(uids, dtype=np.int64)
-
-
-def expected_count(
-    count: int,
-    length: float,
-    diffusivity: float,
-    radius: float,
-    time: float,
-    step_s: float = 0.0,
-) -> float:
-    """Mean number of particles that a 3-D box holds after a time, by Smoluchowski's rate.
-
-    ``count / (1 + c K)`` with ``c = count / length**3`` and
-    ``K = 4 pi D s (t + 2 s sqrt(t / (2 pi D)))``, the flux of pairs (relative diffusivity 2 D, two
-    particles a pair, one of them lost) into a sphere of radius s (M. v. Smoluchowski, Z. Phys.
-    Chem. 92 (1917) 129).
-
-    With ``step_s`` the formula is that of a box which looks for contacts only at the end of a
-    step: ``s = radius - 0.5826 sqrt(4 D step_s)``, and the pairs that are nearer than ``s`` at the
-    start, ``(2/3) pi s**3`` in K, are lost at once.  Without it, time is continuous and there are
-    no such pairs.  Good as long as most particles are left.
-
-    Raises
-    ------
-    ValueError
-        A step that is too wide for the correction: ``s`` would be 0 or less.
-    """
-    s = radius - _STEP_SHIFT * sqrt(4.0 * diffusivity * step_s)
-    if not s > 0.0:
-        raise ValueError(f"step_s is too long for a radius of {radius!r}: {step_s!r}")
-    lost = 4.0 * pi * diffusivity * s * (time + 2.0 * s * sqrt(time / (2.0 * pi * diffusivity)))
-    if step_s > 0.0:
-        lost += 2.0 / 3.0 * pi * s**3
-    return count / (1.0 + count / length**3 * lost)
 
 
 def _whole(name: str, value: object, low: int, high: int) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stmtem_control.simulators.reaction_box import ReactionBox, expected_count
+from stmtem_control.simulators import ReactionBox
 
 CORE = Path(__file__).resolve().parents[2] / "simulators" / "kinetics"
 CC = shutil.which("cc")
@@ -237,12 +237,12 @@ def test_rate_in_three_dimensions_is_smoluchowskis() -> None:
         for run in runs:
             run.advance(round((time - run.time) / 1e-3))
         mean = sum(run.count for run in runs) / 4.0
-        plain = expected_count(20000, 100.0, 1.0, 0.5, time)
+        plain = runs[0].expected_count(time, continuous=True)
         assert mean / plain == pytest.approx(1.0, abs=tolerance)
         if time < 0.5:
             # With the step taken into account.  The number of fusions is nearly Poisson's, which
             # bounds its scatter; 4 sigma: 6e-5 each, and half a thousandth for the formula.
-            sharp = expected_count(20000, 100.0, 1.0, 0.5, time, 1e-3)
+            sharp = runs[0].expected_count(time)
             sigma = math.sqrt((20000 - sharp) / 4.0)
             assert abs(mean - sharp) < 4.0 * sigma + 0.0005 * sharp
     assert mean < 0.85 * 20000
@@ -253,7 +253,7 @@ def test_the_length_of_a_step_does_what_theory_says(step_s: float) -> None:
     # 4 sigma of the fusions, 6e-5, and half a thousandth of the particles.
     run = box(step_s=step_s, seed=11)
     run.advance(round(0.1 / step_s))
-    sharp = expected_count(20000, 100.0, 1.0, 0.5, 0.1, step_s)
+    sharp = run.expected_count(0.1)
     assert abs(run.count - sharp) < 4.0 * math.sqrt(20000 - sharp) + 10.0
 
 
@@ -292,9 +292,20 @@ def test_late_rate_in_two_dimensions() -> None:
         assert reduced / slow == pytest.approx(1.0, abs=0.1)
 
 
-def test_expected_count_refuses_a_step_wider_than_the_radius() -> None:
-    with pytest.raises(ValueError, match="step_s is too long"):
-        expected_count(100, 10.0, 1.0, 0.1, 1.0, 0.1)
+def test_the_formula_and_where_it_does_not_hold() -> None:
+    run = box()
+    assert run.expected_count(0.0, continuous=True) == 20000
+    pairs = 20000**2 / 2 * (4.0 / 3.0) * math.pi * 0.5**3 / 100.0**3  # at the start, 104.7
+    assert 20000 - box(step_s=1e-12).expected_count(0.0) == pytest.approx(pairs, rel=0.01)
+    # K by hand: 2 pi (0.1 + sqrt(0.1/(2 pi)))
+    by_hand = 20000 / (1.0 + 0.02 * 2.0 * math.pi * (0.1 + math.sqrt(0.1 / (2.0 * math.pi))))
+    assert run.expected_count(0.1, continuous=True) == pytest.approx(by_hand, rel=1e-12)
+    with pytest.raises(ValueError, match="three dimensions"):
+        box(dimensions=2).expected_count(1.0)
+    with pytest.raises(ValueError, match="short against the radius"):
+        box(step_s=0.2).expected_count(1.0)
+    with pytest.raises(ValueError, match="time_s must be 0 or more"):
+        run.expected_count(-1.0)
 
 
 # ---- the same result ---------------------------------------------------------------------------
