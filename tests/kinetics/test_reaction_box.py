@@ -5,11 +5,8 @@ would make a right box fail.
 """
 
 import math
-import shutil
 import signal
-import subprocess
 import threading
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,8 +16,6 @@ from numpy.typing import NDArray
 
 from stmtem_control.simulators import ReactionBox
 
-CORE = Path(__file__).resolve().parents[2] / "simulators" / "kinetics"
-CC = shutil.which("cc")
 PLACE, STEP = 32, 33  # purposes of the draws
 
 Positions = NDArray[np.float64]
@@ -409,23 +404,3 @@ def test_bad_input_is_named(change: dict[str, Any], message: str) -> None:
 def test_steps_are_whole(steps: Any) -> None:
     with pytest.raises(ValueError, match="steps must be a whole number"):
         box(count=10).advance(steps)
-
-
-# ---- the C alone -------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(CC is None, reason="no C compiler")
-def test_the_c_core_is_clean_under_sanitizers(tmp_path: Path) -> None:
-    assert CC is not None
-    names = ["reaction_box.c", "box_pairs.c", "kernels.c", "rng.c"]
-    sources = [CORE / name for name in names] + sorted(CORE.glob("clone_*.c"))
-    sources.append(Path(__file__).with_name("check_reaction_box.c"))
-    flags = ["-std=c11", "-O1", "-ffp-contract=off", "-fsanitize=address,undefined"]
-    binary = tmp_path / "check"
-    flags.append("-fno-sanitize-recover=all")
-    command = [CC, *flags, "-Wall", "-Werror", f"-I{CORE}", *map(str, sources), "-lm", "-o"]
-    built = subprocess.run([*command, str(binary)], capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    result = subprocess.run([str(binary)], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout == "0 of 60 differ\n"
