@@ -6,6 +6,7 @@ Nothing here is imported by the devices, and nothing here imports them: they mee
 from .bench import Bench
 from .clock import HandClock, WallClock
 from .model import KineticModel
+from .reaction_box import ReactionBox
 from .serve import serve
 from .specimen import Specimen
 
@@ -13,6 +14,7 @@ __all__ = [
     "Bench",
     "HandClock",
     "KineticModel",
+    "ReactionBox",
     "Specimen",
     "WallClock",
     "serve",

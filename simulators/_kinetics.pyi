@@ -139,3 +139,20 @@ class Model:
 def bcc_families(
     metal: int, lattice_A: float, energy_keV: float, largest_inverse_A: float, /
 ) -> bytearray: ...
+
+class Box:
+    def __new__(
+        cls,
+        count: int,
+        length: float,
+        diffusivity: float,
+        radius: float,
+        step_s: float,
+        dimensions: int,
+        seed: int,
+        instructions: str,
+        every_pair: bool,
+    ) -> Box: ...
+    def advance(self, steps: int, /) -> None: ...
+    def status(self) -> tuple[int, int, int, str]: ...
+    def particles(self, folded: bool, /) -> tuple[bytearray, bytearray]: ...

@@ -6,6 +6,7 @@
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,bmi2,prefer-vector-width=512")
+#include "box_kernels.h"
 #include "particle_kernels.h"
 #include "row_kernels.h"
 

@@ -3,6 +3,7 @@
 
 #define VECTOR_BYTES 16u
 
+#include "box_kernels.h"
 #include "particle_kernels.h"
 #include "row_kernels.h"
 

@@ -6,3 +6,5 @@
 .facets = facets_kernel,
 .walk = walk_kernel,
 .excursion = excursion_kernel,
+.box_move = box_move_kernel,
+.box_near = box_near_kernel,

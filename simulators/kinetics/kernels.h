@@ -69,6 +69,9 @@ typedef struct {
     double current, slope; /* pA, pA/V */
 } CurrentSum;
 
+struct BoxMove; /* of the reaction box; see box_geometry.h */
+struct BoxPairs;
+
 typedef struct Kernels {
     const char *name;
 
@@ -101,6 +104,12 @@ typedef struct Kernels {
     double (*excursion)(size_t count, const double *s, const double *y, const double *base,
                         const double *anchor_s, const double *anchor_y,
                         const double *anchor_base);
+
+    /* One Brownian step; true when a particle is further than sqrt(far_square) from its start. */
+    bool (*box_move)(const struct BoxMove *m);
+
+    /* Numbers of the pairs nearer than sqrt(near_square), rising; `found` has room for all. */
+    size_t (*box_near)(const struct BoxPairs *p, uint32_t *found);
 } Kernels;
 
 /* The kernels of this name ("auto", "baseline", "avx2", "avx512"); NULL when this build or this

@@ -12,6 +12,7 @@
 
 #include "export.h"
 #include "model.h"
+#include "module_box.h"
 #include "module_equations.h"
 #include "state.h"
 
@@ -366,6 +367,8 @@ static int module_exec(PyObject *module)
     ModuleState *state = PyModule_GetState(module);
     state->model_type = PyType_FromModuleAndSpec(module, &model_spec, NULL);
     if (!state->model_type || PyModule_AddObjectRef(module, "Model", state->model_type) < 0)
+        return -1;
+    if (box_type_add(module) < 0)
         return -1;
     if (add_owned(module, "PARAMETERS", parameter_rows()) < 0)
         return -1;
