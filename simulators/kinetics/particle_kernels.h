@@ -1,5 +1,6 @@
 /* Hot loops over particles; compiled once for each set of instructions, see clone_*.c. */
 #include "growth_step.h"
+#include "philox_lanes.h"
 #include "rng.h"
 
 static void exchange_kernel(const GrowthConstants *constants, size_t count,
@@ -217,12 +218,17 @@ static void walk_kernel(uint64_t seed, uint64_t tick, double length, double peri
                         double *restrict s, double *restrict y)
 {
     double u[BLOCK], v[BLOCK];
+    uint64_t words[4 * BLOCK];
     if (!(largest_of(spread, count) > 0.0))
         return;
+    philox_lanes(seed, DRAW_WALK, tick, count, uid, words);
+    for (size_t i = 0; i < count; i++) { /* as rng_uniform() */
+        const uint64_t high = words[i] << 32, low = words[count + i] & 0xFFFFFFFFu;
+        u[i] = double_of(0x3FF0000000000000u | ((high | low) >> 12)) - (1.0 - 0x1p-53);
+    }
     for (size_t i = 0; i < count; i++) {
-        const PhiloxBlock b = rng_draw(seed, DRAW_WALK, uid[i], tick);
-        u[i] = rng_uniform(b.v[0], b.v[1]);
-        v[i] = rng_uniform(b.v[2], b.v[3]);
+        const uint64_t high = words[2 * count + i] << 32, low = words[3 * count + i] & 0xFFFFFFFFu;
+        v[i] = double_of(0x3FF0000000000000u | ((high | low) >> 12)) - (1.0 - 0x1p-53);
     }
     const double inverse_period = 1.0 / period, double_length = 2.0 * length;
     const double inverse_double = 1.0 / double_length;
