@@ -3,11 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-double around_distance(double dy, double period)
-{
-    return dy - period * floor(dy / period + 0.5);
-}
-
 double wrap_around(double y, double period)
 {
     const double w = y - period * floor(y / period);

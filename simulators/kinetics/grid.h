@@ -11,8 +11,12 @@
 
 #include "parameters.h"
 
-/* Shortest way around the fibre, in [-period/2, period/2]. */
-double around_distance(double dy, double period);
+/* Shortest way around the fibre for the difference of two places that are once around at most. */
+static inline double around_distance(double dy, double period)
+{
+    const double half = 0.5 * period;
+    return dy > half ? dy - period : (dy < -half ? dy + period : dy);
+}
 
 /* y brought into 0 <= y < period. */
 double wrap_around(double y, double period);

@@ -95,6 +95,8 @@ static void block_sites(Model *m)
             const size_t cell = grid_window_cell(g, &window, c);
             for (size_t k = g->start[cell]; k < g->start[cell + 1]; k++) {
                 const size_t site = g->item[k];
+                if (t->used[site] | t->blocked[site])
+                    continue;
                 const double ds = t->s[site] - p->s[i];
                 const double dy = around_distance(t->y[site] - p->y[i], m->d.period);
                 if (ds * ds + dy * dy < reach * reach)
