@@ -4,8 +4,10 @@ Model and numerics: see :mod:`.presets` for the parameters and ``kinetics/*.h`` 
 """
 
 import json
+import os
 from collections.abc import Mapping
 from math import inf, nan
+from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Final, Self
 
@@ -17,9 +19,13 @@ from .pictures import require
 from .presets import resolve
 from .records import EVENT, EVENT_KINDS, PARTICLE, Status
 
-__all__ = ["EVENT_KINDS", "KineticState"]
+__all__ = ["EVENT_KINDS", "STATE_VERSION", "KineticState"]
 
 _LARGEST_BIAS_V: Final = 1000.0
+_STATE: Final = "stmtem-control kinetic state"
+
+#: Layout of :meth:`KineticState.save`; it changes with the core's.
+STATE_VERSION: Final = 4
 
 
 class KineticState:
@@ -329,29 +335,72 @@ class KineticState:
 
     # ---- state -----------------------------------------------------------------------------
 
-    def save(self) -> bytes:
-        """Return the whole state as bytes, for :meth:`restore`.
+    def save(self, path: str | os.PathLike[str] | None = None) -> bytes:
+        """Return the whole state as bytes, for :meth:`restore`, and write them to a file if asked.
 
-        Fit for the same version and byte order, not for an archive.
+        The first line is JSON: what it is, the version of the layout, preset, seed and parameters;
+        then the core's own bytes with a checksum.  Fit for the same version and byte order; a state
+        of another one is refused, not misread.
+
+        Parameters
+        ----------
+        path
+            File to write; it is complete or not there.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
         """
-        head = {"preset": self._preset, "seed": self._seed, "parameters": dict(self._parameters)}
-        return json.dumps(head).encode() + b"\n" + bytes(self.core.save())
+        head = {
+            "what": _STATE,
+            "version": STATE_VERSION,
+            "preset": self._preset,
+            "seed": self._seed,
+            "parameters": dict(self._parameters),
+        }
+        state = json.dumps(head).encode() + b"\n" + bytes(self.core.save())
+        if path is not None:
+            target = Path(path)
+            beside = target.with_name(f".{target.name}.{os.getpid()}")
+            try:
+                beside.write_bytes(state)
+                beside.replace(target)
+            finally:
+                beside.unlink(missing_ok=True)
+        return state
 
     @classmethod
-    def restore(cls, state: bytes) -> Self:
+    def restore(cls, state: bytes | str | os.PathLike[str]) -> Self:
         """Return a model that goes on from a saved state as the saved one would, to the last bit.
+
+        Parameters
+        ----------
+        state
+            What :meth:`save` returned, or the file that it wrote.
 
         Raises
         ------
         ValueError
-            The bytes are not a state of this version, or are damaged.
+            It is no state, one of another version, or damaged.
+        OSError
+            The file cannot be read.
         """
-        head, _, body = bytes(state).partition(b"\n")
+        whole = state if isinstance(state, bytes) else Path(state).read_bytes()
+        head, _, body = whole.partition(b"\n")
         try:
             values = json.loads(head)
-            preset, seed, parameters = values["preset"], values["seed"], values["parameters"]
+            what, version = values["what"], values["version"]
+            preset, seed, parameters = values["preset"], values["seed"], dict(values["parameters"])
         except (ValueError, KeyError, TypeError):
-            raise ValueError("cannot restore the state: it does not start as one") from None
+            what = version = None
+        if what != _STATE:
+            raise ValueError("cannot restore the state: it does not start as one")
+        if version != STATE_VERSION:
+            raise ValueError(
+                f"cannot restore the state: it is of version {version}, this program reads "
+                f"version {STATE_VERSION}"
+            )
         model = cls(preset, seed, **parameters)
         model.core.load(body)
         return model

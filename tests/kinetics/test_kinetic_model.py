@@ -1,8 +1,10 @@
 """The Python face of the kinetic model: time, charge, state, threads, bad input."""
 
+import json
 import math
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -217,6 +219,31 @@ def test_saved_state_goes_on_as_if_never_stopped() -> None:
         model.advance(0.3998, -5.0)
     assert same_state(straight, resumed)
     np.testing.assert_array_equal(straight.frame(shape=(64, 64)), resumed.frame(shape=(64, 64)))
+
+
+def test_a_state_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    model = KineticModel("fig3b", seed=5, site_count=20)
+    model.advance(0.4, -5.0)
+    path = tmp_path / "specimen.state"
+    state = model.save(path)
+    assert path.read_bytes() == state
+    assert [entry.name for entry in tmp_path.iterdir()] == ["specimen.state"]
+    resumed = KineticModel.restore(path)
+    for one in (model, resumed):
+        one.advance(0.2, 5.0)
+    assert same_state(model, resumed)
+    with pytest.raises(OSError, match="nowhere"):
+        model.save(tmp_path / "nowhere" / "specimen.state")
+    with pytest.raises(FileNotFoundError):
+        KineticModel.restore(tmp_path / "other.state")
+
+
+def test_a_state_of_another_version_is_refused_by_name() -> None:
+    state = KineticModel().save()
+    head, _, body = state.partition(b"\n")
+    values = json.loads(head) | {"version": 3}
+    with pytest.raises(ValueError, match="version 3, this program reads version 4"):
+        KineticModel.restore(json.dumps(values).encode() + b"\n" + body)
 
 
 def test_damaged_states_are_refused() -> None:
