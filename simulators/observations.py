@@ -85,9 +85,9 @@ OBSERVATIONS: Final[tuple[Observation, ...]] = (
     ),
     Observation(
         "O8",
-        "A droplet of a few hundred nm becomes completely faceted from one second to the next",
+        "A droplet of a few hundred nm (33 s) is completely faceted a second later (34 s)",
         "3c",
-        "phi from 0.4 to 0.9 in a mean of < 1.6 s, d in 200-450 nm",
+        "phi from 0.4 to 0.9 in a mean of < 1.6 s, d in 200-450 nm; when it does is not checked",
         checks.switch,
     ),
     Observation(

@@ -5,7 +5,6 @@ table of all checks failed once; a change that only redraws the random numbers t
 false alarm in some 2 % of cases.
 """
 
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -191,15 +190,3 @@ def test_bad_arguments(
     assert error.startswith("observations: ")
     assert message in error
     assert bare.read_text("utf-8") == "no markers\n"
-
-
-def test_contact_angle_stays_between_receding_and_advancing_over_two_cycles() -> None:
-    model = KineticModel(seed=2)
-    seen = []
-    for bias in (-5.0, 5.0, -5.0):
-        for _ in range(40):
-            model.advance(0.01, bias)
-            seen.append(model.particles["contact_angle_rad"])
-    angles = np.concatenate(seen)
-    assert math.radians(30.0) - 1e-12 <= angles.min() < math.radians(31.0)
-    assert angles.max() <= math.radians(60.0) + 1e-12
