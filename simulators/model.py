@@ -33,9 +33,6 @@ class KineticModel(KineticState):
     seed
         0 ... 2**64 - 1.  Places and strengths of sites, thermal motion, lattices and noise of
         frames all follow from it.
-    instructions
-        Which build of the hot loops: ``"baseline"``, ``"avx2"``, ``"avx512"``, or ``"auto"``, the
-        widest that this processor knows.  All give the same bits.
     **parameters
         Values that differ from the preset; see :mod:`.presets`.
 

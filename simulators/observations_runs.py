@@ -101,7 +101,7 @@ class Runs:
 
     def model(self, preset: str, seed: int, **parameters: float) -> KineticModel:
         """Return a fresh model; ``parameters`` go before the changes of this table."""
-        return KineticModel(preset, seed, instructions="auto", **(self.changes | parameters))
+        return KineticModel(preset, seed, **(self.changes | parameters))
 
     def angle(self, which: str) -> float:
         """Advancing or receding contact angle, degrees, on carbon."""

@@ -42,9 +42,6 @@ class KineticState:
     seed
         0 ... 2**64 - 1.  Places and strengths of sites, thermal motion, lattices and noise of
         frames all follow from it.
-    instructions
-        Which build of the hot loops: ``"baseline"``, ``"avx2"``, ``"avx512"``, or ``"auto"``, the
-        widest that this processor knows.  All give the same bits.
     **parameters
         Values that differ from the preset; see :mod:`.presets`.
 
@@ -56,14 +53,7 @@ class KineticState:
 
     EVENT_KINDS: ClassVar[Mapping[str, int]] = EVENT_KINDS
 
-    def __init__(
-        self,
-        preset: str = "fig2",
-        seed: int = 1,
-        *,
-        instructions: str = "auto",
-        **parameters: float,
-    ) -> None:
+    def __init__(self, preset: str = "fig2", seed: int = 1, **parameters: float) -> None:
         values = resolve(preset, parameters)
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
             raise ValueError(f"seed must be a whole number in 0 ... 2**64 - 1, not {seed!r}")
@@ -72,7 +62,6 @@ class KineticState:
         self._parameters = MappingProxyType(values)
         #: The C object itself, for the other modules of this package.
         self.core = _kinetics.Model(tuple(values.values()), seed)
-        self.core.instructions(instructions)
 
     def __repr__(self) -> str:
         """Preset, seed, time and number of particles."""
@@ -263,8 +252,17 @@ class KineticState:
 
     @property
     def instructions(self) -> str:
-        """Name of the build of the hot loops that is in use."""
+        """Name of the build of the hot loops that is in use; the widest there is, unless changed.
+
+        ``"baseline"`` runs everywhere; ``"avx2"`` and ``"avx512"`` are there on processors that
+        know these instructions.  All give the same bits.  Setting another name raises a ValueError
+        where it is not there.
+        """
         return self.core.instructions()
+
+    @instructions.setter
+    def instructions(self, name: str) -> None:
+        self.core.instructions(name)
 
     @property
     def preset(self) -> str:
@@ -390,12 +388,10 @@ class KineticState:
         head, _, body = whole.partition(b"\n")
         try:
             values = json.loads(head)
-            what, version = values["what"], values["version"]
+            version = values["version"] if values["what"] == _STATE else None
             preset, seed, parameters = values["preset"], values["seed"], dict(values["parameters"])
         except (ValueError, KeyError, TypeError):
-            what = version = None
-        if what != _STATE:
-            raise ValueError("cannot restore the state: it does not start as one")
+            raise ValueError("cannot restore the state: it does not start as one") from None
         if version != STATE_VERSION:
             raise ValueError(
                 f"cannot restore the state: it is of version {version}, this program reads "
