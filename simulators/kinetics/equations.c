@@ -178,7 +178,8 @@ EQUATION(facet_goal)
     const double resist = 1.0 / a[0], feed = 1.0, speed = a[1];
     double phi = a[2], flattening, spread;
     k.tick = ENDLESS;
-    m->kernels->facets(&k, 1, &resist, &feed, &speed, &phi, &flattening, &spread);
+    signed char level;
+    m->kernels->facets(&k, 1, &resist, &feed, &speed, &phi, &level, &flattening, &spread);
     return phi;
 }
 

@@ -109,13 +109,15 @@ static Alone grow_alone(const Model *m, const GrowthConstants *k, Cap cap, doubl
     return a;
 }
 
-/* Replace what the kernel made of those that need smaller steps.  gone[i]: when, or negative. */
-static void regrow(const Model *m, const GrowthConstants *k, size_t start, size_t count,
-                   GrowthOutput *out, double *gone, double *depinned)
+/* Replace what the kernel made of those that need smaller steps.  depinned[i]: when within the
+ * tick, or negative; those that are gone have no volume.  Returns whether one is. */
+static bool regrow(Model *m, const GrowthConstants *k, size_t start, size_t count,
+                   GrowthOutput *out, double *depinned)
 {
     const Particles *p = &m->particles;
+    bool any_gone = false;
     for (size_t i = 0; i < count; i++) {
-        gone[i] = depinned[i] = -1.0;
+        depinned[i] = -1.0;
         if (!out->alone[i])
             continue;
         const size_t j = start + i;
@@ -126,41 +128,46 @@ static void regrow(const Model *m, const GrowthConstants *k, size_t start, size_
         out->turn[i] = 0.0;
         depinned[i] = a.depinned;
         if (a.gone) {
-            gone[i] = a.time;
+            any_gone = true;
             out->free_growth[i] = 0.0;
+            out->side[i] = p->side[j];
+            model_log(m, model_time(m, m->tick) + a.time, EVENT_GONE, p->uid[j], 0, cap.volume,
+                      p->fibre[j]);
             continue;
         }
         const ExchangeFactors x = exchange_factors(k, a.cap.base, a.cap.tau, p->feed[j]);
         out->size[i] = a.cap.size;
         out->base[i] = a.cap.base;
         out->tau[i] = a.cap.tau;
+        out->side[i] = (signed char)cap_side(&m->d.line, a.cap.tau);
         out->forward[i] = x.forward;
         out->backward[i] = x.backward;
         out->resist[i] = x.resist;
         out->free_growth[i] = free_current(k, x.forward, x.backward, x.resist) * k->faraday /
                               (3.0 * a.cap.volume * x.inverse_radius);
     }
+    return any_gone;
 }
 
 /* Log who began to recede, and note on which side the lines are now. */
 static void note_sides(Model *m, size_t start, size_t count, const GrowthOutput *out,
-                       const double *depinned, double begin)
+                       const double *depinned)
 {
     Particles *p = &m->particles;
+    if (memcmp(out->side, p->side + start, count) == 0)
+        return;
     for (size_t i = 0; i < count; i++) {
         const size_t j = start + i;
-        const int side = cap_side(&m->d.line, out->tau[i]);
-        if (side == p->side[j])
-            continue;
-        if (side < 0) {
+        if (out->side[i] < 0 && p->side[j] >= 0) {
             const Cap before = {p->volume[j], p->size[j], p->base[j], p->tau[j]};
             const double after =
-                depinned[i] >= 0.0
+                out->any_alone && depinned[i] >= 0.0
                     ? depinned[i]
                     : m->par.tick_s * depinning_share(m, before, out->volume[i]);
-            model_log(m, begin + after, EVENT_DEPIN, p->uid[j], 0, out->volume[i], p->fibre[j]);
+            model_log(m, model_time(m, m->tick) + after, EVENT_DEPIN, p->uid[j], 0,
+                      out->volume[i], p->fibre[j]);
         }
-        p->side[j] = (signed char)side;
+        p->side[j] = out->side[i];
     }
 }
 
@@ -182,27 +189,21 @@ static bool grow_block(Model *m, const GrowthConstants *k, size_t start, size_t 
                        GrowthOutput *out, LedgerLanes *lanes)
 {
     Particles *p = &m->particles;
-    bool any_gone = false;
-    double gone[BLOCK], depinned[BLOCK];
-    const double begin = model_time(m, m->tick), per_pC = 1.0 / (m->d.faraday * k->tick);
+    double depinned[BLOCK];
+    const double per_pC = 1.0 / (m->d.faraday * k->tick);
     const GrowthInput in = {p->volume + start, p->size + start,    p->base + start,
                             p->tau + start,    p->feed + start,    p->phi + start,
                             p->forward + start, p->backward + start, p->resist + start};
     m->kernels->grow(k, count, &in, out);
-    regrow(m, k, start, count, out, gone, depinned);
+    const bool any_gone = out->any_alone && regrow(m, k, start, count, out, depinned);
     m->kernels->ledger(count, p->volume + start, out->volume, out->eroded, out->turn,
                        p->current + start, lanes);
-    note_sides(m, start, count, out, depinned, begin);
-    for (size_t i = 0; i < count; i++) {
+    note_sides(m, start, count, out, depinned);
+    for (size_t i = 0; i < count; i++)
         p->current[start + i] *= per_pC;
-        if (k->erosion > 0.0)
+    if (k->erosion > 0.0)
+        for (size_t i = 0; i < count; i++)
             long_sum_add(&m->eroded, out->eroded[i]);
-        if (gone[i] >= 0.0) {
-            const size_t j = start + i;
-            any_gone = true;
-            model_log(m, begin + gone[i], EVENT_GONE, p->uid[j], 0, p->volume[j], p->fibre[j]);
-        }
-    }
     commit(m, start, count, out);
     return any_gone;
 }

@@ -43,7 +43,9 @@ typedef struct {
     double eroded[BLOCK];      /* nm3 that the beam took */
     double turn[BLOCK];        /* change of the volume rate by growth at fixed eta, nm3/s */
     double free_growth[BLOCK]; /* dR/dt of the unfaceted particle, nm/s */
+    signed char side[BLOCK];   /* of the contact line: +1 advancing, 0 pinned, -1 receding */
     unsigned char alone[BLOCK];/* 1: must be done again alone, in smaller steps */
+    bool any_alone;
 } GrowthOutput;
 
 /* See shape.h. */
@@ -91,9 +93,11 @@ typedef struct Kernels {
     void (*ledger)(size_t count, const double *before, const double *after, const double *eroded,
                    const double *turn, double *change, LedgerLanes *lanes);
 
-    /* phi after one tick, B/R^4 (1/s) and the rms of a Brownian step (nm); at most BLOCK. */
+    /* phi after one tick and its level, B/R^4 (1/s) and the rms of a Brownian step (nm); at most
+     * BLOCK. */
     void (*facets)(const ShapeConstants *k, size_t count, const double *resist, const double *feed,
-                   const double *free_growth, double *phi, double *flattening, double *spread);
+                   const double *free_growth, double *phi, signed char *level, double *flattening,
+                   double *spread);
 
     /* Brownian steps keyed by (seed, uid, tick); spread 0: stays.  At most BLOCK. */
     void (*walk)(uint64_t seed, uint64_t tick, double length, double period, size_t count,

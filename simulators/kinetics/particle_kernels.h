@@ -2,6 +2,7 @@
 #include "growth_step.h"
 #include "philox_lanes.h"
 #include "rng.h"
+#include "shape.h"
 
 static void exchange_kernel(const GrowthConstants *constants, size_t count,
                             const double *restrict base, const double *restrict tau,
@@ -128,6 +129,13 @@ static void grow_kernel(const GrowthConstants *constants, size_t count, const Gr
         const int stays = (out->volume[i] >= k.gone) | (mean[i] >= 0.0);
         out->alone[i] = (unsigned char)!(fits & stays);
     }
+    unsigned char any = 0;
+    for (size_t i = 0; i < count; i++)
+        any |= out->alone[i];
+    out->any_alone = any;
+    for (size_t i = 0; i < count; i++)
+        out->side[i] = (signed char)((out->tau[i] == k.tau_advancing) -
+                                     (out->tau[i] == k.tau_receding));
 }
 
 static void ledger_kernel(size_t count, const double *restrict before,
@@ -166,7 +174,8 @@ static void ledger_kernel(size_t count, const double *restrict before,
 static void facets_kernel(const ShapeConstants *constants, size_t count,
                           const double *restrict resist, const double *restrict feed,
                           const double *restrict free_growth, double *restrict phi,
-                          double *restrict flattening, double *restrict spread)
+                          signed char *restrict level, double *restrict flattening,
+                          double *restrict spread)
 {
     const ShapeConstants k = *constants;
     double soft[BLOCK], order[BLOCK], goal[BLOCK], speed[BLOCK];
@@ -205,6 +214,8 @@ static void facets_kernel(const ShapeConstants *constants, size_t count,
         spread[i] = root >= 1e-6 ? root : 0.0; /* a millionth of a nanometre a tick */
         phi[i] = order[i];
     }
+    for (size_t i = 0; i < count; i++)
+        level[i] = (signed char)((order[i] >= PHI_LOCAL) + (order[i] >= PHI_COMPLETE));
 }
 
 static inline double floor_of(double x)

@@ -51,10 +51,9 @@ static double crossing_share(double before, double after, double level)
     return share > 0.0 ? (share < 1.0 ? share : 1.0) : 0.0;
 }
 
-static void note_level(Model *m, size_t i, double before, double begin)
+static void note_level(Model *m, size_t i, int level, double before, double begin)
 {
     Particles *p = &m->particles;
-    const int level = level_of(p->phi[i]);
     if (level == p->level[i] || !(p->volume[i] > 0.0))
         return;
     const bool rises = level > p->level[i];
@@ -92,13 +91,17 @@ void shape_block(Model *m, const ShapeConstants *k, size_t start, size_t count,
     Particles *p = &m->particles;
     const double begin = model_time(m, m->tick);
     double before[BLOCK], flattening[BLOCK];
+    signed char level[BLOCK];
     memcpy(before, p->phi + start, count * sizeof *before);
     m->kernels->facets(k, count, p->resist + start, p->feed + start, free_growth,
-                       p->phi + start, flattening, spread);
+                       p->phi + start, level, flattening, spread);
+    if (memcmp(level, p->level + start, count) != 0)
+        for (size_t i = 0; i < count; i++)
+            note_level(m, start + i, level[i], before[i], begin);
+    if (!memchr(p->joined + start, 1, count))
+        return;
     for (size_t i = 0; i < count; i++) {
         const size_t j = start + i;
-        if (level_of(p->phi[j]) != p->level[j])
-            note_level(m, j, before[i], begin);
         if (!p->joined[j])
             continue;
         if (p->neck[j] > 0.0)
