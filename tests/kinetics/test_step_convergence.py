@@ -64,4 +64,5 @@ def test_events_have_their_time_within_a_tick(kind: str, bias: float, seconds: f
         found = model.events[model.events["kind"] == model.EVENT_KINDS[kind]]
         times.append(found["time_s"])
     assert len(times[0]) == len(times[1]) == (3 if kind == "merge" else 6)
-    assert abs(times[0] - times[1]).max() < 0.1 * 4e-3
+    # Dated at the ends of their ticks, six would all be this near once in 16 000 times.
+    assert abs(times[0] - times[1]).max() < 0.2 * 4e-3
