@@ -5,6 +5,7 @@ size whatever the parameters, so pairs are drawn there and handed to the model's
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from stmtem_control.simulators import KineticModel
 
-STILL: dict[str, float] = {
+STILL: dict[str, Any] = {
     "site_count": 0,
     "exchange_current_pA_nm2": 0.0,
     "switch_rate": 0.0,

@@ -4,6 +4,7 @@ No statistics here: a correct model passes whatever the seed.
 """
 
 import math
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from stmtem_control.simulators import KineticModel
 
 KINDS = KineticModel.EVENT_KINDS
 # Crystals that only move where they are told: no charge transfer, no facets, no walk.
-FROZEN: dict[str, float] = {
+FROZEN: dict[str, Any] = {
     "site_count": 0,
     "exchange_current_pA_nm2": 0.0,
     "migration_factor": 0.0,
@@ -159,6 +160,23 @@ def test_open_circuit_keeps_the_volume() -> None:
     assert counts == sorted(counts, reverse=True)
     assert KINDS["birth"] not in model.events_from(seen)["kind"]
     assert model.current == 0.0
+
+
+@pytest.mark.parametrize("detector", ["counting", "ccd"])
+def test_frame_by_one_or_more_threads_is_the_same(detector: Literal["counting", "ccd"]) -> None:
+    model = KineticModel(seed=2)
+    model.advance(0.6, -5.0)
+
+    def frame(threads: int) -> bytes:
+        # An odd number of rows, so that the threads get unequal shares.
+        return model.frame(
+            shape=(203, 390), detector=detector, probe_nm=(-300.0, 200.0), threads=threads
+        ).tobytes()
+
+    alone = frame(1)
+    assert len(set(alone)) > 10
+    for threads in (2, 3, 8):
+        assert frame(threads) == alone
 
 
 angles = st.floats(math.radians(30.0), math.radians(60.0))

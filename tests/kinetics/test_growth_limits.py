@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from stmtem_control.simulators import KineticModel
 
 CHARGE, BOLTZMANN = 1.602176634e-19, 1.380649e-23
-ALONE: dict[str, float] = {
+ALONE: dict[str, Any] = {
     # No sites, no capillarity, no facets, no motion, no parallel path; a fibre as wide as it gets.
     "site_count": 0,
     "kelvin": 0,
@@ -21,7 +22,7 @@ ALONE: dict[str, float] = {
     "parallel_resistance_GOhm": 1e9,
     "series_resistance_GOhm": 1e-6,
 }
-FAST_TRANSPORT: dict[str, float] = {"plating_limit_pA_nm": 1e6, "stripping_limit_pA_nm": 1e6}
+FAST_TRANSPORT: dict[str, Any] = {"plating_limit_pA_nm": 1e6, "stripping_limit_pA_nm": 1e6}
 # dR/dt = (I/S) (Omega/e0) S R/(3 V), and S R/(3 V) = 8/5 for a cap of 60 degrees.
 SHAPE = 8.0 / 5.0
 
@@ -32,7 +33,7 @@ def cap_volume(radius: float) -> float:
 
 
 def grow(
-    bias: float, seconds: float, start: float = 2.0, **changes: float
+    bias: float, seconds: float, start: float = 2.0, **changes: Any
 ) -> tuple[KineticModel, NDArray[np.float64], NDArray[np.void]]:
     """Model, times and the crystal at the start and at a hundred times of its growth."""
     model = KineticModel("fig2", 1, **(ALONE | changes))

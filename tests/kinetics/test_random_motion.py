@@ -4,6 +4,7 @@ The false-alarm rate of a test is the chance that a correct model fails it with 
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from .goodness_of_fit import kolmogorov_p, normal_levels
 
 STEPS, CRYSTALS = 40, 1000
 # Far apart on a wide fibre, without charge transfer and without facets: only places change.
-STILL: dict[str, float] = {
+STILL: dict[str, Any] = {
     "site_count": 0,
     "exchange_current_pA_nm2": 0.0,
     "switch_rate": 0.0,
@@ -29,7 +30,7 @@ def cap_volume(radius: float) -> float:
     return 5.0 * math.pi / 24.0 * radius**3
 
 
-def diffusivity(radius: float, **changes: float) -> float:
+def diffusivity(radius: float, **changes: Any) -> float:
     """D_c of section "migration" of the model, nm2/s, from the parameters alone."""
     p = KineticModel("fig2", 1, **changes).parameters
     thermal = 1.380649e-23 / 1.602176634e-19 * p["temperature_K"]

@@ -6,6 +6,7 @@ is the chance that a correct model fails it with another seed.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from stmtem_control.simulators import KineticModel
 from .goodness_of_fit import kolmogorov_p, normal_levels
 
 SITES, BIAS, RATE = 4000, -0.16, 8.0
-HELD: dict[str, float] = {
+HELD: dict[str, Any] = {
     "site_count": SITES,
     "nucleation_rate_Hz": RATE,
     "nucleation_barrier": 0.0,

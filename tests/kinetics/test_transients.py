@@ -5,6 +5,7 @@ The false-alarm rate of a test is the chance that a correct model fails it with 
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from stmtem_control.simulators import KineticModel
 
 RADIUS, LENGTH = 1e5, 1e6
 AREA = 2.0 * math.pi * RADIUS * LENGTH
-WIDE: dict[str, float] = {
+WIDE: dict[str, Any] = {
     "fibre_radius_nm": RADIUS,
     "fibre_length_nm": LENGTH,
     "kelvin": 0,
@@ -34,15 +35,15 @@ WIDE: dict[str, float] = {
     "touch_gap_nm": 0.0,
     "series_resistance_GOhm": 1e-6,
 }
-FAST_TRANSPORT: dict[str, float] = {"plating_limit_pA_nm": 1e6, "stripping_limit_pA_nm": 1e6}
-FAST_TRANSFER: dict[str, float] = {"exchange_current_pA_nm2": 1e-2}
-AT_ONCE: dict[str, float] = {"site_count": 100, "nucleation_rate_Hz": 1e6}
+FAST_TRANSPORT: dict[str, Any] = {"plating_limit_pA_nm": 1e6, "stripping_limit_pA_nm": 1e6}
+FAST_TRANSFER: dict[str, Any] = {"exchange_current_pA_nm2": 1e-2}
+AT_ONCE: dict[str, Any] = {"site_count": 100, "nucleation_rate_Hz": 1e6}
 # 80 000 sites of which a twentieth fires: the rate hardly falls on the way.
-STEADILY: dict[str, float] = {"site_count": 20000, "fibre_count": 4}
+STEADILY: dict[str, Any] = {"site_count": 20000, "fibre_count": 4}
 
 
 def transient(
-    bias: float, seconds: float, **changes: float
+    bias: float, seconds: float, **changes: Any
 ) -> tuple[KineticModel, NDArray[np.float64], NDArray[np.float64]]:
     """Model, a hundred times, and the current (A) that becomes metal at each."""
     model = KineticModel("fig2", 1, **(WIDE | changes))
@@ -74,7 +75,7 @@ def transient(
     ids=["kinetic at once", "kinetic steadily", "transport at once", "transport steadily"],
 )
 def test_current_rises_with_the_exponent(
-    bias: float, seconds: float, changes: dict[str, float], exponent: float, tolerance: float
+    bias: float, seconds: float, changes: dict[str, Any], exponent: float, tolerance: float
 ) -> None:
     model, times, currents = transient(bias, seconds, **changes)
     late = times >= 0.2 * seconds
