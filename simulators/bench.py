@@ -1,6 +1,7 @@
 """The simulated bench: one specimen, one clock, three instruments, and the wires between them."""
 
 import contextlib
+import os
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +13,7 @@ from .lines import wire
 from .probe import ProbeController
 from .server import LOOPBACK, PtyEndpoint, TcpEndpoint
 from .specimen import Specimen
+from .truth_log import TruthLog
 
 PASSWORD = "123456"  # the one the probe controller leaves the factory with
 SIZES = (256, 512, 1024, 2048)
@@ -51,13 +53,15 @@ class Bench:
         Another clock, for instance one advanced by hand; `speed` is then ignored.
     bias_source_port, probe_port, control_port, data_port : int
         TCP ports on the loopback address; 0 takes free ones.
+    truth : path, optional
+        File for the ground truth of every frame; see :class:`.truth_log.TruthLog`.
 
     Raises
     ------
     ValueError
         An unknown preset, model or size, or a speed that is not positive.
     OSError
-        A port is taken.
+        A port is taken, or the file of the ground truth cannot be written.
 
     Notes
     -----
@@ -79,6 +83,7 @@ class Bench:
         probe_port: int = 0,
         control_port: int = 0,
         data_port: int = 0,
+        truth: str | os.PathLike[str] | None = None,
     ) -> None:
         if size not in SIZES:
             raise ValueError(f"image size is {size}; choose one of {', '.join(map(str, SIZES))}")
@@ -86,6 +91,9 @@ class Bench:
         with contextlib.ExitStack() as made:
             made.callback(self.clock.close)
             self.specimen = Specimen(self.clock, preset=preset, seed=seed)
+            if truth is not None:
+                self.specimen.truth = TruthLog(truth)
+                made.callback(self.specimen.truth.close)
             self.source = SourceMeter(self.clock, self.specimen, model=model, seed=seed)
             made.callback(self.source.close)
             self.probe = ProbeController(self.clock, self.specimen, password=PASSWORD, seed=seed)

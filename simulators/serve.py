@@ -43,6 +43,9 @@ def _add_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--control-port", type=int, default=0, help="control port of the camera")
     options.add_argument("--data-port", type=int, default=0, help="data port of the camera")
     options.add_argument(
+        "--truth", metavar="FILE", help="write what each frame shows, particle by particle (CSV)"
+    )
+    options.add_argument(
         "--until-eof",
         action="store_true",
         help="end when standard input closes, so that the bench cannot outlive its parent",
@@ -68,6 +71,7 @@ def _run(options: argparse.Namespace) -> int:
                 probe_port=options.probe_port,
                 control_port=options.control_port,
                 data_port=options.data_port,
+                truth=options.truth,
             )
         except (OSError, ValueError, OverflowError) as error:
             print(f"stmtem sim: {error}", file=sys.stderr)

@@ -18,6 +18,7 @@ from .clock import Clock
 from .exposure import Exposure
 from .lines import Line
 from .model import KineticModel
+from .truth_log import TruthLog
 
 SLEW_V_PER_S = 5000.0  # a source-meter steps 5 V in about 1 ms
 SHORT_OHM = 1e6  # metal on carbon once the oxide is pierced
@@ -90,6 +91,8 @@ class Specimen:
         self._slider = [0.0, 0.0, 0.0]
         self._bend = [0.0, 0.0, 0.0]
         self._deepest_nm = 0.0
+        #: Where the ground truth of each image goes, if anywhere.
+        self.truth: TruthLog | None = None
         self._samples: deque[tuple[float, float]] = deque()
         # The last ones; an aborted exposure is never asked for.
         self._exposures: deque[tuple[tuple[float, float, tuple[int, int]], Exposure]] = deque(
@@ -328,13 +331,18 @@ class Specimen:
             self._catch_up()
             origin, probe = self._scene()
             exposure = dict(self._exposures).get((start, stop, shape))
+            pixel_nm = self.field_nm / shape[1]
+            dose = self.dose_rate_e_per_A2_s * self.exposed(start, stop)
+            if self.truth is not None:
+                shown = self.model.ground_truth(shape, pixel_nm, origin)
+                self.truth.note(index, start, stop, dose, shown)
         if exposure is not None:
             return exposure.counts(index=index)
         return self.model.frame(
             shape=shape,
-            pixel_size_nm=self.field_nm / shape[1],
+            pixel_size_nm=pixel_nm,
             origin_nm=origin,
-            electrons_per_A2=self.dose_rate_e_per_A2_s * self.exposed(start, stop),
+            electrons_per_A2=dose,
             index=index,
             probe_nm=probe,
         )

@@ -1,13 +1,16 @@
 """The bench as a whole: wiring, repeatability, and that it leaves nothing behind."""
 
 import contextlib
+import csv
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from stmtem_control.simulators import Bench, HandClock
+from stmtem_control.simulators.truth_log import COLUMNS
 
 
 def ask(port: int, *lines: bytes) -> list[bytes]:
@@ -136,3 +139,25 @@ def test_closing_does_not_wait_for_an_endless_motion() -> None:
         while b"stepw" not in got:
             got += wire.recv(256)
         bench.close()
+
+
+def test_the_ground_truth_of_every_frame_is_on_disk(tmp_path: Path) -> None:
+    path = tmp_path / "truth.csv"
+    with Bench(clock=HandClock(), truth=path, seed=2) as bench:
+        bench.specimen.blank.drive(False)
+        bench.specimen.bend(2, 425.0)  # in contact
+        bench.specimen.drive(-5.0, 1e-6)
+        for number in range(3):
+            bench.clock.wait_until(0.3 * (number + 1))
+            bench.specimen.image(0.3 * number, 0.3 * (number + 1), (128, 128), number)
+        shown = len(bench.specimen.model.ground_truth((128, 128), 8.0, (-631.36, 0.0)))
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert {row["exposure"] for row in rows} == {"0", "1", "2"}
+    last = [row for row in rows if row["exposure"] == "2"]
+    assert len(last) == shown > 5
+    assert {float(row["stop_s"]) for row in last} == {0.9}
+    assert float(last[0]["dose_e_per_A2"]) == pytest.approx(6.0)
+    with pytest.raises(OSError, match="nowhere"):
+        Bench(clock=HandClock(), truth=tmp_path / "nowhere" / "truth.csv")
