@@ -1,0 +1,68 @@
+"""Run the benchmarks and write what they found: ``python -m benchmarks [name ...]``."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from . import frame, particle_step, reaction_box, whole_experiment
+from .side_by_side import RESULTS, Report, insert, machine, markdown, write
+
+__all__ = ["main"]
+
+BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
+    "particle_step": particle_step.run,
+    "frame": frame.run,
+    "whole_experiment": whole_experiment.run,
+    "reaction_box": reaction_box.run,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--rounds", type=int, default=7, help="times each case runs")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
+    parser.add_argument(
+        "--document", type=Path, action="append", default=[], help="put the tables there too"
+    )
+    asked = parser.parse_args(arguments)
+    unknown = set(asked.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    reports, where = [], machine()
+    for name in asked.names or BENCHMARKS:
+        where = machine()  # before, so that the load is that of others
+        report = BENCHMARKS[name](asked.rounds)
+        write(report, asked.results, where)
+        print(f"{report.name}\n\n{report.table}")
+        reports.append(report)
+    summary = summarise(reports)
+    print(summary)
+    about = "\n".join(f"- {name}: {value}" for name, value in where.items())
+    (asked.results / "summary.md").write_text(f"{summary}\n{about}\n", "utf-8")
+    for document in asked.document:
+        _update(document, {**{r.name: r.table for r in reports}, "summary": summary})
+
+
+def summarise(reports: Sequence[Report]) -> str:
+    """Return the table of all targets."""
+    rows = [
+        [report.name, target.what, target.wanted, target.reached, target.met]
+        for report in reports
+        for target in report.targets
+    ]
+    return markdown(["benchmark", "what", "target", "reached", "met"], rows)
+
+
+def _update(document: Path, tables: Mapping[str, str]) -> None:
+    text = document.read_text("utf-8")
+    for name, table in tables.items():
+        if f"<!-- benchmark:{name}:begin -->" in text:
+            text = insert(text, name, table)
+    document.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
