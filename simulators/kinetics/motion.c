@@ -40,6 +40,17 @@ static void fuse_neck(Particles *p, size_t keep, double distance, double directi
     p->neck_share[keep] = share;
 }
 
+/* Angle of (ds, dy) against s, -pi ... pi. */
+static double direction_of(double ds, double dy)
+{
+    const double along = fabs(ds), across = fabs(dy);
+    const double acute = across <= along
+                             ? (along > 0.0 ? elementary_atan(across / along) : 0.0)
+                             : 0.5 * PI - elementary_atan(along / across);
+    const double upper = ds < 0.0 ? PI - acute : acute;
+    return dy < 0.0 ? -upper : upper;
+}
+
 size_t fuse(Model *m, size_t i, size_t j, double time)
 {
     Particles *p = &m->particles;
@@ -75,7 +86,7 @@ size_t fuse(Model *m, size_t i, size_t j, double time)
     m->events.failed |= !contacts_loosen(&m->contacts, p, keep);
 
     p->joined[keep] = 1;
-    fuse_neck(p, keep, sqrt(ds * ds + dy * dy), atan2(dy, ds), share);
+    fuse_neck(p, keep, sqrt(ds * ds + dy * dy), direction_of(ds, dy), share);
     fuse_grains(m, keep, gone, ratio, cap_radius(p->base[keep], p->tau[keep]));
     model_log(m, time, EVENT_MERGE, p->uid[keep], (int64_t)p->uid[gone], total, p->fibre[keep]);
     return gone;
