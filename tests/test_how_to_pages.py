@@ -1,0 +1,36 @@
+"""The Python blocks of the how-to on specimens run, one after the other, and do what it says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "simulate-a-specimen.md"
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def run(page: Path) -> dict[str, Any]:
+    """Run all blocks in one namespace and return it."""
+    document = page.read_text("utf-8")
+    names: dict[str, Any] = {}
+    for block in BLOCK.finditer(document):
+        line = document.count("\n", 0, block.start(1))
+        # Blank lines ahead, so that a traceback names the line of the page.
+        exec(compile("\n" * line + block[1], str(page), "exec"), names)
+    return names
+
+
+def test_blocks_of_the_page_on_specimens(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run(PAGE)
+    printed = capsys.readouterr().out
+    assert "fig3c" in printed
+    assert "True" in printed.splitlines()  # the restored model goes on as the saved one
+    assert len(names["births"]) > 10
+    assert len(names["portable"].particles) == 0
+    assert names["portable"].instructions == "baseline"
+    assert names["frame"].shape == names["pattern"].shape == names["survey"].shape == (256, 256)
+    # 0.8 e/A2 in one instant or in four
+    assert names["blurred"].mean() == pytest.approx(names["frame"].mean(), rel=0.1)
+    volume = names["thickness"].sum(dtype=float) * 2.0**2
+    assert names["truth"]["volume_in_view_nm3"].sum() == pytest.approx(volume, rel=1e-3)
