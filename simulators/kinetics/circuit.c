@@ -5,6 +5,8 @@
 #include "elementary.h"
 #include "growth.h"
 
+#define PATIENCE 5 /* steps of Newton's rule before it must at least halve its steps */
+
 /* Sum of the particle currents at eta and its slope, pA and pA/V. */
 static CurrentSum currents_at(const Model *m, double eta)
 {
@@ -30,6 +32,7 @@ Relaxation circuit_solve(const Model *m, bool open, double drive_V, double serie
     const double lag = (1.0 - decay) / (1.0 - mean_share);
     /* The residual rises with eta; these ends enclose its zero. */
     double low = -(fabs(drive) + fabs(r.before) + 1.0), high = -low, eta = r.before;
+    double last = high - low;
     for (int i = 0; i < 100; i++) {
         if (i > 0)
             sum = currents_at(m, eta);
@@ -40,11 +43,15 @@ Relaxation circuit_solve(const Model *m, bool open, double drive_V, double serie
             high = eta;
         else
             low = eta;
-        if (!(next >= low && next <= high))
+        /* Between the two limits of transport the curve is too bent for Newton's rule. */
+        const bool halved = !(next >= low && next <= high) ||
+                            (i >= PATIENCE && fabs(next - eta) > 0.5 * last);
+        if (halved)
             next = 0.5 * (low + high);
-        const double step = fabs(next - eta);
+        last = fabs(next - eta);
         eta = next;
-        if (step <= 1e-8) /* V: what is left after this step of Newton's is below 4e-15 */
+        /* V: what is left after a step of Newton's of this size is below 4e-15 */
+        if (last <= (halved ? 1e-15 : 1e-8))
             break;
     }
     r.mean = eta;

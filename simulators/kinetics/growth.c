@@ -130,7 +130,7 @@ static bool regrow(Model *m, const GrowthConstants *k, size_t start, size_t coun
         if (a.gone) {
             any_gone = true;
             out->free_growth[i] = 0.0;
-            out->side[i] = p->side[j];
+            out->side[i] = a.depinned >= 0.0 ? -1 : p->side[j];
             model_log(m, model_time(m, m->tick) + a.time, EVENT_GONE, p->uid[j], 0, cap.volume,
                       p->fibre[j]);
             continue;
@@ -271,6 +271,7 @@ double growth_catch_up(Model *m, size_t i, double beam, double seconds)
     if (a.eroded > 0.0) {
         long_sum_add(&m->eroded, a.eroded);
         long_sum_add(&m->net_volume, a.eroded);
+        long_sum_add(&m->deposited, a.eroded);
     }
     p->volume[i] = a.cap.volume;
     p->size[i] = a.cap.size;
