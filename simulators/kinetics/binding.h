@@ -2,9 +2,6 @@
 #ifndef STMTEM_BINDING_H
 #define STMTEM_BINDING_H
 
-#ifndef Py_LIMITED_API
-#define Py_LIMITED_API 0x030B0000
-#endif
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -16,7 +13,11 @@ typedef struct {
     PyThread_type_lock lock;
 } ModelObject;
 
-/* A writable C-contiguous buffer of exactly height*width items of `item` bytes; -1 on error. */
+/* Converter of PyArg_Parse: an int in 0 ... 2^64 - 1; "K" would cut off what is beyond. */
+int whole_number(PyObject *object, void *out);
+
+/* A writable C-contiguous buffer of exactly height*width items of `item` bytes, aligned for them;
+ * -1 on error. */
 int take_buffer(PyObject *object, Py_buffer *buffer, size_t height, size_t width, size_t item);
 
 /* A bytearray with a copy of `size` bytes that were taken under the lock; frees them. */

@@ -5,6 +5,7 @@
 
 #define SKIN_SHARE 0.05
 #define GIANTS_MOST 64   /* particles that every look-up of a neighbourhood compares with */
+#define CANDIDATES_MOST(count) (64 * (count) + 65536)
 
 /* The array with room for `wanted` items, moved if it must be; NULL when memory is short. */
 static void *enlarged(void *array, size_t *room, size_t wanted, size_t item)
@@ -155,10 +156,33 @@ static double wide_base(const Particles *p)
     return giants <= GIANTS_MOST ? wide : most;
 }
 
+static bool too_many(const Contacts *c, const Particles *p)
+{
+    return c->candidates > CANDIDATES_MOST(p->count);
+}
+
+/* Look up all neighbourhoods, with a smaller skin where that would be too many candidates. */
+static bool look_at_all(Contacts *c, const Parameters *par, double period, const Particles *p)
+{
+    static const double share[] = {SKIN_SHARE, SKIN_SHARE / 8.0, 0.0};
+    const double area = par->fibre_length_nm * period * par->fibre_count;
+    for (size_t k = 0; k < sizeof share / sizeof share[0]; k++) {
+        c->skin = share[k] * sqrt(area / (double)p->count);
+        c->candidates = 0;
+        for (size_t i = 0; i < p->count && !too_many(c, p); i++)
+            if (!look_around(c, p, period, par->touch_gap_nm, i, true))
+                return false;
+        if (!too_many(c, p))
+            break;
+    }
+    return true;
+}
+
+/* When even the touching pairs are too many, valid stays false and crowd is set. */
 static bool rebuild(Contacts *c, const Parameters *par, double period, Particles *p)
 {
     Grid *g = &c->grid;
-    c->valid = false;
+    c->valid = c->crowd = false;
     if (!slots_reserve(c, p->count) ||
         !grid_build(g, par, period, p->count, p->fibre, p->s, p->y))
         return false;
@@ -166,8 +190,6 @@ static bool rebuild(Contacts *c, const Parameters *par, double period, Particles
     if (!head)
         return false;
     c->head = head;
-    const double area = par->fibre_length_nm * period * par->fibre_count;
-    c->skin = SKIN_SHARE * sqrt(area / (double)p->count);
     c->wide = wide_base(p);
     c->slots = p->count;
     c->giants = c->candidates = c->looses = 0;
@@ -182,9 +204,11 @@ static bool rebuild(Contacts *c, const Parameters *par, double period, Particles
         if (!note_giant(c, p, i))
             return false;
     }
-    for (size_t i = 0; i < p->count; i++)
-        if (!look_around(c, p, period, par->touch_gap_nm, i, true))
-            return false;
+    if (!look_at_all(c, par, period, p))
+        return false;
+    c->crowd = too_many(c, p);
+    if (c->crowd)
+        return true;
     if (c->candidates > 1)
         qsort(c->candidate, c->candidates, sizeof *c->candidate, by_gap);
     c->sorted = c->candidates;
@@ -224,18 +248,21 @@ static bool refresh(Contacts *c, const Parameters *par, double period,
         c->slots > 2 * p->count + 64 || c->giants > 2 * GIANTS_MOST)
         return rebuild(c, par, period, p);
     const double allowed = 0.5 * c->skin;
-    for (size_t i = p->count; i-- > 0 && p->slot[i] == NO_SLOT;) /* newborn: last of all */
+    /* the newborn are the last of all */
+    for (size_t i = p->count; i-- > 0 && p->slot[i] == NO_SLOT && !too_many(c, p);)
         if (!look_up(c, par, period, p, i))
             return false;
     if (c->excursion > allowed)
-        for (size_t i = 0; i < p->count; i++)
+        for (size_t i = 0; i < p->count && !too_many(c, p); i++)
             if (excursion_of(p, i) > allowed && !look_up(c, par, period, p, i))
                 return false;
-    for (size_t k = 0; k < c->looses; k++) {
+    for (size_t k = 0; k < c->looses && !too_many(c, p); k++) {
         const size_t i = c->index[c->loose[k]];
         if (i != NO_SLOT && p->anchor_s[i] == NO_ANCHOR && !look_up(c, par, period, p, i))
             return false;
     }
+    if (too_many(c, p))
+        return rebuild(c, par, period, p);
     c->looses = 0;
     *reach = 2.0 * (c->excursion < allowed ? c->excursion : allowed);
     return true;
@@ -249,6 +276,50 @@ static int by_uid(const void *x, const void *y)
     return a->uid_j < b->uid_j ? -1 : (a->uid_j > b->uid_j);
 }
 
+static bool note_pair(Contacts *c, const Particles *p, size_t i, size_t j, size_t *found)
+{
+    Pair *list = enlarged(c->pair, &c->room_pairs, *found + 1, sizeof *list);
+    if (!list)
+        return false;
+    c->pair = list;
+    c->pair[(*found)++] = p->uid[i] < p->uid[j] ? (Pair){i, j, p->uid[i], p->uid[j]}
+                                                : (Pair){j, i, p->uid[j], p->uid[i]};
+    return true;
+}
+
+/* Pair up particles that touch and lie within most_reach, each at most once, so that time and
+ * memory stay bounded however many lie on one spot.  After rebuild(): slots are indices. */
+static bool pair_up(Contacts *c, const Particles *p, double period, double touch,
+                    double most_reach, size_t *found)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        const double reach = fmin(2.0 * p->base[i] + touch, most_reach);
+        const GridWindow w = grid_window(&c->grid, p->fibre[i], p->s[i], p->y[i], reach);
+        for (size_t k = 0; k < w.cells && c->index[i] != NO_SLOT; k++)
+            for (size_t j = c->head[grid_window_cell(&c->grid, &w, k)]; j != NO_SLOT;
+                 j = c->next[j]) {
+                if (c->index[j] == NO_SLOT || j == i || p->base[j] > p->base[i] ||
+                    gap_between(p, i, j, period) >= touch)
+                    continue;
+                if (!note_pair(c, p, i, j, found))
+                    return false;
+                c->index[i] = c->index[j] = NO_SLOT;
+                break;
+            }
+    }
+    return true;
+}
+
+static ptrdiff_t thin_out(Contacts *c, const Particles *p, double period, double touch)
+{
+    size_t found = 0;
+    const double near = fmin(c->grid.cell_s, c->grid.cell_y);
+    if (!pair_up(c, p, period, touch, near, &found) ||
+        (found == 0 && !pair_up(c, p, period, touch, INFINITY, &found)))
+        return -1;
+    return (ptrdiff_t)found;
+}
+
 ptrdiff_t contacts_find(Contacts *c, const Parameters *par, double period, Particles *p)
 {
     const double touch = par->touch_gap_nm;
@@ -260,6 +331,8 @@ ptrdiff_t contacts_find(Contacts *c, const Parameters *par, double period, Parti
         c->valid = false;
         return -1;
     }
+    if (c->crowd)
+        return thin_out(c, p, period, touch);
     for (size_t k = 0; k < c->candidates; k++) {
         const Candidate *q = &c->candidate[k];
         if (k < c->sorted && q->gap - reach >= touch) {
@@ -269,12 +342,8 @@ ptrdiff_t contacts_find(Contacts *c, const Parameters *par, double period, Parti
         const size_t i = c->index[q->a], j = c->index[q->b];
         if (i == NO_SLOT || j == NO_SLOT || gap_between(p, i, j, period) >= touch)
             continue;
-        Pair *list = enlarged(c->pair, &c->room_pairs, found + 1, sizeof *list);
-        if (!list)
+        if (!note_pair(c, p, i, j, &found))
             return -1;
-        c->pair = list;
-        c->pair[found++] = p->uid[i] < p->uid[j] ? (Pair){i, j, p->uid[i], p->uid[j]}
-                                                 : (Pair){j, i, p->uid[j], p->uid[i]};
     }
     if (found > 1)
         qsort(c->pair, found, sizeof *c->pair, by_uid);

@@ -29,6 +29,7 @@ typedef struct {
 
 typedef struct {
     bool valid;
+    bool crowd;          /* so many touch that they are thinned out before a list is made */
     double skin;         /* nm */
     double wide;         /* base radius beyond which a particle is kept as a giant, nm */
     Grid grid;           /* of the anchors at the time of the last rebuild */

@@ -48,8 +48,10 @@ static int by_time(const void *x, const void *y)
 
 void events_settle(Events *e)
 {
-    Event *fresh = e->log + e->settled;
     const size_t count = e->count - e->settled;
+    if (count == 0)
+        return;
+    Event *fresh = e->log + e->settled;
     bool ordered = true;
     for (size_t i = 1; i < count && ordered; i++)
         ordered = fresh[i - 1].time <= fresh[i].time;

@@ -69,8 +69,8 @@ static const char *placing_complaint(const Model *m, const Placing *q)
         return "contact_angle_rad must lie in 0 ... pi";
     if (!(q->phi >= 0.0 && q->phi <= 1.0))
         return "phi must lie in 0 ... 1";
-    if (!(q->feed > 0.0 && q->feed <= 1e6))
-        return "feed must lie in 0 ... 1e6";
+    if (!(q->feed >= 1e-6 && q->feed <= 1e6))
+        return "feed must lie in 1e-6 ... 1e6";
     return NULL;
 }
 
@@ -96,8 +96,9 @@ const char *model_place(Model *m, const Placing *list, size_t count, uint64_t *f
         p->phi[i] = q->phi;
         p->feed[i] = q->feed;
         p->born[i] = model_time(m, m->tick);
-        const double tau = isnan(q->angle) ? m->d.line.tau_advancing
-                                           : elementary_tan(0.5 * q->angle);
+        const double asked = isnan(q->angle) ? m->d.line.tau_advancing
+                                             : elementary_tan(0.5 * q->angle);
+        const double tau = fmax(m->d.line.tau_receding, fmin(m->d.line.tau_advancing, asked));
         const Cap cap = cap_resting(&m->d.line, q->volume,
                                     elementary_cbrt(q->volume / cap_volume_factor(tau)));
         p->size[i] = cap.size;

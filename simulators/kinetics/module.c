@@ -1,8 +1,9 @@
 /*
  * Thin Python binding of the kinetic core: no physics here, no NumPy needed.
  *
- * Limited API 3.11.  The lock of a model is held only while no Python code can run, so that any
- * number of threads may use one model; advance, frame and thickness release the interpreter.
+ * Limited API 3.11 (setup.py defines it; an interpreter without a GIL has none).  The lock of a
+ * model is held only while no Python code can run, so that any number of threads may use one
+ * model; advance, frame and thickness release the interpreter.
  */
 #include "binding.h"
 
@@ -14,9 +15,13 @@
 #include "model.h"
 #include "module_box.h"
 #include "module_equations.h"
+#include "requests.h"
 #include "state.h"
 
-#define TICKS_A_TURN 512 /* between looks at pending signals; others may look at the model */
+/* Ticks between looks at pending signals, when others may look at the model too: fewer where
+ * there are many particles, so that Ctrl-C is answered soon. */
+#define MOST_TICKS_A_TURN 512
+#define PARTICLE_TICKS_A_TURN 50000
 
 /* Slots newer than 3.11, given by number to interpreters that know them. */
 #define SLOT_MULTIPLE_INTERPRETERS 3
@@ -40,6 +45,15 @@ static void hold(ModelObject *self)
 static void let_go(ModelObject *self)
 {
     PyThread_release_lock(self->lock);
+}
+
+int whole_number(PyObject *object, void *out)
+{
+    const unsigned long long value = PyLong_AsUnsignedLongLong(object);
+    if (value == (unsigned long long)-1 && PyErr_Occurred())
+        return 0;
+    *(uint64_t *)out = value;
+    return 1;
 }
 
 int read_parameters(PyObject *values, Parameters *par)
@@ -66,9 +80,10 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keyword
 {
     static char *names[] = {"values", "seed", NULL};
     PyObject *values;
-    unsigned long long seed;
+    uint64_t seed;
     Parameters par;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OK", names, &values, &seed) ||
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO&", names, &values, whole_number,
+                                     &seed) ||
         read_parameters(values, &par) < 0)
         return NULL;
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -96,14 +111,18 @@ static void model_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
+static int64_t ticks_a_turn(const Model *m)
+{
+    const size_t ticks = PARTICLE_TICKS_A_TURN / (m->particles.count + 1);
+    return ticks < 1 ? 1 : (int64_t)(ticks < MOST_TICKS_A_TURN ? ticks : MOST_TICKS_A_TURN);
+}
+
 static PyObject *model_advance(PyObject *object, PyObject *args)
 {
     ModelObject *self = (ModelObject *)object;
     double seconds, bias, bias_end, series_GOhm, beam;
     if (!PyArg_ParseTuple(args, "ddddd", &seconds, &bias, &bias_end, &series_GOhm, &beam))
         return NULL;
-    if (!(seconds >= 0.0 && seconds <= 1e5))
-        return PyErr_Format(PyExc_ValueError, "seconds must lie in 0 ... 1e5");
     Drive drive = {
         .bias = bias,
         .bias_end = bias_end,
@@ -112,17 +131,25 @@ static PyObject *model_advance(PyObject *object, PyObject *args)
         .series = isinf(series_GOhm) ? 0.0 : series_GOhm * 1e-3,
         .beam = beam,
     };
-    int64_t done = 0;
+    const char *complaint = NULL;
+    int64_t done = 0, turn = 0;
     int first = 1;
     do {
         Py_BEGIN_ALLOW_THREADS
         (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
         if (first)
-            model_begin(self->model, &drive, seconds);
-        done = model_run(self->model, &drive, TICKS_A_TURN);
+            complaint = advance_complaint(self->model, &drive, seconds);
+        if (!complaint) {
+            if (first)
+                model_begin(self->model, &drive, seconds);
+            turn = ticks_a_turn(self->model);
+            done = model_run(self->model, &drive, turn);
+        }
         PyThread_release_lock(self->lock);
         Py_END_ALLOW_THREADS
         first = 0;
+        if (complaint)
+            return PyErr_Format(PyExc_ValueError, "%s", complaint);
         if (done < 0)
             return PyErr_NoMemory();
         if (PyErr_CheckSignals() < 0) { /* Ctrl-C: the rest of the time is not asked for */
@@ -131,7 +158,7 @@ static PyObject *model_advance(PyObject *object, PyObject *args)
             let_go(self);
             return NULL;
         }
-    } while (done == TICKS_A_TURN);
+    } while (done == turn);
     Py_RETURN_NONE;
 }
 
@@ -185,8 +212,8 @@ static PyObject *model_particles(PyObject *object, PyObject *ignored)
 static PyObject *model_events(PyObject *object, PyObject *args)
 {
     ModelObject *self = (ModelObject *)object;
-    unsigned long long start;
-    if (!PyArg_ParseTuple(args, "K", &start))
+    uint64_t start;
+    if (!PyArg_ParseTuple(args, "O&", whole_number, &start))
         return NULL;
     hold(self);
     const Events *e = &self->model->events;
@@ -204,9 +231,14 @@ int take_buffer(PyObject *object, Py_buffer *buffer, size_t height, size_t width
 {
     if (PyObject_GetBuffer(object, buffer, PyBUF_CONTIG) < 0)
         return -1;
-    if (height == 0 || width == 0 || height > 65536 || width > 65536 ||
-        (size_t)buffer->len != height * width * item) {
-        PyErr_SetString(PyExc_ValueError, "the buffer does not have the size of the picture");
+    const char *complaint = NULL;
+    if (height < 1 || width < 1 || height > LONGEST_SIDE || width > LONGEST_SIDE ||
+        (size_t)buffer->len != height * width * item)
+        complaint = "the buffer does not have the size of the picture";
+    else if ((uintptr_t)buffer->buf % item != 0)
+        complaint = "the buffer does not lie where its numbers may lie in memory";
+    if (complaint) {
+        PyErr_SetString(PyExc_ValueError, complaint);
         PyBuffer_Release(buffer);
         return -1;
     }
@@ -298,7 +330,7 @@ static PyMethodDef model_methods[] = {
      "instructions(name='')\n--\n\nName of the kernels in use; changes to those named."},
     {"save", model_save, METH_NOARGS, "save()\n--\n\nThe state as bytes."},
     {"load", model_load, METH_VARARGS,
-     "load(state)\n--\n\nTake up a saved state; a fresh model of the same parameters only."},
+     "load(state)\n--\n\nTake up a saved state of the same parameters and seed."},
     {NULL, NULL, 0, NULL},
 };
 

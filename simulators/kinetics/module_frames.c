@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "image.h"
+#include "requests.h"
 #include "truth.h"
 
 /* Read what frame() and means() have in common: target, shape, view, beam, tip, threads. */
@@ -23,7 +24,12 @@ static int read_scene(PyObject *scene, FrameRequest *q)
     q->view.height = (size_t)height;
     q->view.width = (size_t)width;
     q->probe = probe;
-    q->threads = threads > 0 ? (size_t)threads : 1;
+    q->threads = (size_t)threads;
+    const char *complaint = scene_complaint(q);
+    if (complaint) {
+        PyErr_SetString(PyExc_ValueError, complaint);
+        return -1;
+    }
     return 0;
 }
 
@@ -32,16 +38,17 @@ PyObject *model_frame(PyObject *object, PyObject *args)
 {
     ModelObject *self = (ModelObject *)object;
     PyObject *target, *scene;
-    unsigned long long index;
     int ccd;
     FrameRequest q = {0};
     Py_buffer buffer;
-    if (!PyArg_ParseTuple(args, "OOKpdddd", &target, &scene, &index, &ccd, &q.detector.gain,
-                          &q.detector.offset, &q.detector.readout, &q.detector.spread) ||
+    if (!PyArg_ParseTuple(args, "OOO&pdddd", &target, &scene, whole_number, &q.index, &ccd,
+                          &q.detector.gain, &q.detector.offset, &q.detector.readout, &q.detector.spread) ||
         read_scene(scene, &q) < 0)
         return NULL;
-    q.index = index;
     q.detector.ccd = ccd;
+    const char *complaint = detector_complaint(&q.detector);
+    if (complaint)
+        return PyErr_Format(PyExc_ValueError, "%s", complaint);
     if (take_buffer(target, &buffer, q.view.height, q.view.width, sizeof(uint16_t)) < 0)
         return NULL;
     bool done;
@@ -91,6 +98,9 @@ PyObject *model_thickness(PyObject *object, PyObject *args)
         return NULL;
     view.height = (size_t)height;
     view.width = (size_t)width;
+    const char *complaint = view_complaint(&view);
+    if (complaint)
+        return PyErr_Format(PyExc_ValueError, "%s", complaint);
     if (take_buffer(target, &buffer, view.height, view.width, sizeof(float)) < 0)
         return NULL;
     bool done;
@@ -113,10 +123,11 @@ PyObject *model_truth(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "nnddd", &height, &width, &view.pixel, &view.origin_x,
                           &view.origin_y))
         return NULL;
-    if (height < 1 || width < 1 || height > 65536 || width > 65536)
-        return PyErr_Format(PyExc_ValueError, "a picture has 1 ... 65536 rows and columns");
     view.height = (size_t)height;
     view.width = (size_t)width;
+    const char *complaint = view_complaint(&view);
+    if (complaint)
+        return PyErr_Format(PyExc_ValueError, "%s", complaint);
     TruthRecord *list;
     ptrdiff_t count = -1;
     Py_BEGIN_ALLOW_THREADS

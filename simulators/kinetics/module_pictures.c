@@ -5,6 +5,7 @@
 
 #include "diffraction.h"
 #include "grains.h"
+#include "requests.h"
 #include "rng.h"
 #include "scattering.h"
 #include "survey.h"
@@ -22,6 +23,9 @@ PyObject *model_diffraction(PyObject *object, PyObject *args)
         return NULL;
     q.height = (size_t)height;
     q.width = (size_t)width;
+    const char *complaint = pattern_complaint(&q);
+    if (complaint)
+        return PyErr_Format(PyExc_ValueError, "%s", complaint);
     if (take_buffer(target, &buffer, q.height, q.width, sizeof(float)) < 0)
         return NULL;
     bool done;
@@ -40,22 +44,24 @@ PyObject *model_survey(PyObject *object, PyObject *args)
 {
     ModelObject *self = (ModelObject *)object;
     PyObject *target;
-    unsigned long long index;
     int probe;
     Py_ssize_t height, width;
     SurveyRequest q = {0};
     FrameRequest *scene = &q.scene;
     Py_buffer buffer;
-    if (!PyArg_ParseTuple(args, "OnndddddddddKpddd", &target, &height, &width, &scene->view.pixel,
+    if (!PyArg_ParseTuple(args, "OnndddddddddO&pddd", &target, &height, &width, &scene->view.pixel,
                           &scene->view.origin_x, &scene->view.origin_y, &scene->electrons_per_A2,
                           &scene->energy_keV, &q.inner_mrad, &q.outer_mrad, &q.line_noise,
-                          &q.line_jitter, &index, &probe, &scene->probe_x, &scene->probe_y,
-                          &scene->probe_axis_rad))
+                          &q.line_jitter, whole_number, &scene->index, &probe,
+                          &scene->probe_x, &scene->probe_y, &scene->probe_axis_rad))
         return NULL;
     scene->view.height = (size_t)height;
     scene->view.width = (size_t)width;
-    scene->index = index;
     scene->probe = probe;
+    scene->threads = 1;
+    const char *complaint = survey_complaint(&q);
+    if (complaint)
+        return PyErr_Format(PyExc_ValueError, "%s", complaint);
     if (take_buffer(target, &buffer, scene->view.height, scene->view.width, sizeof(float)) < 0)
         return NULL;
     bool done;
@@ -77,15 +83,18 @@ PyObject *model_counts(PyObject *object, PyObject *args)
     PyObject *target, *source;
     Py_ssize_t height, width;
     const char *purpose;
-    unsigned long long index;
+    uint64_t index;
     int ccd;
     Detector detector = {0};
     Py_buffer buffer, mean;
-    if (!PyArg_ParseTuple(args, "OOnnsKpdddd", &target, &source, &height, &width, &purpose, &index,
-                          &ccd, &detector.gain, &detector.offset, &detector.readout,
+    if (!PyArg_ParseTuple(args, "OOnnsO&pdddd", &target, &source, &height, &width, &purpose,
+                          whole_number, &index, &ccd, &detector.gain, &detector.offset, &detector.readout,
                           &detector.spread))
         return NULL;
     detector.ccd = ccd;
+    const char *complaint = detector_complaint(&detector);
+    if (complaint)
+        return PyErr_Format(PyExc_ValueError, "%s", complaint);
     if (take_buffer(target, &buffer, (size_t)height, (size_t)width, sizeof(uint16_t)) < 0)
         return NULL;
     if (take_buffer(source, &mean, (size_t)height, (size_t)width, sizeof(float)) < 0) {
@@ -139,8 +148,9 @@ PyObject *module_families(PyObject *module, PyObject *args)
     (void)module;
     if (!PyArg_ParseTuple(args, "iddd", &metal, &lattice_A, &energy_keV, &largest))
         return NULL;
-    if (metal < ATOM_LI || metal > ATOM_K)
-        return PyErr_Format(PyExc_ValueError, "metal must be 0 (Li), 1 (Na) or 2 (K)");
+    const char *complaint = families_complaint(metal, lattice_A, energy_keV, largest);
+    if (complaint)
+        return PyErr_Format(PyExc_ValueError, "%s", complaint);
     Family *list = malloc(FAMILIES_MOST * sizeof *list);
     if (!list)
         return PyErr_NoMemory();

@@ -177,6 +177,9 @@ double nucleation_step(Model *m, const Relaxation *eta, double beam)
     const double tick = m->par.tick_s, now = model_time(m, m->tick);
     const double volume = nucleus_volume(m, m->eta_mean);
     double born = 0.0;
+    /* Near eta = 0 a critical nucleus would take more than all the charge that is there. */
+    if (!(volume <= m->d.faraday * m->par.double_layer_pF * m->eta))
+        return 0.0;
     block_sites(m);
     for (size_t i = 0; i < t->count; i++) {
         if (t->used[i] || t->blocked[i])

@@ -54,5 +54,7 @@ const char *parameters_complaint(const Parameters *p)
         return "substrate must be 0 (carbon) or 1 (lithium oxide)";
     if (p->receding_angle_deg > p->advancing_angle_deg)
         return "receding_angle_deg must not exceed advancing_angle_deg";
+    if (p->first_site_feed > 0.0 && p->first_site_feed < 1e-6)
+        return "first_site_feed must be 0 or at least 1e-6";
     return NULL;
 }

@@ -253,7 +253,7 @@ static void walk_kernel(uint64_t seed, uint64_t tick, double length, double peri
         s[i] = inside > 0.0 ? (inside < length ? inside : length) : 0.0;
         const double around = y[i] + radius * sine;
         const double wrapped = around - period * floor_of(around * inverse_period);
-        y[i] = (wrapped >= 0.0) & (wrapped < period) ? wrapped : 0.0;
+        y[i] = ((wrapped >= 0.0) & (wrapped < period)) ? wrapped : 0.0;
     }
 }
 

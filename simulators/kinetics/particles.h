@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PARTICLE_FIELDS(X)                                                                  \
+#define PARTICLE_STATE(X)                                                                   \
     X(uint64_t, uid)           /* identity, never used twice */                             \
     X(size_t, fibre)                                                                        \
     X(double, s)               /* along the fibre, nm */                                    \
@@ -30,11 +30,18 @@
     X(double, current)         /* mean over the last tick, pA, + deposits */                \
     X(signed char, side)       /* of the line: +1 advancing, 0 pinned, -1 receding */       \
     X(signed char, level)      /* 0 droplet, 1 local facets, 2 faceted */                   \
-    X(signed char, joined)     /* 1: it has a neck or a grain boundary */                   \
+    X(signed char, joined)     /* 1: it has a neck or a grain boundary */
+
+/* What contacts.c notes down; it follows from the state and the past, and changes no result. */
+#define PARTICLE_NOTES(X)                                                                   \
     X(double, anchor_s)        /* s, y and base when its contacts were looked up, nm */     \
     X(double, anchor_y)                                                                     \
     X(double, anchor_base)                                                                  \
     X(size_t, slot)            /* its number in the list of contacts; NO_SLOT: none */
+
+#define PARTICLE_FIELDS(X) \
+    PARTICLE_STATE(X)      \
+    PARTICLE_NOTES(X)
 
 #define NO_SLOT ((size_t)-1)
 #define NO_ANCHOR 1e300 /* anchor_s of a particle whose contacts must be looked up */

@@ -1,10 +1,11 @@
 #include "state.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LAYOUT 0x53544D4B494E3033u /* "STMKIN03"; another byte order reads another number */
+#include "soundness.h"
+
+#define LAYOUT 0x53544D4B494E3034u /* "STMKIN04"; another byte order reads another number */
 
 typedef struct {
     uint64_t layout, checksum;
@@ -38,7 +39,7 @@ static size_t particle_bytes(void)
 {
     size_t sum = 0;
 #define X(type, name) sum += sizeof(type);
-    PARTICLE_FIELDS(X)
+    PARTICLE_STATE(X)
 #undef X
     return sum;
 }
@@ -53,7 +54,7 @@ static void walk(Cursor *c, Parameters *par, Particles *p, Sites *t, Events *e)
 {
     pass(c, par, sizeof *par);
 #define X(type, name) pass(c, p->name, p->count * sizeof(type));
-    PARTICLE_FIELDS(X)
+    PARTICLE_STATE(X)
 #undef X
     pass(c, t->hazard, t->count * sizeof(double));
     pass(c, t->threshold, t->count * sizeof(double));
@@ -116,22 +117,6 @@ void state_save(const Model *m, unsigned char *out)
     memcpy(out, &h, sizeof h);
 }
 
-static bool particles_sound(const Model *m)
-{
-    const Particles *p = &m->particles;
-    for (size_t i = 0; i < p->count; i++) {
-        const double positive[] = {p->volume[i], p->base[i], p->tau[i], p->feed[i]};
-        for (size_t k = 0; k < sizeof positive / sizeof positive[0]; k++)
-            if (!(positive[k] > 0.0 && isfinite(positive[k])))
-                return false;
-        if (p->fibre[i] >= (size_t)m->par.fibre_count ||
-            !(p->s[i] >= 0.0 && p->s[i] <= m->par.fibre_length_nm) ||
-            !(p->y[i] >= 0.0 && p->y[i] < m->d.period) || !(p->phi[i] >= 0.0 && p->phi[i] <= 1.0))
-            return false;
-    }
-    return true;
-}
-
 static bool room_for(Model *m, const Header *h)
 {
     if (!particles_reserve(&m->particles, (size_t)h->particles))
@@ -144,6 +129,41 @@ static bool room_for(Model *m, const Header *h)
         m->events.room = (size_t)h->events;
     }
     return true;
+}
+
+/* Into a fresh model; NULL when done. */
+static const char *read_into(Model *m, const Header *h, const unsigned char *body)
+{
+    if (!room_for(m, h))
+        return "memory is short";
+    for (uint64_t i = 0; i < h->particles; i++)
+        (void)particles_append(&m->particles);
+    m->events.count = m->events.settled = (size_t)h->events;
+    Parameters par;
+    Cursor c = {.from = body};
+    walk(&c, &par, &m->particles, &m->sites, &m->events);
+    if (memcmp(&par, &m->par, sizeof par) != 0)
+        return "a state of other parameters";
+    m->events.lost = h->events_lost;
+    m->tick = h->tick;
+    m->clock_ps = h->clock_ps;
+    m->next_uid = h->next_uid;
+    m->cycle = h->cycle;
+    m->stripped = h->stripped != 0;
+    m->eta = h->eta;
+    m->eta_mean = h->eta_mean;
+    m->trend = h->trend;
+    m->bias = h->bias;
+    m->current = h->current;
+    m->faradaic_current = h->faradaic_current;
+    m->kirchhoff = h->kirchhoff;
+    m->charge = h->charge;
+    m->net_volume = h->net_volume;
+    m->deposited = h->deposited;
+    m->stripped_volume = h->stripped_volume;
+    m->eroded = h->eroded;
+    m->placed = h->placed;
+    return model_unsound(m) ? "damaged" : NULL;
 }
 
 const char *state_load(Model *m, const unsigned char *bytes, size_t size)
@@ -160,36 +180,16 @@ const char *state_load(Model *m, const unsigned char *bytes, size_t size)
         size - sizeof h != body_size((size_t)h.particles, (size_t)h.sites, (size_t)h.events) ||
         h.checksum != checksum_of(h, bytes + sizeof h, size - sizeof h))
         return "damaged";
-    if (!room_for(m, &h))
+    Model *fresh = model_create(&m->par, m->seed);
+    if (!fresh)
         return "memory is short";
-    m->particles.count = (size_t)h.particles;
-    m->events.count = m->events.settled = (size_t)h.events;
-    m->contacts.valid = false;
-    Parameters par;
-    Cursor c = {.from = bytes + sizeof h};
-    walk(&c, &par, &m->particles, &m->sites, &m->events);
-    if (memcmp(&par, &m->par, sizeof par) != 0)
-        return "a state of other parameters";
-    if (!particles_sound(m))
-        return "damaged";
-    m->events.lost = h.events_lost;
-    m->tick = h.tick;
-    m->clock_ps = h.clock_ps;
-    m->next_uid = h.next_uid;
-    m->cycle = h.cycle;
-    m->stripped = h.stripped != 0;
-    m->eta = h.eta;
-    m->eta_mean = h.eta_mean;
-    m->trend = h.trend;
-    m->bias = h.bias;
-    m->current = h.current;
-    m->faradaic_current = h.faradaic_current;
-    m->kirchhoff = h.kirchhoff;
-    m->charge = h.charge;
-    m->net_volume = h.net_volume;
-    m->deposited = h.deposited;
-    m->stripped_volume = h.stripped_volume;
-    m->eroded = h.eroded;
-    m->placed = h.placed;
-    return NULL;
+    fresh->kernels = m->kernels;
+    const char *complaint = read_into(fresh, &h, bytes + sizeof h);
+    if (!complaint) { /* change places, so that a refused state changes nothing */
+        const Model before = *m;
+        *m = *fresh;
+        *fresh = before;
+    }
+    model_free(fresh);
+    return complaint;
 }

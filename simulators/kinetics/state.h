@@ -12,8 +12,8 @@ size_t state_size(const Model *m);
 /* `out` has state_size() bytes. */
 void state_save(const Model *m, unsigned char *out);
 
-/* Bring a fresh model with the same parameters and seed into a saved state.  NULL when done, else
- * what is wrong; the model must then be thrown away. */
+/* Bring a model into a saved state of the same parameters and seed.  NULL when done, else what is
+ * wrong, and the model is as it was. */
 const char *state_load(Model *m, const unsigned char *bytes, size_t size);
 
 #endif
