@@ -198,7 +198,7 @@ def _agreement(
 
 def _core_draw(model: KineticModel, detector: str = "ccd", instructions: str = "auto") -> Draw:
     def draw(view: Scene, key: int) -> Frame:
-        model.core.instructions(instructions)
+        model.instructions = instructions
         return _core_frame(model, view, key, detector=detector)
 
     return draw
@@ -288,7 +288,7 @@ def run(rounds: int = 7, sides: Sequence[int] = _SIDES) -> Report:
     floor_view = _view(model, (_FLOOR_SIDE, _FLOOR_SIDE), _FIELD_NM / _FLOOR_SIDE)
     with _floors(floor_view, parts) as floors:
         times = interleave(cases | floors, rounds)
-    model.core.instructions("auto")
+    model.instructions = "auto"
     return _report(
         list(codes), sides, times, parts, _threads(model, rounds), checked, len(model.particles)
     )

@@ -193,7 +193,7 @@ def _core_case(start: Mixture, instructions: str = "auto") -> Callable[[], float
 
     def case() -> float:
         model = KineticModel.restore(state)
-        model.core.instructions(instructions)
+        model.instructions = instructions
         model.advance(tick, _BIAS_V)  # what is allocated once
         before = len(model.particles)
         spent = cpu_seconds(lambda: model.advance(_CORE_TICKS * tick, _BIAS_V))
