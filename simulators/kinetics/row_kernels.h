@@ -2,6 +2,10 @@
 #include <math.h>
 #include <string.h>
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
+
 #include "rng.h"
 #include "rows.h"
 
@@ -221,29 +225,57 @@ static inline void invert(const float *rest, const float *u, unsigned terms, con
     memcpy(count, n, sizeof n);
 }
 
-/* Look-ups are faster one by one than as what this compiler makes of them in vectors. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define ONE_BY_ONE __attribute__((noinline, optimize("no-tree-vectorize")))
-#else
-#define ONE_BY_ONE
+/* One number of the distribution of a level, from 32 random bits. */
+static inline uint32_t from_level(uint64_t level, const uint32_t *pool, uint32_t word)
+{
+    const uint32_t width = level & 255u, mask = (1u << width) - 1u, base = (uint32_t)level >> 8;
+    const uint32_t place = word & mask, entry = pool[(level >> 32) + place];
+    /* without a branch: which of the two it is cannot be foreseen */
+    const uint32_t stays = 0u - (uint32_t)(word >> width < entry >> width);
+    return base + ((place & stays) | (entry & mask & ~stays));
+}
+
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#define GATHERED 16u
+
+/* The same for sixteen pixels. */
+static inline void look_up_wide(const PoissonTables *t, const uint32_t *level,
+                                const uint32_t *bits, const int32_t *extra, float *counts)
+{
+    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i odd = _mm512_set_epi32(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+    const __m512i k = _mm512_loadu_si512(level), word = _mm512_loadu_si512(bits);
+    const __m512i a = _mm512_i32gather_epi64(_mm512_castsi512_si256(k), t->level, 8);
+    const __m512i b = _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(k, 1), t->level, 8);
+    const __m512i low = _mm512_permutex2var_epi32(a, even, b);
+    const __m512i offset = _mm512_permutex2var_epi32(a, odd, b);
+    const __m512i width = _mm512_and_si512(low, _mm512_set1_epi32(255));
+    const __m512i one = _mm512_set1_epi32(1);
+    const __m512i mask = _mm512_sub_epi32(_mm512_sllv_epi32(one, width), one);
+    const __m512i place = _mm512_and_si512(word, mask);
+    const __m512i entry = _mm512_i32gather_epi32(_mm512_add_epi32(offset, place), t->pool, 4);
+    const __mmask16 stays = _mm512_cmplt_epu32_mask(_mm512_srlv_epi32(word, width),
+                                                    _mm512_srlv_epi32(entry, width));
+    const __m512i taken = _mm512_mask_blend_epi32(stays, _mm512_and_si512(entry, mask), place);
+    const __m512i whole = _mm512_add_epi32(_mm512_add_epi32(_mm512_srli_epi32(low, 8), taken),
+                                           _mm512_loadu_si512(extra));
+    _mm512_storeu_ps(counts, _mm512_cvtepi32_ps(whole));
+}
 #endif
 
 /* Numbers of the distributions of these levels, plus `extra`. */
 static void look_up(const PoissonTables *t, size_t count, const uint32_t *restrict level,
-                               const uint32_t *restrict bits, const int32_t *restrict extra,
-                               float *restrict counts)
+                    const uint32_t *restrict bits, const int32_t *restrict extra,
+                    float *restrict counts)
 {
-    const PoissonLevel *restrict levels = t->level;
-    const uint32_t *restrict pool = t->pool;
-    for (size_t i = 0; i < count; i++) {
-        const uint64_t l = levels[level[i]];
-        const uint32_t width = l & 255u, mask = (1u << width) - 1u, base = (uint32_t)l >> 8;
-        const uint32_t word = bits[i], place = word & mask, entry = pool[(l >> 32) + place];
-        /* without a branch: which of the two it is cannot be foreseen */
-        const uint32_t stays = 0u - (uint32_t)(word >> width < entry >> width);
-        const uint32_t taken = (place & stays) | (entry & mask & ~stays);
-        counts[i] = (float)(int32_t)(base + taken + (uint32_t)extra[i]);
-    }
+    size_t done = 0;
+#ifdef GATHERED
+    for (; done + GATHERED <= count; done += GATHERED)
+        look_up_wide(t, level + done, bits + done, extra + done, counts + done);
+#endif
+    for (size_t i = done; i < count; i++)
+        counts[i] = (float)(int32_t)(from_level(t->level[level[i]], t->pool, bits[i]) +
+                                     (uint32_t)extra[i]);
 }
 
 /* Beyond the tables: a normal number with the skewness of the Poisson distribution. */
@@ -322,6 +354,20 @@ static void spread_kernel(size_t width, float share, const float *restrict count
     out[last] = middle * counts[last] + share * (counts[last ? last - 1 : 0] + counts[last]);
 }
 
+/* Standard normal numbers from places in their table. */
+static void quantiles(const PoissonTables *t, size_t count, const uint32_t *restrict place,
+                      float *restrict out)
+{
+    size_t done = 0;
+#ifdef GATHERED
+    for (; done + GATHERED <= count; done += GATHERED)
+        _mm512_storeu_ps(out + done, _mm512_i32gather_ps(_mm512_loadu_si512(place + done),
+                                                         t->quantile, 4));
+#endif
+    for (size_t i = done; i < count; i++)
+        out[i] = t->quantile[place[i]];
+}
+
 static void readout_kernel(const PoissonTables *t, const RowKey *key, size_t width, float share,
                            float gain, float offset, float noise, const float *restrict above,
                            const float *restrict here, const float *restrict below,
@@ -331,13 +377,15 @@ static void readout_kernel(const PoissonTables *t, const RowKey *key, size_t wid
     const float middle = 1.0f - 2.0f * share;
     for (size_t start = 0; start < width; start += ROW_CHUNK) {
         const size_t n = width - start < ROW_CHUNK ? width - start : ROW_CHUNK;
-        uint32_t bits[ROW_CHUNK];
+        uint32_t bits[ROW_CHUNK / 2], place[ROW_CHUNK];
         float normal[ROW_CHUNK];
-        fill_bits(&g, (n + 1) / 2, bits);
-        for (size_t i = 0; i < n; i++) {
-            const uint32_t half = i & 1u ? bits[i / 2] >> 16 : bits[i / 2];
-            normal[i] = t->quantile[half & (QUANTILES - 1u)];
+        fill_bits(&g, ROW_CHUNK / 2, bits);
+        const size_t half = ROW_CHUNK / 2;
+        for (size_t i = 0; i < half; i++) { /* two places from each word */
+            place[i] = bits[i] & (QUANTILES - 1u);
+            place[half + i] = bits[i] >> 16 & (QUANTILES - 1u);
         }
+        quantiles(t, n, place, normal);
         for (size_t i = 0; i < n; i++) {
             const size_t c = start + i;
             const float charge = middle * here[c] + share * (above[c] + below[c]);

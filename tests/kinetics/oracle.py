@@ -297,6 +297,9 @@ class Oracle:
         if not self.mean_eta > 0.0 or rate == 0.0:
             return 0.0
         volume, old = self.laws.nucleus_volume(self.mean_eta), list(self.crystals)
+        # A critical nucleus that would take more than the charge of the double layer waits.
+        if volume > self.laws.faraday * self.parameters["double_layer_pF"] * self.eta:
+            return 0.0
         for site in self.sites:
             if site.used or any(self.blocks(crystal, site) for crystal in old):
                 continue
