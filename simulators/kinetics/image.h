@@ -85,8 +85,8 @@ typedef struct {
 typedef struct {
     Patch *patch;
     size_t count, room;
-    float *pool;
-    size_t room_pool;
+    float *pool;    /* what is drawn, `pixels` of them, and as many for work */
+    size_t pixels, room_pool;
 } Patches;
 
 void patches_free(Patches *patches);

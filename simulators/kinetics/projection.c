@@ -151,37 +151,63 @@ typedef struct {
     int fine;
 } Brush;
 
-/* Mean path over each of `count` <= PIECE pixels from `column` on, every `stride`-th, nm. */
-static void path_piece(const Brush *brush, double skin, int64_t row, int64_t column,
-                       int64_t stride, size_t count, float *out)
+/* Mean path over each of `count` <= PIECE pixels from `column` on, every `stride`-th, and the part
+ * of it below the skin if `core` is not NULL; nm. */
+static void path_piece(const Brush *brush, int64_t row, int64_t column, int64_t stride,
+                       size_t count, float *out, float *core)
 {
     const View *v = brush->view;
     const Picture *picture = brush->picture;
     const int fine = brush->fine;
-    float first[PIECE], second[PIECE];
+    const double step = v->pixel * (double)stride;
+    float path[PIECE], inner[PIECE], other[PIECE], other_inner[PIECE];
+    if (fine == 1 && picture->bodies == 1) {
+        brush->rows->path(&picture->body[0], SKIN_NM, box_x(v, column), step, box_y(v, row), count,
+                          out, core);
+        return;
+    }
     memset(out, 0, count * sizeof *out);
+    if (core)
+        memset(core, 0, count * sizeof *core);
+    const float share = 1.0f / (float)(fine * fine);
     for (int j = 0; j < fine; j++)
         for (int i = 0; i < fine; i++) {
             const double x = box_x(v, column) + ((i + 0.5) / fine - 0.5) * v->pixel;
             const double y = box_y(v, row) + ((j + 0.5) / fine - 0.5) * v->pixel;
-            const double step = v->pixel * (double)stride;
-            brush->rows->path(&picture->body[0], skin, x, step, y, count, first);
+            brush->rows->path(&picture->body[0], SKIN_NM, x, step, y, count, path,
+                              core ? inner : NULL);
             if (picture->bodies > 1) {
-                brush->rows->path(&picture->body[1], skin, x, step, y, count, second);
+                brush->rows->path(&picture->body[1], SKIN_NM, x, step, y, count, other,
+                                  core ? other_inner : NULL);
                 for (size_t k = 0; k < count; k++)
-                    first[k] = second[k] > first[k] ? second[k] : first[k];
+                    path[k] = other[k] > path[k] ? other[k] : path[k];
+                for (size_t k = 0; k < count && core; k++)
+                    inner[k] = other_inner[k] > inner[k] ? other_inner[k] : inner[k];
             }
             for (size_t k = 0; k < count; k++)
-                out[k] += first[k];
+                out[k] += share * path[k];
+            for (size_t k = 0; k < count && core; k++)
+                core[k] += share * inner[k];
         }
-    const float share = 1.0f / (float)(fine * fine);
-    for (size_t k = 0; k < count; k++)
-        out[k] *= share;
 }
 
-/* Factor that makes the sum of the paths over all pixels of the box the volume; 0 when no sample
- * hits the particle. */
-static double box_scale(const Brush *brush, const Box *q, double volume)
+static double sum_of(const float *values, size_t count)
+{
+    double lanes[8] = {0.0};
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8)
+        for (size_t l = 0; l < 8; l++)
+            lanes[l] += (double)values[i + l];
+    for (size_t l = 0; i < count; i++, l++)
+        lanes[l] += (double)values[i];
+    double sum = 0.0;
+    for (size_t l = 0; l < 8; l++)
+        sum += lanes[l];
+    return sum;
+}
+
+/* Sum of the paths over all pixels of the box, nm; a large box is sampled. */
+static double box_sum(const Brush *brush, const Box *q)
 {
     const double wide = (double)(q->last_column - q->first_column + 1);
     const double tall = (double)(q->last_row - q->first_row + 1);
@@ -192,44 +218,32 @@ static double box_scale(const Brush *brush, const Box *q, double volume)
             float path[PIECE];
             const int64_t left = (q->last_column - c) / stride + 1;
             const size_t count = left < PIECE ? (size_t)left : PIECE;
-            path_piece(brush, 0.0, r, c, stride, count, path);
-            for (size_t k = 0; k < count; k++)
-                sum += (double)path[k];
+            path_piece(brush, r, c, stride, count, path, NULL);
+            sum += sum_of(path, count);
         }
-    const double square = brush->view->pixel * brush->view->pixel * (double)(stride * stride);
-    return sum > 0.0 ? volume / (sum * square) : 0.0;
+    return sum * (double)(stride * stride);
 }
 
-/* One row of a patch: thickness, or the loss when `at` is given. */
-static void patch_row(const Brush *brush, const Patch *patch, size_t row, double scale,
-                      const Attenuation *at, float *out)
+/* Turn the paths of a row of a patch into losses. */
+static void row_losses(const Brush *brush, const Patch *patch, size_t row, double scale,
+                       const Attenuation *at, const float *restrict core, float *restrict line)
 {
     const Picture *picture = brush->picture;
-    for (size_t c = patch->first_column; c <= patch->last_column; c += PIECE) {
-        float path[PIECE], core[PIECE];
-        const size_t left = patch->last_column - c + 1, count = left < PIECE ? left : PIECE;
-        path_piece(brush, 0.0, (int64_t)row, (int64_t)c, 1, count, path);
-        float *to = out + (c - patch->first_column);
-        if (!at) {
-            for (size_t k = 0; k < count; k++)
-                to[k] = (float)scale * path[k];
+    const size_t count = patch->last_column - patch->first_column + 1;
+    const float metal = (float)(scale * (at->metal - at->oxide));
+    const float oxide = (float)(scale * at->oxide);
+    for (size_t k = 0; k < count; k++)
+        line[k] = metal * core[k] + oxide * line[k];
+    if (!picture->grain[0].dark && !picture->grain[1].dark)
+        return;
+    const double y = view_y(brush->view, row);
+    for (size_t k = 0; k < count; k++) {
+        if (!(core[k] > 0.0f))
             continue;
-        }
-        path_piece(brush, SKIN_NM, (int64_t)row, (int64_t)c, 1, count, core);
-        const float metal = (float)(scale * (at->metal - at->oxide));
-        const float oxide = (float)(scale * at->oxide);
-        for (size_t k = 0; k < count; k++)
-            to[k] = metal * core[k] + oxide * path[k];
-        if (!picture->grain[0].dark && !picture->grain[1].dark)
-            continue;
-        const double y = view_y(brush->view, row);
-        for (size_t k = 0; k < count; k++) {
-            const double x = view_x(brush->view, c + k);
-            const int which =
-                picture->split_x * x + picture->split_y * y > picture->split_at;
-            if (picture->grain[which].dark && core[k] > 0.0f)
-                to[k] += grain_loss(&picture->grain[which], (float)scale * core[k]);
-        }
+        const double x = view_x(brush->view, patch->first_column + k);
+        const int which = picture->split_x * x + picture->split_y * y > picture->split_at;
+        if (picture->grain[which].dark)
+            line[k] += grain_loss(&picture->grain[which], (float)scale * core[k]);
     }
 }
 
@@ -257,6 +271,15 @@ typedef struct {
     Patches *patches;
 } Drawing;
 
+/* Whether all of the box is in the view. */
+static bool is_whole(const Patch *patch, const Box *box)
+{
+    return (int64_t)patch->first_row == box->first_row &&
+           (int64_t)patch->last_row == box->last_row &&
+           (int64_t)patch->first_column == box->first_column &&
+           (int64_t)patch->last_column == box->last_column;
+}
+
 static void draw_patch(void *context, size_t k)
 {
     const Drawing *d = context;
@@ -274,14 +297,32 @@ static void draw_patch(void *context, size_t k)
         picture_grains(d->m, patch->particle, d->energy_keV, &picture);
     const Box box = box_of(&picture, d->view);
     const Brush brush = {d->rows, d->view, &picture, box.fine};
-    const double scale = box_scale(&brush, &box, volume);
-    if (!(scale > 0.0)) {
-        memset(pixels, 0, wide * (patch->last_row - patch->first_row + 1) * sizeof *pixels);
+    const size_t tall = patch->last_row - patch->first_row + 1;
+    float *cores = d->at ? d->patches->pool + d->patches->pixels + patch->offset : NULL;
+    double sum = 0.0;
+    for (size_t r = 0; r < tall; r++)
+        for (size_t c = 0; c < wide; c += PIECE) {
+            const size_t count = wide - c < PIECE ? wide - c : PIECE, place = r * wide + c;
+            path_piece(&brush, (int64_t)(patch->first_row + r), (int64_t)(patch->first_column + c),
+                       1, count, pixels + place, cores ? cores + place : NULL);
+            sum += sum_of(pixels + place, count);
+        }
+    if (!is_whole(patch, &box))
+        sum = box_sum(&brush, &box);
+    if (!(sum > 0.0)) { /* no sample hits the particle */
+        memset(pixels, 0, wide * tall * sizeof *pixels);
         put_whole(&brush, patch, volume * (d->at ? d->at->oxide : 1.0), pixels);
         return;
     }
-    for (size_t r = patch->first_row; r <= patch->last_row; r++)
-        patch_row(&brush, patch, r, scale, d->at, pixels + (r - patch->first_row) * wide);
+    const double scale = volume / (sum * d->view->pixel * d->view->pixel);
+    if (!d->at) {
+        for (size_t k = 0; k < wide * tall; k++)
+            pixels[k] *= (float)scale;
+        return;
+    }
+    for (size_t r = 0; r < tall; r++)
+        row_losses(&brush, patch, patch->first_row + r, scale, d->at, cores + r * wide,
+                   pixels + r * wide);
 }
 
 /* Note the box of particle i if some of it is in the view.  false when memory is short. */
@@ -323,12 +364,13 @@ bool patches_draw(const Model *m, const RowKernels *rows, const View *view, cons
     for (size_t i = 0; i < m->particles.count; i++)
         if (!note_patch(m, view, i, &pixels, patches))
             return false;
-    if (pixels > patches->room_pool) {
-        float *pool = realloc(patches->pool, pixels * sizeof *pool);
+    patches->pixels = pixels;
+    if (2 * pixels > patches->room_pool) {
+        float *pool = realloc(patches->pool, 2 * pixels * sizeof *pool);
         if (!pool)
             return false;
         patches->pool = pool;
-        patches->room_pool = pixels;
+        patches->room_pool = 2 * pixels;
     }
     Drawing drawing = {m, rows, view, at, energy_keV, patches};
     parallel_for(threads, patches->count, draw_patch, &drawing);

@@ -26,67 +26,117 @@ static inline Floats floats_at(const float *p)
 
 /* ---- geometry --------------------------------------------------------------------------------- */
 
-static void path_kernel(const Solid *b, double skin, double x0, double dx, double y, size_t count,
-                        float *restrict out)
+/* What of the beam lies on the solid's own side of the fibre and outside it: the same for a row. */
+typedef struct {
+    float low, high; /* the side, along the beam */
+    float wall;      /* half of the fibre's thickness in this row; negative: beside it */
+} Shade;
+
+static Shade shade_of(const Solid *b, double y)
 {
-    const double radius = b->radius - skin, dy = y - b->y;
-    const double row = radius * radius - dy * dy;
-    if (radius <= 0.0 || row <= 0.0) {
-        memset(out, 0, count * sizeof *out);
-        return;
-    }
-    /* Its own side of the fibre, and outside it: the same for the whole row. */
+    Shade s = {-INFINITY, INFINITY, -1.0f};
     const double from_axis = y - b->fibre_y, outward = from_axis * b->out_y;
-    float side_low = -INFINITY, side_high = INFINITY, wall = -1.0f;
-    if (b->out_z > 1e-9)
-        side_low = (float)(-outward / b->out_z);
-    else if (b->out_z < -1e-9)
-        side_high = (float)(-outward / b->out_z);
-    else if (outward < 0.0)
-        side_high = -INFINITY;
     const double carbon = b->fibre_radius * b->fibre_radius - from_axis * from_axis;
+    if (b->out_z > 1e-9)
+        s.low = (float)(-outward / b->out_z);
+    else if (b->out_z < -1e-9)
+        s.high = (float)(-outward / b->out_z);
+    else if (outward < 0.0)
+        s.high = -INFINITY;
     if (carbon > 0.0)
-        wall = (float)sqrt(carbon);
-    const float left = (float)(x0 - b->x), step = (float)dx, z = (float)b->z, r2 = (float)row;
-    for (size_t start = 0; start < count; start += ROW_CHUNK) {
-        const size_t n = count - start < ROW_CHUNK ? count - start : ROW_CHUNK;
-        float x[ROW_CHUNK], inside[ROW_CHUNK], low[ROW_CHUNK], high[ROW_CHUNK];
-        for (size_t i = 0; i < n; i++) {
-            x[i] = left + step * (float)(int32_t)(start + i);
-            inside[i] = r2 - x[i] * x[i];
-        }
-        for (size_t i = 0; i < n; i++) {
-            high[i] = sqrtf(inside[i] > 0.0f ? inside[i] : 0.0f);
-            low[i] = -high[i];
-        }
-        for (int k = 0; k < b->faces; k++) {
-            const float nx = (float)b->face[k][0], nz = (float)b->face[k][2];
-            const float depth = (float)(b->face_distance - skin - b->face[k][1] * dy);
-            const float across = 1.0f / (nz > 1e-6f || nz < -1e-6f ? nz : 1e-6f);
-            for (size_t i = 0; i < n && across > 0.0f; i++) {
-                const float end = (depth - nx * x[i]) * across;
-                high[i] = end < high[i] ? end : high[i];
-            }
-            for (size_t i = 0; i < n && across < 0.0f; i++) {
-                const float end = (depth - nx * x[i]) * across;
-                low[i] = end > low[i] ? end : low[i];
-            }
-        }
-        for (size_t i = 0; i < n; i++) {
-            const float from = low[i] + z, to = high[i] + z;
-            low[i] = from > side_low ? from : side_low;
-            high[i] = to < side_high ? to : side_high;
-        }
-        for (size_t i = 0; i < n; i++) { /* the parts before and behind the fibre */
-            const float near = high[i] < -wall ? high[i] : -wall;
-            const float far = low[i] > wall ? low[i] : wall;
+        s.wall = (float)sqrt(carbon);
+    return s;
+}
+
+/* Ends of the chords of a sphere around z = 0. */
+static inline void chords(size_t count, const float *restrict x, float radius_2,
+                          float *restrict low, float *restrict high)
+{
+    for (size_t i = 0; i < count; i++) {
+        const float inside = radius_2 - x[i] * x[i];
+        high[i] = inside > 0.0f ? inside : 0.0f;
+    }
+    for (size_t i = 0; i < count; i++) {
+        high[i] = sqrtf(high[i]);
+        low[i] = -high[i];
+    }
+}
+
+/* Cut the ends by a plane that lies at depth - slope x along the beam. */
+static inline void cut(size_t count, const float *restrict x, float depth, float slope, bool above,
+                       float *restrict low, float *restrict high)
+{
+    for (size_t i = 0; i < count && above; i++) {
+        const float end = depth - slope * x[i];
+        high[i] = end < high[i] ? end : high[i];
+    }
+    for (size_t i = 0; i < count && !above; i++) {
+        const float end = depth - slope * x[i];
+        low[i] = end > low[i] ? end : low[i];
+    }
+}
+
+/* Lengths of what is left of the chords outside the fibre. */
+static inline void lengths(size_t count, Shade shade, float z, float *restrict low,
+                           float *restrict high, float *restrict out)
+{
+    for (size_t i = 0; i < count; i++) {
+        const float from = low[i] + z, to = high[i] + z;
+        low[i] = from > shade.low ? from : shade.low;
+        high[i] = to < shade.high ? to : shade.high;
+    }
+    if (shade.wall > 0.0f) {
+        for (size_t i = 0; i < count; i++) { /* the parts before and behind it */
+            const float near = high[i] < -shade.wall ? high[i] : -shade.wall;
+            const float far = low[i] > shade.wall ? low[i] : shade.wall;
             const float front = near - low[i], back = high[i] - far;
-            const float path = wall > 0.0f ? (front > 0.0f ? front : 0.0f) +
-                                                 (back > 0.0f ? back : 0.0f)
-                                           : high[i] - low[i];
-            const float seen = path > 0.0f ? path : 0.0f;
-            out[start + i] = inside[i] > 0.0f ? seen : 0.0f;
+            out[i] = (front > 0.0f ? front : 0.0f) + (back > 0.0f ? back : 0.0f);
         }
+    } else {
+        for (size_t i = 0; i < count; i++)
+            out[i] = high[i] > low[i] ? high[i] - low[i] : 0.0f;
+    }
+}
+
+static void path_kernel(const Solid *b, double skin, double x0, double dx, double y, size_t count,
+                        float *restrict out, float *restrict core)
+{
+    const double dy = y - b->y, row = b->radius * b->radius - dy * dy;
+    const double inner = b->radius - skin;
+    memset(out, 0, count * sizeof *out);
+    if (core)
+        memset(core, 0, count * sizeof *core);
+    if (row <= 0.0)
+        return;
+    const float row_2 = (float)row, inner_2 = inner > 0.0 ? (float)(inner * inner - dy * dy) : 0.0f;
+    const Shade shade = shade_of(b, y);
+    const float z = (float)b->z, step = (float)dx, left = (float)(x0 - b->x);
+    /* only the columns that the sphere reaches */
+    const double reach = sqrt(row), first = (-reach - (x0 - b->x)) / dx;
+    const double last = (reach - (x0 - b->x)) / dx;
+    const size_t begin = first > 0.0 ? (size_t)fmin(first, (double)count) : 0;
+    const size_t end = last < 0.0 ? 0 : (size_t)fmin(last + 1.0, (double)count);
+    for (size_t start = begin; start < end; start += ROW_CHUNK) {
+        const size_t n = end - start < ROW_CHUNK ? end - start : ROW_CHUNK;
+        float x[ROW_CHUNK], low[ROW_CHUNK], high[ROW_CHUNK];
+        float core_low[ROW_CHUNK], core_high[ROW_CHUNK];
+        for (size_t i = 0; i < n; i++)
+            x[i] = left + step * (float)(int32_t)(start + i);
+        chords(n, x, row_2, low, high);
+        if (core)
+            chords(n, x, inner_2, core_low, core_high);
+        for (int k = 0; k < b->faces; k++) {
+            const double nz = b->face[k][2];
+            const double safe = nz > 1e-6 || nz < -1e-6 ? nz : 1e-6;
+            const double depth = (b->face_distance - b->face[k][1] * dy) / safe;
+            const float slope = (float)(b->face[k][0] / safe);
+            cut(n, x, (float)depth, slope, safe > 0.0, low, high);
+            if (core)
+                cut(n, x, (float)(depth - skin / safe), slope, safe > 0.0, core_low, core_high);
+        }
+        lengths(n, shade, z, low, high, out + start);
+        if (core)
+            lengths(n, shade, z, core_low, core_high, core + start);
     }
 }
 

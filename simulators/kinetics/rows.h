@@ -28,10 +28,10 @@ typedef struct {
 } RowKey;
 
 typedef struct RowKernels {
-    /* Length of the beam's path through the solid made smaller by `skin` on all free sides, at
-     * y and x0, x0 + dx, ...; nm. */
+    /* Length of the beam's path through the solid at y and x0, x0 + dx, ..., and, if `core` is
+     * not NULL, through the solid made smaller by `skin` on all free sides; nm. */
     void (*path)(const Solid *solid, double skin, double x0, double dx, double y, size_t count,
-                 float *out);
+                 float *out, float *core);
 
     /* mean[i] = vacuum exp(-(loss - fringe)), fringe = strength laplace(loss) within -0.4 ...
      * 0.3; `above` and `below` are the neighbouring rows. */
