@@ -38,22 +38,31 @@ static Solid solid_of(const Model *m, size_t i, double s, double y, double volum
     b.y = b.fibre_y + lift * b.out_y;
     b.z = lift * b.out_z;
     b.radius = radius;
-    b.faces = 0;
+    b.faces = b.above = 0;
     if (phi <= 0.1)
         return b;
     double r[9];
     lattice_rotation(m->seed, p->lattice[i], r);
     b.radius = radius * (1.0 + 0.2 * phi);
     b.face_distance = radius * (1.0 - 0.13 * phi);
-    for (int axis = 0; axis < 3; axis++) /* the twelve {110} normals */
-        for (int signs = 0; signs < 4; signs++) {
-            const double u = (signs & 1 ? -1.0 : 1.0) * 0.7071067811865476;
-            const double v = (signs & 2 ? -1.0 : 1.0) * 0.7071067811865476;
+    for (int axis = 0; axis < 3; axis++) /* the six {110} normals that look up, and their opposites */
+        for (int sign = 0; sign < 2; sign++) {
+            const double u = 0.7071067811865476, v = sign ? -u : u;
             const int c1 = (axis + 1) % 3, c2 = (axis + 2) % 3;
-            double *n = b.face[b.faces++];
+            double n[3];
             for (int k = 0; k < 3; k++)
                 n[k] = r[3 * k + c1] * u + r[3 * k + c2] * v;
+            const double up = n[2] < 0.0 ? -1.0 : 1.0;
+            const double inverse = 1.0 / fmax(fabs(n[2]), 1e-6);
+            for (int k = 0; k < 3; k++) {
+                b.face[b.faces][k] = up * n[k];
+                b.face[b.faces + 6][k] = -up * n[k];
+            }
+            b.inverse[b.faces] = inverse;
+            b.inverse[b.faces++ + 6] = -inverse;
         }
+    b.above = b.faces;
+    b.faces *= 2;
     return b;
 }
 

@@ -62,17 +62,60 @@ static inline void chords(size_t count, const float *restrict x, float radius_2,
     }
 }
 
-/* Cut the ends by a plane that lies at depth - slope x along the beam. */
-static inline void cut(size_t count, const float *restrict x, float depth, float slope, bool above,
-                       float *restrict low, float *restrict high)
+#if defined(__x86_64__) && defined(__GNUC__)
+#if VECTOR_BYTES == 64
+#define LESSER(a, b) (Floats)_mm512_min_ps((__m512)(a), (__m512)(b))
+#define GREATER(a, b) (Floats)_mm512_max_ps((__m512)(a), (__m512)(b))
+#elif VECTOR_BYTES == 32
+#define LESSER(a, b) (Floats)_mm256_min_ps((__m256)(a), (__m256)(b))
+#define GREATER(a, b) (Floats)_mm256_max_ps((__m256)(a), (__m256)(b))
+#else
+#define LESSER(a, b) (Floats)_mm_min_ps((__m128)(a), (__m128)(b))
+#define GREATER(a, b) (Floats)_mm_max_ps((__m128)(a), (__m128)(b))
+#endif
+#else
+static inline Floats chosen(Ints condition, Floats yes, Floats no)
 {
-    for (size_t i = 0; i < count && above; i++) {
-        const float end = depth - slope * x[i];
-        high[i] = end < high[i] ? end : high[i];
+    return (Floats)(((Ints)yes & condition) | ((Ints)no & ~condition));
+}
+#define LESSER(a, b) chosen((a) < (b), (a), (b))
+#define GREATER(a, b) chosen((a) > (b), (a), (b))
+#endif
+
+/* Planes in a row: they lie at depth - slope x along the beam, or at inner - slope x below the
+ * skin; the first `above` of them cut from above. */
+typedef struct {
+    float depth[12], inner[12], slope[12];
+    int above, count;
+} Planes;
+
+static Planes planes_of(const Solid *b, double skin, double dy)
+{
+    Planes p = {.above = b->above, .count = b->faces};
+    for (int k = 0; k < b->faces; k++) {
+        const double depth = (b->face_distance - b->face[k][1] * dy) * b->inverse[k];
+        p.depth[k] = (float)depth;
+        p.inner[k] = (float)(depth - skin * b->inverse[k]);
+        p.slope[k] = (float)(b->face[k][0] * b->inverse[k]);
     }
-    for (size_t i = 0; i < count && !above; i++) {
-        const float end = depth - slope * x[i];
-        low[i] = end > low[i] ? end : low[i];
+    return p;
+}
+
+/* Cut the ends of `count` chords, in whole vectors, by all planes. */
+static void cut(size_t count, const float *x, const Planes *p, const float *depth, float *low,
+                float *high)
+{
+    for (size_t i = 0; i < count; i += WIDE) {
+        Floats place, bottom, top;
+        memcpy(&place, x + i, sizeof place);
+        memcpy(&bottom, low + i, sizeof bottom);
+        memcpy(&top, high + i, sizeof top);
+        for (int k = 0; k < p->above; k++)
+            top = LESSER(depth[k] - p->slope[k] * place, top);
+        for (int k = p->above; k < p->count; k++)
+            bottom = GREATER(depth[k] - p->slope[k] * place, bottom);
+        memcpy(low + i, &bottom, sizeof bottom);
+        memcpy(high + i, &top, sizeof top);
     }
 }
 
@@ -110,6 +153,7 @@ static void path_kernel(const Solid *b, double skin, double x0, double dx, doubl
         return;
     const float row_2 = (float)row, inner_2 = inner > 0.0 ? (float)(inner * inner - dy * dy) : 0.0f;
     const Shade shade = shade_of(b, y);
+    const Planes planes = planes_of(b, skin, dy);
     const float z = (float)b->z, step = (float)dx, left = (float)(x0 - b->x);
     /* only the columns that the sphere reaches */
     const double reach = sqrt(row), first = (-reach - (x0 - b->x)) / dx;
@@ -125,14 +169,12 @@ static void path_kernel(const Solid *b, double skin, double x0, double dx, doubl
         chords(n, x, row_2, low, high);
         if (core)
             chords(n, x, inner_2, core_low, core_high);
-        for (int k = 0; k < b->faces; k++) {
-            const double nz = b->face[k][2];
-            const double safe = nz > 1e-6 || nz < -1e-6 ? nz : 1e-6;
-            const double depth = (b->face_distance - b->face[k][1] * dy) / safe;
-            const float slope = (float)(b->face[k][0] / safe);
-            cut(n, x, (float)depth, slope, safe > 0.0, low, high);
+        if (planes.count) {
+            for (size_t i = n; i % WIDE; i++)
+                x[i] = low[i] = high[i] = core_low[i] = core_high[i] = 0.0f;
+            cut(n, x, &planes, planes.depth, low, high);
             if (core)
-                cut(n, x, (float)(depth - skin / safe), slope, safe > 0.0, core_low, core_high);
+                cut(n, x, &planes, planes.inner, core_low, core_high);
         }
         lengths(n, shade, z, low, high, out + start);
         if (core)

@@ -17,8 +17,9 @@ typedef struct {
     double radius;          /* outer sphere */
     double fibre_y, fibre_radius;
     double out_y, out_z;    /* outward direction at the particle */
-    int faces;              /* 0 or 12 */
+    int faces, above;       /* 0 or 12; the first so many look up along the beam */
     double face[12][3], face_distance;
+    double inverse[12];     /* 1/n_z of each face, bounded */
 } Solid;
 
 /* Key of a picture row's random numbers. */
