@@ -273,6 +273,16 @@ def test_crystals_that_depin_and_dissolve_in_one_tick_tell_both() -> None:
     assert kinds.count(GONE) == kinds.count(DEPIN) == 8
 
 
+def test_crystals_put_there_below_the_receding_angle_do_not_depin() -> None:
+    pair = Pair("fig2", 1, site_count=0.0, migration_factor=0.0, fibre_length_nm=1e6)
+    for k in range(40):  # many volumes: the rounding of a cube root is at stake
+        where = 20000.0 * k + 5000.0, 100.0, 1000.0 * 1.37**k
+        pair.place(*where, contact_angle_rad=math.radians(25.0))
+    pair.advance(2, 1.0)
+    pair.check()
+    assert DEPIN not in [event.kind for event in pair.oracle.events]
+
+
 def test_eroded_nuclei_are_booked_as_deposited() -> None:
     pair = Pair("fig2", 3, beam_erosion_nm3=1e-4, nucleation_rate_Hz=30.0, site_count=20.0)
     pair.advance(20, -5.0, beam_e_per_A2_s=30.0)
