@@ -11,9 +11,11 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stmtem_control.errors import SpecimenError
+
 from . import _kinetics
 from .model import KineticModel
-from .pictures import finite_pair, picture_counts, picture_shape, require
+from .pictures import finite_pair, number, picture_counts, picture_shape
 
 __all__ = [
     "bcc_reflections",
@@ -86,7 +88,7 @@ def bcc_reflections(
 
     Raises
     ------
-    ValueError
+    SpecimenError
         A value out of range, or an unknown metal.
 
     Examples
@@ -95,14 +97,12 @@ def bcc_reflections(
     >>> first["hkl"].tolist(), int(first["multiplicity"]), round(float(first["d_A"]), 3)
     ([1, 1, 0], 12, 2.482)
     """
-    require(1.0 <= lattice_A <= 10.0, "lattice_A", "1 ... 10", lattice_A)
-    _check_energy(energy_keV)
-    require(0.0 <= largest_inverse_A <= 4.0, "largest_inverse_A", "0 ... 4", largest_inverse_A)
+    lattice = number("lattice_A", lattice_A, 1.0, 10.0)
+    energy = _energy(energy_keV)
+    largest = number("largest_inverse_A", largest_inverse_A, 0.0, 4.0)
     if metal not in _METALS:
-        raise ValueError(f"metal must be one of 'Li', 'Na', 'K', not {metal!r}")
-    rows = _kinetics.bcc_families(
-        _METALS.index(metal), float(lattice_A), float(energy_keV), float(largest_inverse_A)
-    )
+        raise SpecimenError(f"metal must be one of 'Li', 'Na', 'K', not {metal!r}")
+    rows = _kinetics.bcc_families(_METALS.index(metal), lattice, energy, largest)
     return np.frombuffer(rows, dtype=REFLECTION)
 
 
@@ -116,17 +116,14 @@ def scale_inverse_A(camera_length_mm: float, pixel_um: float, energy_keV: float)
 
     Raises
     ------
-    ValueError
+    SpecimenError
         A value that is not positive, or an energy outside 30 ... 1000 keV.
     """
-    require(
-        0.0 < camera_length_mm < math.inf, "camera_length_mm", "numbers above 0", camera_length_mm
-    )
-    require(0.0 < pixel_um < math.inf, "pixel_um", "numbers above 0", pixel_um)
-    _check_energy(energy_keV)
-    volts = 1e3 * energy_keV
-    wavelength_A = 12.26426 / math.sqrt(volts * (1.0 + energy_keV / (2.0 * 510.99895)))
-    return 1e-3 * pixel_um / (camera_length_mm * wavelength_A)
+    camera_length = number("camera_length_mm", camera_length_mm, 1e-3, 1e9)
+    pixel = number("pixel_um", pixel_um, 1e-3, 1e9)
+    energy = _energy(energy_keV)
+    wavelength_A = 12.26426 / math.sqrt(1e3 * energy * (1.0 + energy / (2.0 * 510.99895)))
+    return 1e-3 * pixel / (camera_length * wavelength_A)
 
 
 def grain_orientations(model: KineticModel) -> NDArray[np.void]:
@@ -190,36 +187,22 @@ def diffraction_intensity(
 
     Raises
     ------
-    ValueError
+    SpecimenError
         A value out of range.
     """
     height, width = picture_shape(shape)
-    require(1e-5 <= pixel_inverse_A <= 1.0, "pixel_inverse_A", "1e-5 ... 1", pixel_inverse_A)
-    require(0.0 <= electrons <= 1e15, "electrons", "0 ... 1e15", electrons)
-    _check_energy(energy_keV)
-    require(1.0 <= aperture_nm <= 1e6, "aperture_nm", "1 ... 1e6", aperture_nm)
-    x, y = finite_pair("aperture_centre_nm", aperture_centre_nm)
-    for name, value in (
-        ("beam_width_inverse_A", beam_width_inverse_A),
-        ("beam_stop_inverse_A", beam_stop_inverse_A),
-    ):
-        require(0.0 <= value <= 1.0, name, "0 ... 1", value)
-    require(math.isfinite(beam_stop_deg), "beam_stop_deg", "finite numbers", beam_stop_deg)
-    mean = np.empty((height, width), dtype=np.float32)
-    model.core.diffraction(
-        mean,
-        height,
-        width,
-        float(pixel_inverse_A),
-        float(electrons),
-        float(energy_keV),
-        x,
-        y,
-        float(aperture_nm),
-        float(beam_width_inverse_A),
-        float(beam_stop_inverse_A),
-        math.radians(beam_stop_deg),
+    options = (
+        number("pixel_inverse_A", pixel_inverse_A, 1e-5, 1.0),
+        number("electrons", electrons, 0.0, 1e15),
+        _energy(energy_keV),
+        *finite_pair("aperture_centre_nm", aperture_centre_nm),
+        number("aperture_nm", aperture_nm, 1.0, 1e6),
+        number("beam_width_inverse_A", beam_width_inverse_A, 0.0, 1.0),
+        number("beam_stop_inverse_A", beam_stop_inverse_A, 0.0, 1.0),
+        math.radians(number("beam_stop_deg", beam_stop_deg, -5e4, 5e4)),
     )
+    mean = np.empty((height, width), dtype=np.float32)
+    model.core.diffraction(mean, height, width, *options)
     return mean
 
 
@@ -264,11 +247,11 @@ def diffraction_pattern(
 
     Raises
     ------
-    ValueError
+    SpecimenError
         A value out of range.
     """
     if detector not in ("counting", "ccd"):
-        raise ValueError(f"detector must be 'counting' or 'ccd', not {detector!r}")
+        raise SpecimenError(f"detector must be 'counting' or 'ccd', not {detector!r}")
     mean = diffraction_intensity(
         model,
         shape,
@@ -294,5 +277,5 @@ def diffraction_pattern(
     )
 
 
-def _check_energy(energy_keV: float) -> None:
-    require(30.0 <= energy_keV <= 1000.0, "energy_keV", "30 ... 1000", energy_keV)
+def _energy(energy_keV: float) -> float:
+    return number("energy_keV", energy_keV, 30.0, 1000.0)

@@ -8,10 +8,10 @@ al., ACS Energy Lett. 2023, 8, 1929 is molecular dynamics; here is its reduced f
 All functions take numbers or arrays, which are broadcast, and return a number or an array.
 ``parameters`` is a :class:`.KineticModel`, or the values that differ from the defaults by name
 (see :mod:`.presets`; ``PRESETS["na"]`` will do), or ``None`` for lithium as in preset ``fig2``.
-They raise ``ValueError`` for a bad parameter; an argument outside the domain of an equation gives
-NaN, infinity or a number without meaning.  In the formulas a is the radius of the contact line, R
-that of the sphere, theta the contact angle, V the volume, eta the overpotential (V, positive
-deposits), Omega the atomic volume, gamma the surface energy.
+They raise ``SpecimenError`` for a bad parameter; an argument outside the domain of an equation
+gives NaN, infinity or a number without meaning.  In the formulas a is the radius of the contact
+line, R that of the sphere, theta the contact angle, V the volume, eta the overpotential (V,
+positive deposits), Omega the atomic volume, gamma the surface energy.
 
 >>> round(float(np.degrees(crossing_angle())), 4)
 44.2667
@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _kinetics
 from .model import KineticModel
+from .pictures import refusals
 from .presets import resolve
 
 __all__ = [
@@ -67,7 +68,8 @@ def _evaluate(name: str, parameters: ParameterSet, *arguments: ArrayLike) -> Num
     given = parameters.parameters if isinstance(parameters, KineticModel) else parameters or {}
     values = tuple(resolve("fig2", given).values())
     columns = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in arguments))
-    row = _kinetics.evaluate(name, values, *(column.tobytes() for column in columns))
+    with refusals():
+        row = _kinetics.evaluate(name, values, *(column.tobytes() for column in columns))
     shape = columns[0].shape if columns else ()
     result: Numbers = np.frombuffer(row, dtype=np.float64).reshape(shape)[()]
     return result

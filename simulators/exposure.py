@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from .pictures import (
     check_detector,
     finite_pair,
+    number,
     picture_counts,
     picture_shape,
     probe_place,
-    require,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -33,29 +34,24 @@ def scene_of(
     probe_axis_deg: float | None,
     threads: int,
 ) -> "Scene":
-    """Return the options of a frame as the core takes them, or raise a ValueError."""
+    """Return the options of a frame as the core takes them, or raise a SpecimenError."""
     height, width = picture_shape(shape)
-    require(1e-3 <= pixel_size_nm <= 1e4, "pixel_size_nm", "1e-3 ... 1e4", pixel_size_nm)
     x, y = finite_pair("origin_nm", origin_nm)
-    require(0.0 <= electrons_per_A2 <= 1e6, "electrons_per_A2", "0 ... 1e6", electrons_per_A2)
-    require(30.0 <= energy_keV <= 1000.0, "energy_keV", "30 ... 1000", energy_keV)
-    require(abs(underfocus_nm) <= 1e6, "underfocus_nm", "-1e6 ... 1e6", underfocus_nm)
-    require(1 <= threads <= 64, "threads", "1 ... 64", threads)
     probe, probe_x, probe_y, axis = probe_place(probe_nm, probe_axis_deg)
     return (
         height,
         width,
-        float(pixel_size_nm),
+        number("pixel_size_nm", pixel_size_nm, 1e-3, 1e4),
         x,
         y,
-        float(electrons_per_A2),
-        float(energy_keV),
-        float(underfocus_nm),
+        number("electrons_per_A2", electrons_per_A2, 0.0, 1e6),
+        number("energy_keV", energy_keV, 30.0, 1000.0),
+        number("underfocus_nm", underfocus_nm, -1e6, 1e6),
         probe,
         probe_x,
         probe_y,
         axis,
-        int(threads),
+        whole("threads", threads, 1, 64),
     )
 
 
@@ -123,7 +119,7 @@ class Exposure:
 
         Raises
         ------
-        ValueError
+        SpecimenError
             A value out of range.
         """
         scene = self._scene(electrons_per_A2, origin_nm, probe_nm, probe_axis_deg)
@@ -153,7 +149,7 @@ class Exposure:
 
         Raises
         ------
-        ValueError
+        SpecimenError
             A value out of range.
         """
         return picture_counts(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import _kinetics
 from .exposure import Exposure, scene_of
-from .pictures import check_detector, finite_pair, picture_shape, require
+from .pictures import check_detector, finite_pair, number, picture_shape, whole
 from .state import EVENT_KINDS, KineticState
 
 __all__ = ["EVENT_KINDS", "TRUTH", "KineticModel"]
@@ -38,7 +38,7 @@ class KineticModel(KineticState):
 
     Raises
     ------
-    ValueError
+    SpecimenError
         Unknown preset or parameter, or a value out of its range.
     """
 
@@ -103,7 +103,7 @@ class KineticModel(KineticState):
 
         Raises
         ------
-        ValueError
+        SpecimenError
             A value out of range.
         """
         scene = scene_of(
@@ -117,13 +117,12 @@ class KineticModel(KineticState):
             probe_axis_deg=probe_axis_deg,
             threads=threads,
         )
-        require(0 <= index < 2**64, "index", "0 ... 2**64 - 1", index)
         noisy = check_detector(detector, gain, offset, readout, spread)
         picture = np.empty(scene[:2], dtype=np.uint16)
         self.core.frame(
             picture,
             scene,
-            int(index),
+            whole("index", index, 0, 2**64 - 1),
             noisy,
             float(gain),
             float(offset),
@@ -150,7 +149,7 @@ class KineticModel(KineticState):
 
         Raises
         ------
-        ValueError
+        SpecimenError
             A value out of range.
         """
         return Exposure(
@@ -188,12 +187,11 @@ class KineticModel(KineticState):
 
         Raises
         ------
-        ValueError
+        SpecimenError
             A value out of range.
         """
         height, width = picture_shape(shape)
-        x, y = _view(pixel_size_nm, origin_nm)
-        records = self.core.truth(height, width, float(pixel_size_nm), x, y)
+        records = self.core.truth(height, width, *_view(pixel_size_nm, origin_nm))
         return np.frombuffer(records, dtype=TRUTH)
 
     def thickness(
@@ -208,16 +206,16 @@ class KineticModel(KineticState):
 
         Raises
         ------
-        ValueError
+        SpecimenError
             A value out of range.
         """
         height, width = picture_shape(shape)
-        x, y = _view(pixel_size_nm, origin_nm)
+        view = _view(pixel_size_nm, origin_nm)
         picture = np.empty((height, width), dtype=np.float32)
-        self.core.thickness(picture, height, width, float(pixel_size_nm), x, y)
+        self.core.thickness(picture, height, width, *view)
         return picture
 
 
-def _view(pixel_size_nm: float, origin_nm: tuple[float, float]) -> tuple[float, float]:
-    require(1e-3 <= pixel_size_nm <= 1e4, "pixel_size_nm", "1e-3 ... 1e4", pixel_size_nm)
-    return finite_pair("origin_nm", origin_nm)
+def _view(pixel_size_nm: float, origin_nm: tuple[float, float]) -> tuple[float, float, float]:
+    pixel = number("pixel_size_nm", pixel_size_nm, 1e-3, 1e4)
+    return (pixel, *finite_pair("origin_nm", origin_nm))

@@ -1,10 +1,14 @@
-"""What the pictures besides frames have in common: ranges of their options, and their counts."""
+"""Ranges of what may be asked of the specimen, and what all its pictures have in common."""
 
-from math import isfinite, radians
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import nan, radians
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stmtem_control.errors import SpecimenError
 
 if TYPE_CHECKING:
     from .model import KineticModel
@@ -12,31 +16,76 @@ if TYPE_CHECKING:
 __all__ = [
     "check_detector",
     "finite_pair",
+    "number",
     "picture_counts",
     "picture_shape",
     "probe_place",
+    "refusals",
     "require",
+    "whole",
 ]
 
 
+_FARTHEST_NM: Final = 1e9  # of a picture or the probe from the specimen
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Give what the core refuses the name that this project has for it."""
+    try:
+        yield
+    except ValueError as error:
+        raise SpecimenError(str(error)) from None
+
+
 def require(good: bool, name: str, span: str, value: object) -> None:
-    """Raise a ValueError that names the option, its range and the value, unless it is good."""
+    """Raise a SpecimenError that names the option, its range and the value, unless it is good."""
     if not good:
-        raise ValueError(f"{name} must lie in {span}, not {value!r}")
+        raise SpecimenError(f"{name} must lie in {span}, not {value!r}")
+
+
+def number(name: str, value: object, low: float, high: float) -> float:
+    """Return a number in ``low`` ... ``high``, or raise a SpecimenError."""
+    try:
+        result = float(value)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError, OverflowError):
+        result = nan
+    require(low <= result <= high, name, f"{low:g} ... {high:g}", value)
+    return result
+
+
+def whole(name: str, value: object, low: int, high: int) -> int:
+    """Return a whole number in ``low`` ... ``high``, or raise a SpecimenError."""
+    try:
+        result = int(value)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+        good = bool(result == value and low <= result <= high)
+    except (TypeError, ValueError, OverflowError):
+        good, result = False, 0
+    if not good:
+        raise SpecimenError(f"{name} must be a whole number in {low} ... {high}, not {value!r}")
+    return result
+
+
+def _two(name: str, pair: tuple[float, float]) -> tuple[float, float]:
+    try:
+        first, second = pair
+    except (TypeError, ValueError):
+        raise SpecimenError(f"{name} must be two numbers, not {pair!r}") from None
+    return first, second
 
 
 def picture_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    """Return rows and columns as whole numbers in 1 ... 16384, or raise a ValueError."""
-    if len(shape) != 2 or not all(side == int(side) and 1 <= side <= 16384 for side in shape):
-        raise ValueError(f"shape must be two whole numbers in 1 ... 16384, not {shape!r}")
-    return int(shape[0]), int(shape[1])
+    """Return rows and columns as whole numbers in 1 ... 16384, or raise a SpecimenError."""
+    rows, columns = _two("shape", shape)
+    return whole("shape", rows, 1, 16384), whole("shape", columns, 1, 16384)
 
 
 def finite_pair(name: str, point: tuple[float, float]) -> tuple[float, float]:
-    """Return two finite numbers, or raise a ValueError."""
-    if len(point) != 2 or not all(isfinite(value) for value in point):
-        raise ValueError(f"{name} must be two finite numbers, not {point!r}")
-    return float(point[0]), float(point[1])
+    """Return two numbers that are places on a specimen, nm, or raise a SpecimenError."""
+    x, y = _two(name, point)
+    return number(name, x, -_FARTHEST_NM, _FARTHEST_NM), number(
+        name, y, -_FARTHEST_NM, _FARTHEST_NM
+    )
 
 
 def probe_place(
@@ -45,19 +94,18 @@ def probe_place(
     """Return whether the tip is there, x and y of its apex (nm) and its body's direction (rad)."""
     x, y = (0.0, 0.0) if probe_nm is None else finite_pair("probe_nm", probe_nm)
     axis = probe_axis_deg if probe_axis_deg is not None else (180.0 if x < 0.0 else 0.0)
-    require(isfinite(axis), "probe_axis_deg", "finite numbers", axis)
-    return probe_nm is not None, x, y, radians(axis)
+    return probe_nm is not None, x, y, radians(number("probe_axis_deg", axis, -5e4, 5e4))
 
 
 def check_detector(
     detector: str, gain: float, offset: float, readout: float, spread: float
 ) -> bool:
-    """Return whether the detector is one with noise of its own, or raise a ValueError."""
+    """Return whether the detector is one with noise of its own, or raise a SpecimenError."""
     if detector not in ("counting", "ccd"):
-        raise ValueError(f"detector must be 'counting' or 'ccd', not {detector!r}")
+        raise SpecimenError(f"detector must be 'counting' or 'ccd', not {detector!r}")
     for name, value in (("gain", gain), ("offset", offset), ("readout", readout)):
-        require(0.0 <= value <= 65535.0, name, "0 ... 65535", value)
-    require(0.0 <= spread <= 0.33, "spread", "0 ... 0.33", spread)
+        number(name, value, 0.0, 65535.0)
+    number("spread", spread, 0.0, 0.33)
     return detector == "ccd"
 
 
@@ -91,10 +139,9 @@ def picture_counts(
 
     Raises
     ------
-    ValueError
+    SpecimenError
         A value out of range.
     """
-    require(0 <= index < 2**64, "index", "0 ... 2**64 - 1", index)
     check_detector("ccd" if noisy else "counting", gain, offset, readout, spread)
     height, width = mean.shape
     counts = np.empty((height, width), dtype=np.uint16)
@@ -104,7 +151,7 @@ def picture_counts(
         height,
         width,
         purpose,
-        int(index),
+        whole("index", index, 0, 2**64 - 1),
         noisy,
         float(gain),
         float(offset),

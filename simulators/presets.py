@@ -61,6 +61,8 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from stmtem_control.errors import SpecimenError
+
 from . import _kinetics
 
 __all__ = ["PARAMETERS", "PRESETS", "PRESET_NOTES", "Parameter", "resolve"]
@@ -181,21 +183,21 @@ def resolve(preset: str, changes: Mapping[str, float]) -> dict[str, float]:
 
     Raises
     ------
-    ValueError
+    SpecimenError
         Unknown preset or parameter, or a value that is not a number in its range.
     """
-    if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}{_hint(preset, PRESETS)}")
+    if not isinstance(preset, str) or preset not in PRESETS:
+        raise SpecimenError(f"unknown preset {preset!r}{_hint(preset, PRESETS)}")
     values = {name: row.default for name, row in PARAMETERS.items()} | dict(PRESETS[preset])
     for name, value in changes.items():
         if name not in PARAMETERS:
-            raise ValueError(f"unknown parameter {name!r}{_hint(name, PARAMETERS)}")
+            raise SpecimenError(f"unknown parameter {name!r}{_hint(name, PARAMETERS)}")
         values[name] = _checked(name, value)
     for name in ("site_count", "fibre_count", "metal", "substrate"):
         if values[name] != int(values[name]):
-            raise ValueError(f"{name} must be a whole number, not {values[name]!r}")
+            raise SpecimenError(f"{name} must be a whole number, not {values[name]!r}")
     if values["receding_angle_deg"] > values["advancing_angle_deg"]:
-        raise ValueError(
+        raise SpecimenError(
             f"receding_angle_deg ({values['receding_angle_deg']:g}) must not exceed "
             f"advancing_angle_deg ({values['advancing_angle_deg']:g})"
         )
@@ -206,10 +208,10 @@ def _checked(name: str, value: float) -> float:
     row = PARAMETERS[name]
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a number, not {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise SpecimenError(f"{name} must be a number, not {value!r}") from None
     if not isfinite(number) or not row.low <= number <= row.high:
-        raise ValueError(f"{name} must lie in {row.low:g} ... {row.high:g}, not {value!r}")
+        raise SpecimenError(f"{name} must lie in {row.low:g} ... {row.high:g}, not {value!r}")
     return number
 
 

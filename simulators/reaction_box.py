@@ -12,6 +12,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stmtem_control.errors import SpecimenError
+
 from . import _kinetics
 
 __all__ = ["ReactionBox"]
@@ -57,7 +59,7 @@ class ReactionBox:
 
     Raises
     ------
-    ValueError
+    SpecimenError
         A value out of its range, more than ten others within the radius on average, or an
         instruction set that this processor or build does not have.
     MemoryError
@@ -86,25 +88,28 @@ class ReactionBox:
             ("radius", radius),
             ("step_s", step_s),
         ):
-            if not isfinite(value):
-                raise ValueError(f"{name} must be a finite number, not {value!r}")
+            if not isinstance(value, (int, float, np.number)) or not isfinite(value):
+                raise SpecimenError(f"{name} must be a finite number, not {value!r}")
         if search not in ("list", "every pair"):
-            raise ValueError(f"search must be 'list' or 'every pair', not {search!r}")
+            raise SpecimenError(f"search must be 'list' or 'every pair', not {search!r}")
         self._dimensions = int(dimensions)
         self._step_s = float(step_s)
         self._start_count, self._length = count, float(length)
         self._diffusivity, self._radius = float(diffusivity), float(radius)
-        self._core = _kinetics.Box(
-            count,
-            float(length),
-            float(diffusivity),
-            float(radius),
-            float(step_s),
-            dimensions,
-            seed,
-            instructions,
-            search == "every pair",
-        )
+        try:
+            self._core = _kinetics.Box(
+                count,
+                float(length),
+                float(diffusivity),
+                float(radius),
+                float(step_s),
+                dimensions,
+                seed,
+                instructions,
+                search == "every pair",
+            )
+        except (TypeError, ValueError) as error:
+            raise SpecimenError(str(error)) from None
 
     def __repr__(self) -> str:
         """Particles left and time."""
@@ -115,7 +120,7 @@ class ReactionBox:
 
         Raises
         ------
-        ValueError
+        SpecimenError
             ``steps`` is not a whole number in 0 ... 2**63 - 1.
         MemoryError
             No room for the pairs; another call takes the step up again.
@@ -143,19 +148,19 @@ class ReactionBox:
 
         Raises
         ------
-        ValueError
+        SpecimenError
             The box is a square, ``time_s`` is negative, or a step too long: ``s`` would not be
             above 0.
         """
         if self._dimensions != 3:
-            raise ValueError("expected_count is for three dimensions")
+            raise SpecimenError("expected_count is for three dimensions")
         if not time_s >= 0.0:
-            raise ValueError(f"time_s must be 0 or more, not {time_s!r}")
+            raise SpecimenError(f"time_s must be 0 or more, not {time_s!r}")
         d, s = self._diffusivity, self._radius
         if not continuous:
             s -= _STEP_SHIFT * sqrt(4.0 * d * self._step_s)
         if not s > 0.0:
-            raise ValueError("expected_count is for steps that are short against the radius")
+            raise SpecimenError("expected_count is for steps that are short against the radius")
         lost = 4.0 * pi * s * (d * time_s + s * sqrt(2.0 * d * time_s / pi))
         if not continuous:
             lost += 2.0 / 3.0 * pi * s**3
@@ -209,4 +214,4 @@ class ReactionBox:
 
 def _whole(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"{name} must be a whole number in {low} ... {high}, not {value!r}")
+        raise SpecimenError(f"{name} must be a whole number in {low} ... {high}, not {value!r}")

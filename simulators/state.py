@@ -14,8 +14,10 @@ from typing import ClassVar, Final, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from stmtem_control.errors import SpecimenError
+
 from . import _kinetics
-from .pictures import require
+from .pictures import number, refusals, whole
 from .presets import resolve
 from .records import EVENT, EVENT_KINDS, PARTICLE, Status
 
@@ -23,6 +25,7 @@ __all__ = ["EVENT_KINDS", "STATE_VERSION", "KineticState"]
 
 _LARGEST_BIAS_V: Final = 1000.0
 _STATE: Final = "stmtem-control kinetic state"
+_LARGEST_BEAM_E_PER_A2_S: Final = 1e10
 
 #: Layout of :meth:`KineticState.save`; it changes with the core's.
 STATE_VERSION: Final = 4
@@ -47,7 +50,7 @@ class KineticState:
 
     Raises
     ------
-    ValueError
+    SpecimenError
         Unknown preset or parameter, or a value out of its range.
     """
 
@@ -56,12 +59,13 @@ class KineticState:
     def __init__(self, preset: str = "fig2", seed: int = 1, **parameters: float) -> None:
         values = resolve(preset, parameters)
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
-            raise ValueError(f"seed must be a whole number in 0 ... 2**64 - 1, not {seed!r}")
+            raise SpecimenError(f"seed must be a whole number in 0 ... 2**64 - 1, not {seed!r}")
         self._preset = preset
         self._seed = seed
         self._parameters = MappingProxyType(values)
-        #: The C object itself, for the other modules of this package.
-        self.core = _kinetics.Model(tuple(values.values()), seed)
+        with refusals():
+            #: The C object itself, for the other modules of this package.
+            self.core = _kinetics.Model(tuple(values.values()), seed)
 
     def __repr__(self) -> str:
         """Preset, seed, time and number of particles."""
@@ -101,28 +105,24 @@ class KineticState:
             Resistance added in series to the contact (the gap of the probe), GOhm.  ``inf``: no
             contact, but the terminals are live (leakage and stray capacitance are read).
         beam_e_per_A2_s
-            Dose rate on the specimen; without effect while the beam parameters are zero.
+            Dose rate on the specimen, 0 ... 1e10; without effect while the beam parameters are
+            zero.
 
         Raises
         ------
-        ValueError
+        SpecimenError
             A value that is not a number or out of range.
         """
-        require(0.0 <= seconds <= 1e5, "seconds", "0 ... 1e5", seconds)
-        start = nan if bias is None else float(bias)
-        end = start if bias_end is None else float(bias_end)
-        if bias is None:
-            if bias_end is not None:
-                raise ValueError("bias_end is given but bias is None (open circuit)")
-        else:
-            span = f"-{_LARGEST_BIAS_V:g} ... {_LARGEST_BIAS_V:g} V"
-            require(abs(start) <= _LARGEST_BIAS_V, "bias", span, bias)
-            require(abs(end) <= _LARGEST_BIAS_V, "bias_end", span, bias_end)
-        require(series_GOhm >= 0.0, "series_GOhm", "0 ... inf", series_GOhm)
-        require(0.0 <= beam_e_per_A2_s < inf, "beam_e_per_A2_s", "0 or more", beam_e_per_A2_s)
-        self.core.advance(
-            float(seconds), start, end, float(series_GOhm), float(beam_e_per_A2_s) * 100.0
-        )
+        if bias is None and bias_end is not None:
+            raise SpecimenError("bias_end is given but bias is None (open circuit)")
+        most = _LARGEST_BIAS_V
+        start = nan if bias is None else number("bias", bias, -most, most)
+        end = start if bias_end is None else number("bias_end", bias_end, -most, most)
+        span = number("seconds", seconds, 0.0, 1e5)
+        series = number("series_GOhm", series_GOhm, 0.0, inf)
+        beam = number("beam_e_per_A2_s", beam_e_per_A2_s, 0.0, _LARGEST_BEAM_E_PER_A2_S)
+        with refusals():
+            self.core.advance(span, start, end, series, 100.0 * beam)
 
     @property
     def time(self) -> float:
@@ -213,7 +213,8 @@ class KineticState:
         particle absorbed; facet_on and facet_off: level reached, 0 droplet, 1 local, 2 faceted);
         ``volume_nm3``; ``fibre``.
         """
-        return np.frombuffer(self.core.events(max(0, int(start))), dtype=EVENT)
+        first = whole("start", start, 0, 2**63)
+        return np.frombuffer(self.core.events(first), dtype=EVENT)
 
     @property
     def event_count(self) -> int:
@@ -255,14 +256,17 @@ class KineticState:
         """Name of the build of the hot loops that is in use; the widest there is, unless changed.
 
         ``"baseline"`` runs everywhere; ``"avx2"`` and ``"avx512"`` are there on processors that
-        know these instructions.  All give the same bits.  Setting another name raises a ValueError
-        where it is not there.
+        know these instructions.  All give the same bits.  Setting another name raises a
+        SpecimenError where it is not there.
         """
         return self.core.instructions()
 
     @instructions.setter
     def instructions(self, name: str) -> None:
-        self.core.instructions(name)
+        if not isinstance(name, str):
+            raise SpecimenError(f"instructions must be a name, not {name!r}")
+        with refusals():
+            self.core.instructions(name)
 
     @property
     def preset(self) -> str:
@@ -310,16 +314,19 @@ class KineticState:
 
         Raises
         ------
-        ValueError
+        SpecimenError
             A value out of range, or lengths that do not fit; then nothing is placed.
         """
-        columns = np.broadcast_arrays(
-            *np.atleast_1d(fibre, s_nm, y_nm, volume_nm3, contact_angle_rad, phi, feed)
-        )
-        rows = np.stack(columns, axis=-1).astype(np.float64, order="C")
+        given = (fibre, s_nm, y_nm, volume_nm3, contact_angle_rad, phi, feed)
+        try:
+            columns = [np.asarray(column, dtype=np.float64) for column in given]
+            rows = np.stack(np.broadcast_arrays(*np.atleast_1d(*columns)), axis=-1)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise SpecimenError(f"cannot place these crystals: {error}") from None
         if rows.ndim != 2:
-            raise ValueError("crystals are placed as numbers or lists of numbers")
-        first = self.core.place(rows.tobytes())
+            raise SpecimenError("crystals are placed as numbers or lists of numbers")
+        with refusals():
+            first = self.core.place(rows.tobytes())
         return np.arange(first, first + len(rows), dtype=np.int64)
 
     @property
@@ -379,24 +386,28 @@ class KineticState:
 
         Raises
         ------
-        ValueError
+        SpecimenError
             It is no state, one of another version, or damaged.
         OSError
             The file cannot be read.
         """
-        whole = state if isinstance(state, bytes) else Path(state).read_bytes()
-        head, _, body = whole.partition(b"\n")
         try:
+            content = state if isinstance(state, bytes) else Path(state).read_bytes()
+            head, _, body = content.partition(b"\n")
             values = json.loads(head)
             version = values["version"] if values["what"] == _STATE else None
             preset, seed, parameters = values["preset"], values["seed"], dict(values["parameters"])
-        except (ValueError, KeyError, TypeError):
-            raise ValueError("cannot restore the state: it does not start as one") from None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise SpecimenError("cannot restore the state: it does not start as one") from None
         if version != STATE_VERSION:
-            raise ValueError(
+            raise SpecimenError(
                 f"cannot restore the state: it is of version {version}, this program reads "
                 f"version {STATE_VERSION}"
             )
-        model = cls(preset, seed, **parameters)
-        model.core.load(body)
+        try:
+            model = cls(preset, seed, **parameters)
+        except (SpecimenError, TypeError) as error:
+            raise SpecimenError(f"cannot restore the state: {error}") from None
+        with refusals():
+            model.core.load(body)
         return model

@@ -11,8 +11,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stmtem_control.errors import SpecimenError
+
 from .model import KineticModel
-from .pictures import finite_pair, picture_counts, picture_shape, probe_place, require
+from .pictures import (
+    finite_pair,
+    number,
+    picture_counts,
+    picture_shape,
+    probe_place,
+    require,
+    whole,
+)
 
 __all__ = ["adf_signal", "adf_survey"]
 
@@ -55,10 +65,11 @@ def adf_signal(
 
     Raises
     ------
-    ValueError
+    SpecimenError
         A value out of range.
     """
-    dose = 1.0 / (100.0 * pixel_size_nm * pixel_size_nm) if pixel_size_nm > 0.0 else 0.0
+    pixel = number("pixel_size_nm", pixel_size_nm, 1e-3, 1e4)
+    dose = 1.0 / (100.0 * pixel * pixel)
     return _mean(
         model,
         shape,
@@ -120,15 +131,11 @@ def adf_survey(
 
     Raises
     ------
-    ValueError
+    SpecimenError
         A value out of range.
     """
     if detector not in ("analog", "counting"):
-        raise ValueError(f"detector must be 'analog' or 'counting', not {detector!r}")
-    require(0.0 <= electrons_per_A2 <= 1e6, "electrons_per_A2", "0 ... 1e6", electrons_per_A2)
-    require(0.0 <= line_noise <= 1.0, "line_noise", "0 ... 1", line_noise)
-    require(0.0 <= line_jitter_px <= 10.0, "line_jitter_px", "0 ... 10", line_jitter_px)
-    require(0 <= index < 2**64, "index", "0 ... 2**64 - 1", index)
+        raise SpecimenError(f"detector must be 'analog' or 'counting', not {detector!r}")
     mean = _mean(
         model,
         shape,
@@ -167,9 +174,7 @@ def _mean(
     probe: tuple[bool, float, float, float],
 ) -> NDArray[np.float32]:
     height, width = picture_shape(shape)
-    require(1e-3 <= pixel_size_nm <= 1e4, "pixel_size_nm", "1e-3 ... 1e4", pixel_size_nm)
     x, y = finite_pair("origin_nm", origin_nm)
-    require(30.0 <= energy_keV <= 1000.0, "energy_keV", "30 ... 1000", energy_keV)
     inner, outer = finite_pair("collection_mrad", collection_mrad)
     span = "1 ... 1000 mrad, the inner angle first"
     require(1.0 <= inner < outer <= 1000.0, "collection_mrad", span, collection_mrad)
@@ -178,16 +183,16 @@ def _mean(
         mean,
         height,
         width,
-        float(pixel_size_nm),
+        number("pixel_size_nm", pixel_size_nm, 1e-3, 1e4),
         x,
         y,
-        float(electrons_per_A2),
-        float(energy_keV),
+        number("electrons_per_A2", electrons_per_A2, 0.0, 1e6),
+        number("energy_keV", energy_keV, 30.0, 1000.0),
         inner,
         outer,
-        float(line[0]),
-        float(line[1]),
-        int(index),
+        number("line_noise", line[0], 0.0, 1.0),
+        number("line_jitter_px", line[1], 0.0, 10.0),
+        whole("index", index, 0, 2**64 - 1),
         *probe,
     )
     return mean

@@ -36,6 +36,10 @@ class LimitError(StmTemError, ValueError):
     """A value outside the limits of the station or of the instrument."""
 
 
+class SpecimenError(StmTemError, ValueError):
+    """A parameter, state or request that the kinetic model cannot take."""
+
+
 class ApproachError(StmTemError, RuntimeError):
     """The probe did not come to a usable contact; the message says why it gave up."""
 

@@ -11,7 +11,7 @@ WIRES = {"visa", "serial_port", "tcp"}
 MAY_IMPORT = {  # folder -> the stmtem_control names it may use
     "devices": {*GROUND, *WIRES, "devices"},
     "plans": {"errors", "units", "clock", "plans"},
-    "simulators": {"simulators"},
+    "simulators": {"errors", "simulators"},
 }
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [

@@ -1,11 +1,8 @@
 /*
  * Python binding of the reaction box; see module.c for the ways of this extension.
  */
-#ifndef Py_LIMITED_API
-#define Py_LIMITED_API 0x030B0000
-#endif
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "binding.h"
+
 #include <stdlib.h>
 
 #include "module_box.h"
@@ -38,14 +35,12 @@ static PyObject *box_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     static char *names[] = {"count",      "length", "diffusivity",  "radius",     "step_s",
                             "dimensions", "seed",   "instructions", "every_pair", NULL};
     BoxSettings set = {0};
-    unsigned long long count, seed;
     int every_pair;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "KddddiKsp", names, &count, &set.length,
-                                     &set.diffusivity, &set.radius, &set.step_s, &set.dimensions,
-                                     &seed, &set.instructions, &every_pair))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&ddddiO&sp", names, whole_number,
+                                     &set.count, &set.length, &set.diffusivity, &set.radius,
+                                     &set.step_s, &set.dimensions, whole_number, &set.seed,
+                                     &set.instructions, &every_pair))
         return NULL;
-    set.count = count;
-    set.seed = seed;
     set.every_pair = every_pair != 0;
     const char *complaint = box_complaint(&set);
     if (complaint)
@@ -78,8 +73,8 @@ static void box_dealloc(PyObject *object)
 static PyObject *box_advance(PyObject *object, PyObject *args)
 {
     BoxObject *self = (BoxObject *)object;
-    unsigned long long steps;
-    if (!PyArg_ParseTuple(args, "K", &steps))
+    uint64_t steps;
+    if (!PyArg_ParseTuple(args, "O&", whole_number, &steps))
         return NULL;
     while (steps > 0) {
         bool done;

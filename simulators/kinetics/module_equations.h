@@ -2,12 +2,7 @@
 #ifndef STMTEM_MODULE_EQUATIONS_H
 #define STMTEM_MODULE_EQUATIONS_H
 
-#ifndef Py_LIMITED_API
-#define Py_LIMITED_API 0x030B0000
-#endif
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
+#include "binding.h"
 #include "parameters.h"
 
 #define EVALUATE_DOC                                                                    \

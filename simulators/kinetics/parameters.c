@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#define LEAST_FEED 1e-6 /* times a scatter of 1e-11: rates and their inverses must stay finite */
+
 const ParameterRow parameter_table[] = {
 #define X(name, value, low, high) {#name, value, low, high},
     KINETIC_PARAMETERS(X)
@@ -54,7 +56,9 @@ const char *parameters_complaint(const Parameters *p)
         return "substrate must be 0 (carbon) or 1 (lithium oxide)";
     if (p->receding_angle_deg > p->advancing_angle_deg)
         return "receding_angle_deg must not exceed advancing_angle_deg";
-    if (p->first_site_feed > 0.0 && p->first_site_feed < 1e-6)
+    if (p->first_site_feed > 0.0 && p->first_site_feed < LEAST_FEED)
         return "first_site_feed must be 0 or at least 1e-6";
+    if (pow(p->fibre_feed_ratio, p->fibre_count - 1.0) < LEAST_FEED)
+        return "fibre_feed_ratio leaves the last fibre less than 1e-6 of the feed of the first";
     return NULL;
 }

@@ -24,6 +24,8 @@ const char *box_complaint(const BoxSettings *set)
         return "diffusivity must be 0 or more, and a step at most as wide as the box";
     if (!(set->radius >= 0.0 && set->radius <= 0.5 * set->length))
         return "radius must lie in 0 ... length/2";
+    if (set->radius > 0.0 && set->radius < 1e-9 * set->length)
+        return "radius must be 0 or at least 1e-9 length";
     const double share = set->radius / set->length;
     const double crowd = set->dimensions == 2 ? share * share * 3.141592653589793
                                               : share * share * share * 4.1887902047863905;

@@ -377,7 +377,7 @@ static float from_normal(const uint32_t word[2], float mean)
                                 word[0] * 0x85EBCA6Bu ^ word[1]}};
     double z[2];
     rng_normal_pair(block, z);
-    const double lambda = (double)mean;
+    const double lambda = fmin((double)mean, 1e12); /* no infinity may come to a detector */
     const double n = floor(lambda + sqrt(lambda) * z[0] + (z[0] * z[0] - 1.0) / 6.0 + 0.5);
     return n > 0.0 ? (float)n : 0.0f;
 }

@@ -8,7 +8,7 @@
 #include "model.h"
 
 #define FARTHEST_UID ((uint64_t)1 << 56) /* the random numbers of a particle are keyed by its uid */
-#define FEED_LOW 1e-12
+#define FEED_LOW 1e-18
 #define FEED_HIGH 1e12
 
 /* NULL when all of these hold, else the first that does not, in one line:

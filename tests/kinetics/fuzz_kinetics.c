@@ -3,7 +3,8 @@
  * command the state must be sound (soundness.h), and what was refused must have changed nothing.
  *
  * With clang -fsanitize=fuzzer this is a libFuzzer target.  With -DFUZZ_DRIVER any compiler makes
- * a program of it: `fuzz FILE...` replays inputs, `fuzz -n COUNT [-s SEED]` makes its own.
+ * a program of it: `fuzz FILE...` replays inputs; `fuzz [-n COUNT] [-t SECONDS] [-s SEED]` makes
+ * its own, until so many or so long, and tells the seed of one that breaks something.
  */
 #include <math.h>
 #include <stdio.h>
@@ -11,8 +12,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "equations.h"
 #include "export.h"
 #include "grains.h"
+#include "reaction_box.h"
 #include "requests.h"
 #include "rng.h"
 #include "scattering.h"
@@ -29,11 +32,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static const char *source = "an input"; /* what is being run, for the message */
+
 static void demand(bool good, const char *what)
 {
     if (good)
         return;
-    fprintf(stderr, "fuzz: broken: %s\n", what);
+    fprintf(stderr, "fuzz: %s breaks: %s\n", source, what);
     abort();
 }
 
@@ -42,7 +47,7 @@ static void demand_sound(const Model *m, const char *after)
     const char *what = model_unsound(m);
     if (!what)
         return;
-    fprintf(stderr, "fuzz: broken after %s: %s\n", after, what);
+    fprintf(stderr, "fuzz: %s breaks: %s, after %s\n", source, what, after);
     abort();
 }
 
@@ -133,6 +138,9 @@ static void repair(Parameters *par)
     par->fibre_count = floor(par->fibre_count);
     par->site_count = floor(fmin(par->site_count, MOST_SITES / par->fibre_count));
     par->first_site_feed = par->first_site_feed < 1e-6 ? 0.0 : par->first_site_feed;
+    if (pow(par->fibre_feed_ratio, par->fibre_count - 1.0) < 1e-6)
+        par->fibre_feed_ratio = 1.0;
+    par->substrate = floor(par->substrate);
     par->receding_angle_deg = fmin(par->receding_angle_deg, par->advancing_angle_deg);
 }
 
@@ -219,9 +227,12 @@ static View view_of(Bytes *b, const Model *m)
 
 static FrameRequest scene_of(Bytes *b, const Model *m)
 {
+    const View v = view_of(b, m);
+    /* mostly few electrons a pixel: tables for many take their time */
+    const double most = byte_of(b) < 6 ? 1e6 : fmin(1e6, 0.5 / fmax(v.pixel * v.pixel, 1e-6));
     FrameRequest q = {
-        .view = view_of(b, m),
-        .electrons_per_A2 = number(b, 0.0, flag(b) ? 1e6 : 10.0),
+        .view = v,
+        .electrons_per_A2 = number(b, 0.0, most),
         .index = word_of(b, 1 + byte_of(b) % 8),
         .energy_keV = number(b, 30.0, 1000.0),
         .underfocus = flag(b) ? number(b, -1e6, 1e6) : 0.0,
@@ -280,10 +291,12 @@ static void draw_counts(Model *m, Bytes *b)
     };
     if (detector_complaint(&detector))
         return;
+    const bool any = byte_of(b) < 16; /* any float, NaN and negative too; or a few electrons */
     for (size_t i = 0; i < q.height * q.width; i++) {
-        const uint64_t bits = word_of(b, i < 16 ? 4 : 1); /* any float, NaN and negative too */
-        const uint32_t half = (uint32_t)bits << (i < 16 ? 0 : 24);
-        memcpy(&mean[i], &half, sizeof half);
+        const uint32_t bits = (uint32_t)word_of(b, any && i < 16 ? 4 : 1);
+        mean[i] = (float)bits * 0.125f;
+        if (any)
+            memcpy(&mean[i], &bits, sizeof bits);
     }
     demand(counts_render(m, &q, picture), "memory is short");
 }
@@ -391,6 +404,53 @@ static void export_all(const Model *m, Bytes *b)
     free(grain);
 }
 
+/* The equations take any numbers; what comes out may be none. */
+static void evaluate(const Model *m, Bytes *b)
+{
+    const Equation *equation = &equation_table[byte_of(b) % equation_count];
+    const Model still = equation_model(&m->par);
+    for (int k = 0; k < 4; k++) {
+        double argument[MOST_ARGUMENTS];
+        for (int i = 0; i < MOST_ARGUMENTS; i++)
+            argument[i] = number(b, 0.0, 1e3);
+        (void)equation->value(&still, argument);
+    }
+}
+
+static void run_box(Bytes *b)
+{
+    static const char *const names[] = {"auto", "baseline", "avx2", "abacus", ""};
+    const double length = number(b, 1e-100, 1e100);
+    BoxSettings set = {
+        .count = flag(b) ? word_of(b, 1) : word_of(b, 2) % 600,
+        .seed = word_of(b, 8),
+        .dimensions = 1 + byte_of(b) % 4,
+        .length = length,
+        .diffusivity = number(b, 0.0, flag(b) ? length * length : 1e-6 * length * length),
+        .radius = number(b, 0.0, flag(b) ? 0.5 * length : 0.01 * length),
+        .step_s = flag(b) ? number(b, 1e-100, 1e100) : 1.0,
+        .instructions = names[byte_of(b) % 5],
+        .every_pair = flag(b),
+    };
+    if (box_complaint(&set))
+        return;
+    ReactionBox *box = box_create(&set);
+    double *rows = malloc((size_t)set.count * 3 * sizeof *rows);
+    int64_t *uids = malloc((size_t)set.count * sizeof *uids);
+    demand(box && rows && uids, "memory is short");
+    demand(box_run(box, byte_of(b) % 6), "memory is short");
+    demand(box_export(box, true, rows, uids), "memory is short");
+    demand(box->alive >= 1 && box->alive <= set.count, "particles in the box");
+    for (size_t i = 0; i < box->alive; i++)
+        demand(uids[i] >= 0 && (uint64_t)uids[i] < set.count && (i == 0 || uids[i] > uids[i - 1]),
+               "a uid in the box");
+    for (size_t i = 0; i < box->alive * (size_t)set.dimensions; i++)
+        demand(rows[i] >= 0.0 && rows[i] < set.length, "a place in the box");
+    free(rows);
+    free(uids);
+    box_free(box);
+}
+
 /* Give a changed state the checksum that it needs to be looked at (FNV-1a, word 1 as zero). */
 static void seal(unsigned char *bytes, size_t size)
 {
@@ -434,6 +494,7 @@ static void save_and_load(Model *m, Bytes *b)
         bytes_2 = saved(other, &size_2);
         demand(size == size_2 && memcmp(bytes, bytes_2, size) == 0, "goes on as the saved one");
         free(bytes_2);
+        demand_sound(m, "going on");
     }
     /* Now with changes: it must be refused, and nothing be changed; or be a sound state. */
     unsigned char *changed = malloc(size);
@@ -509,6 +570,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         case 10:
             list_families(&b);
             break;
+        case 11:
+            run_box(&b);
+            break;
+        case 12:
+            evaluate(m, &b);
+            break;
         default:
             advance(m, &b);
         }
@@ -540,55 +607,64 @@ static size_t make_input(uint64_t seed)
     return size;
 }
 
-static int replay(const char *name)
+static void replay(const char *name)
 {
     FILE *file = fopen(name, "rb");
-    if (!file) {
-        fprintf(stderr, "fuzz: cannot open %s\n", name);
-        return 1;
-    }
+    source = name;
+    demand(file != NULL, "cannot be opened");
     const size_t size = fread(input, 1, sizeof input, file);
-    fclose(file);
-    return LLVMFuzzerTestOneInput(input, size);
+    (void)fclose(file);
+    (void)LLVMFuzzerTestOneInput(input, size);
 }
-
-static const char *current = "";
-static uint64_t current_seed;
 
 static double cpu_seconds(void)
 {
     return (double)clock() / CLOCKS_PER_SEC;
 }
 
-int main(int count, char **argument)
+/* Inputs of the seeds from `seed` on. */
+static void run_own(uint64_t seed, uint64_t runs, double seconds)
 {
-    uint64_t runs = 0, seed = 1, slowest_seed = 0;
+    const double begin = cpu_seconds();
+    uint64_t done = 0, slowest_seed = seed;
     double slowest = 0.0;
-    bool loud = false;
-    for (int k = 1; k < count; k++) {
-        if (strcmp(argument[k], "-v") == 0) {
-            loud = true;
-        } else if (argument[k][0] == '-' && k + 1 < count) {
-            uint64_t *number_of = argument[k][1] == 'n' ? &runs : &seed;
-            *number_of = strtoull(argument[++k], NULL, 10);
-        } else if (replay(current = argument[k])) {
-            return 1;
-        }
-    }
-    for (uint64_t k = 0; k < runs; k++) {
+    for (; done < runs && cpu_seconds() - begin < seconds; done++) {
+        static char name[32];
         const double start = cpu_seconds();
-        const size_t size = make_input(current_seed = seed + k);
-        if (loud) {
-            fprintf(stderr, "%llu\n", (unsigned long long)current_seed);
-        }
-        (void)LLVMFuzzerTestOneInput(input, size);
+        (void)snprintf(name, sizeof name, "seed %llu", (unsigned long long)(seed + done));
+        source = name;
+        (void)LLVMFuzzerTestOneInput(input, make_input(seed + done));
         if (cpu_seconds() - start > slowest) {
             slowest = cpu_seconds() - start;
-            slowest_seed = seed + k;
+            slowest_seed = seed + done;
         }
     }
-    printf("%llu inputs, the slowest (seed %llu) %.3f s\n", (unsigned long long)runs,
+    printf("%llu inputs, the slowest (seed %llu) took %.3f s\n", (unsigned long long)done,
            (unsigned long long)slowest_seed, slowest);
+}
+
+/* The number behind option k. */
+static uint64_t number_behind(int count, char **argument, int k)
+{
+    demand(k + 1 < count, "an option without its number");
+    return strtoull(argument[k + 1], NULL, 10);
+}
+
+int main(int count, char **argument)
+{
+    uint64_t runs = 0, seed = 1, seconds = 0;
+    for (int k = 1; k < count; k++) {
+        if (strcmp(argument[k], "-n") == 0)
+            runs = number_behind(count, argument, k++);
+        else if (strcmp(argument[k], "-s") == 0)
+            seed = number_behind(count, argument, k++);
+        else if (strcmp(argument[k], "-t") == 0)
+            seconds = number_behind(count, argument, k++);
+        else
+            replay(argument[k]);
+    }
+    if (runs || seconds)
+        run_own(seed, runs ? runs : UINT64_MAX, seconds ? (double)seconds : INFINITY);
     return 0;
 }
 
