@@ -5,6 +5,7 @@
 #include "elementary.h"
 #include "growth.h"
 
+#define STIFFER 2.0 /* at the mean than at the start: once again with the greater stiffness */
 #define PATIENCE 5 /* steps of Newton's rule before it must at least halve its steps */
 
 /* Sum of the particle currents at eta and its slope, pA and pA/V. */
@@ -18,27 +19,26 @@ static CurrentSum currents_at(const Model *m, double eta)
     return sum;
 }
 
-Relaxation circuit_solve(const Model *m, bool open, double drive_V, double series)
+/* Loads of the circuit besides the particles, 1/TOhm, and the drive, V. */
+typedef struct {
+    double drive, feed, shunt;
+    double capacity; /* pA per V and tick */
+} Loads;
+
+/* The mean eta for a relaxation of this stiffness; *slope receives that of the currents there. */
+static double mean_eta(const Model *m, const Loads *l, double lag, CurrentSum sum, double *slope)
 {
-    const double feed = open ? 0.0 : 1.0 / series;
-    const double shunt = open ? 0.0 : 1.0 / m->d.parallel;
-    const double drive = open ? 0.0 : drive_V;
-    const double capacity = m->par.double_layer_pF / m->par.tick_s; /* pA per V and tick */
-    Relaxation r = {.before = m->eta};
-    CurrentSum sum = currents_at(m, r.before);
-    r.stiffness = fmin(fmax((feed + shunt + sum.slope) / capacity, 1e-3), 100.0);
-    const double decay = elementary_exp(-r.stiffness);
-    const double mean_share = (1.0 - decay) / r.stiffness;
-    const double lag = (1.0 - decay) / (1.0 - mean_share);
+    const double before = m->eta, held = lag * l->capacity + l->feed + l->shunt;
     /* The residual rises with eta; these ends enclose its zero. */
-    double low = -(fabs(drive) + fabs(r.before) + 1.0), high = -low, eta = r.before;
-    double last = high - low;
-    for (int i = 0; i < 100; i++) {
+    double low = -(fabs(l->drive) + fabs(before) + 0.5 * fabs(m->trend) / held +
+                   20.0 * m->d.kelvin + 1.0);
+    double high = -low, eta = before, last = high - low;
+    for (int i = 0; i < 200; i++) {
         if (i > 0)
             sum = currents_at(m, eta);
-        const double residual = lag * capacity * (eta - r.before) - (drive - eta) * feed +
-                                eta * shunt + sum.current;
-        double next = eta - residual / (lag * capacity + feed + shunt + sum.slope);
+        const double residual = lag * l->capacity * (eta - before) - (l->drive - eta) * l->feed +
+                                eta * l->shunt + sum.current;
+        double next = eta - residual / (held + sum.slope);
         if (residual > 0.0)
             high = eta;
         else
@@ -54,10 +54,40 @@ Relaxation circuit_solve(const Model *m, bool open, double drive_V, double serie
         if (last <= (halved ? 1e-15 : 1e-8))
             break;
     }
-    r.mean = eta;
-    r.end = r.before + lag * (eta - r.before);
-    r.rest = (eta - mean_share * r.before) / (1.0 - mean_share);
-    return r;
+    *slope = sum.slope;
+    return eta;
+}
+
+static double stiffness_at(const Loads *l, double slope)
+{
+    return fmin(fmax((l->feed + l->shunt + slope) / l->capacity, 1e-3), 100.0);
+}
+
+Relaxation circuit_solve(const Model *m, bool open, double drive_V, double series)
+{
+    const Loads loads = {
+        .drive = open ? 0.0 : drive_V,
+        .feed = open ? 0.0 : 1.0 / series,
+        .shunt = open ? 0.0 : 1.0 / m->d.parallel,
+        .capacity = m->par.double_layer_pF / m->par.tick_s,
+    };
+    Relaxation r = {.before = m->eta};
+    const CurrentSum start = currents_at(m, r.before);
+    r.stiffness = stiffness_at(&loads, start.slope);
+    for (int pass = 0;; pass++) {
+        double slope;
+        const double decay = elementary_exp(-r.stiffness);
+        const double mean_share = (1.0 - decay) / r.stiffness;
+        const double lag = (1.0 - decay) / (1.0 - mean_share);
+        r.mean = mean_eta(m, &loads, lag, start, &slope);
+        r.end = r.before + lag * (r.mean - r.before);
+        r.rest = (r.mean - mean_share * r.before) / (1.0 - mean_share);
+        /* From a plateau of limited current into a steep part eta would shoot through. */
+        const double there = stiffness_at(&loads, slope);
+        if (pass > 0 || there <= STIFFER * r.stiffness)
+            return r;
+        r.stiffness = there;
+    }
 }
 
 double relaxation_at(const Relaxation *r, double share)

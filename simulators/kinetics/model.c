@@ -98,9 +98,12 @@ const char *model_place(Model *m, const Placing *list, size_t count, uint64_t *f
         p->born[i] = model_time(m, m->tick);
         const double asked = isnan(q->angle) ? m->d.line.tau_advancing
                                              : elementary_tan(0.5 * q->angle);
-        const double tau = fmax(m->d.line.tau_receding, fmin(m->d.line.tau_advancing, asked));
-        const Cap cap = cap_resting(&m->d.line, q->volume,
-                                    elementary_cbrt(q->volume / cap_volume_factor(tau)));
+        /* At either end the line rests on it exactly, whatever a cube root rounds to. */
+        const double base = asked >= m->d.line.tau_advancing ? 0.0
+                            : asked <= m->d.line.tau_receding
+                                ? INFINITY
+                                : elementary_cbrt(q->volume / cap_volume_factor(asked));
+        const Cap cap = cap_resting(&m->d.line, q->volume, base);
         p->size[i] = cap.size;
         p->base[i] = cap.base;
         p->tau[i] = cap.tau;

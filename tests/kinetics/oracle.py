@@ -7,7 +7,7 @@ Units inside: nm, s, V, pA, pC, pF and TOhm (V/pA).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import combinations
 
@@ -145,19 +145,32 @@ class Oracle:
         self.tick += 1
 
     def solve_circuit(self, drive: float, feed: float, shunt: float) -> Relaxation:
-        """Course of the overpotential; its mean over the tick by bisection to the last bit."""
-        capacity, before = self.parameters["double_layer_pF"] / self.dt, self.eta
+        """Course of the overpotential; once again if it is much stiffer where it comes to."""
+        capacity = self.parameters["double_layer_pF"] / self.dt
         exchanges = [self.laws.exchange(crystal) for crystal in self.crystals]
-        slope = sum(self.laws.slope(exchange, before) for exchange in exchanges)
-        stiffness = min(max((feed + shunt + slope) / capacity, 1e-3), 100.0)
-        decay = math.exp(-stiffness)
+
+        def stiffness_at(eta: float) -> float:
+            slope = sum(self.laws.slope(exchange, eta) for exchange in exchanges)
+            return min(max((feed + shunt + slope) / capacity, 1e-3), 100.0)
+
+        def loop(eta: float) -> float:
+            currents = sum(self.laws.current(exchange, eta) for exchange in exchanges)
+            return eta * shunt - (drive - eta) * feed + currents + 0.5 * self.trend
+
+        first = self.relax(loop, capacity, stiffness_at(self.eta))
+        there = stiffness_at(first.mean)
+        return first if there <= 2.0 * first.stiffness else self.relax(loop, capacity, there)
+
+    def relax(
+        self, loop: Callable[[float], float], capacity: float, stiffness: float
+    ) -> Relaxation:
+        """Relaxation of this stiffness; its mean over the tick by bisection to the last bit."""
+        before, decay = self.eta, math.exp(-stiffness)
         share = (1.0 - decay) / stiffness
         lag = (1.0 - decay) / (1.0 - share)
 
         def residual(eta: float) -> float:
-            currents = sum(self.laws.current(exchange, eta) for exchange in exchanges)
-            loop = eta * shunt - (drive - eta) * feed + currents + 0.5 * self.trend
-            return lag * capacity * (eta - before) + loop
+            return lag * capacity * (eta - before) + loop(eta)
 
         width = 1e-3
         while residual(before - width) > 0.0 or residual(before + width) < 0.0:
