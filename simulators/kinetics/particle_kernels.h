@@ -1,4 +1,5 @@
 /* Hot loops over particles; compiled once for each set of instructions, see clone_*.c. */
+#include "facet_step.h"
 #include "growth_step.h"
 #include "philox_lanes.h"
 #include "rng.h"
@@ -178,35 +179,19 @@ static void facets_kernel(const ShapeConstants *constants, size_t count,
                           double *restrict spread)
 {
     const ShapeConstants k = *constants;
-    double soft[BLOCK], order[BLOCK], goal[BLOCK], speed[BLOCK];
+    double soft[BLOCK], order[BLOCK], aim[BLOCK], rate[BLOCK];
     for (size_t i = 0; i < count; i++) {
         const double inverse = resist[i] * feed[i], depth = k.premelting * inverse;
         const double square = inverse * inverse;
         soft[i] = elementary_exp(depth < 6.0 ? depth : 6.0) * square * square;
         flattening[i] = k.mullins * soft[i];
     }
-    for (size_t i = 0; i < count; i++) { /* the goal while depositing or at rest */
-        const double inverse = resist[i] * feed[i], v = free_growth[i];
-        const double round = k.rounding * flattening[i];
-        const double advance = v > 0.0 ? v : 0.0;
-        const double facet = (k.flow * inverse + advance) * inverse;
-        const double plain = facet / (round > 1e-290 ? round : 1e-290);
-        const double x = plain < 1e60 ? plain : 1e60;
-        const double local = k.local_share * x * x / (x * x + k.local_ratio_2);
-        const double y = x * (1.0 + k.feedback * phi[i]) * k.switch_inverse;
-        const double power =
-            elementary_exp(k.sharpness * elementary_log(y > 1e-60 ? y : 1e-60));
-        goal[i] = local + (1.0 - local) * (power / (1.0 + power));
-        speed[i] = k.rate * (facet + round);
-    }
-    const double slowest = k.stripping ? 0.0 : -INFINITY; /* below it the edges dissolve first */
+    for (size_t i = 0; i < count; i++)
+        facet_course(&k, resist[i] * feed[i], flattening[i], free_growth[i], phi[i], &aim[i],
+                     &rate[i]);
     for (size_t i = 0; i < count; i++) {
-        const double inverse = resist[i] * feed[i], v = free_growth[i];
-        const double erosion = k.rounding * flattening[i] - k.edge * v * inverse;
-        const double aim = v < slowest ? 0.0 : goal[i];
-        const double rate = v < slowest ? erosion : speed[i];
-        order[i] = aim + (phi[i] - aim) * elementary_exp(-rate * k.tick);
-        order[i] = order[i] < 1e-12 ? 0.0 : order[i];
+        const double reached = aim[i] + (phi[i] - aim[i]) * elementary_exp(-rate[i] * k.tick);
+        order[i] = reached < 1e-12 ? 0.0 : reached;
     }
     for (size_t i = 0; i < count; i++) {
         const double loose = 1.0 - order[i];

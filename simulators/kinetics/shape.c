@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "elementary.h"
+#include "facet_step.h"
 
 int level_of(double phi)
 {
@@ -43,26 +44,38 @@ double facet_equilibrium(const Model *m, double x, double phi)
     return local + (1.0 - local) * (power < 1e300 ? power / (1.0 + power) : 1.0);
 }
 
-/* Share of the tick at which phi crossed `level`, its course being an exponential to a goal that
- * the two ends do not tell: taken as a straight line in phi, the difference is of second order. */
-static double crossing_share(double before, double after, double level)
+/* How long after the start of the tick phi came to `level` on its way from `before`, s. */
+static double crossing_time(const Model *m, const ShapeConstants *k, size_t i, double before,
+                            double level, double flattening, double speed)
 {
-    const double share = (level - before) / (after - before);
-    return share > 0.0 ? (share < 1.0 ? share : 1.0) : 0.0;
+    const Particles *p = &m->particles;
+    double aim, rate;
+    facet_course(k, p->resist[i] * p->feed[i], flattening, speed, before, &aim, &rate);
+    const double ratio = (before - aim) / (level - aim);
+    const double time = ratio > 1.0 && rate > 0.0 ? elementary_log(ratio) / rate : 0.0;
+    return time < k->tick ? time : k->tick;
 }
 
-static void note_level(Model *m, size_t i, int level, double before, double begin)
+/* What happened to one particle of a block. */
+typedef struct {
+    size_t index;
+    int level;
+    double before, flattening, speed;
+} FacetChange;
+
+static void note_level(Model *m, const ShapeConstants *k, FacetChange c)
 {
     Particles *p = &m->particles;
-    if (level == p->level[i] || !(p->volume[i] > 0.0))
+    const size_t i = c.index;
+    if (c.level == p->level[i] || !(p->volume[i] > 0.0))
         return;
-    const bool rises = level > p->level[i];
-    const int crossed = rises ? level : level + 1; /* the boundary next to where it is now */
-    const double share =
-        crossing_share(before, p->phi[i], crossed == 2 ? PHI_COMPLETE : PHI_LOCAL);
-    model_log(m, begin + share * m->par.tick_s, rises ? EVENT_FACET_ON : EVENT_FACET_OFF,
-              p->uid[i], level, p->volume[i], p->fibre[i]);
-    p->level[i] = (signed char)level;
+    const bool rises = c.level > p->level[i];
+    const int crossed = rises ? c.level : c.level + 1; /* the boundary next to where it is now */
+    const double after = crossing_time(m, k, i, c.before, crossed == 2 ? PHI_COMPLETE : PHI_LOCAL,
+                                       c.flattening, c.speed);
+    model_log(m, model_time(m, m->tick) + after, rises ? EVENT_FACET_ON : EVENT_FACET_OFF,
+              p->uid[i], c.level, p->volume[i], p->fibre[i]);
+    p->level[i] = (signed char)c.level;
 }
 
 static void close_neck(Model *m, size_t i, double flattening)
@@ -97,7 +110,8 @@ void shape_block(Model *m, const ShapeConstants *k, size_t start, size_t count,
                        p->phi + start, level, flattening, spread);
     if (memcmp(level, p->level + start, count) != 0)
         for (size_t i = 0; i < count; i++)
-            note_level(m, start + i, level[i], before[i], begin);
+            note_level(m, k, (FacetChange){start + i, level[i], before[i], flattening[i],
+                                           free_growth[i]});
     if (!memchr(p->joined + start, 1, count))
         return;
     for (size_t i = 0; i < count; i++) {
