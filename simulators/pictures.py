@@ -57,7 +57,7 @@ def number(name: str, value: object, low: float, high: float) -> float:
 def whole(name: str, value: object, low: int, high: int) -> int:
     """Return a whole number in ``low`` ... ``high``, or raise a SpecimenError."""
     try:
-        result = int(value)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+        result: int = int(value)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
         good = bool(result == value and low <= result <= high)
     except (TypeError, ValueError, OverflowError):
         good, result = False, 0
