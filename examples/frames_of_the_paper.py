@@ -120,8 +120,10 @@ def main(folder: Path) -> None:
     figure, grid = plt.subplots(5, 3, figsize=(9.5, 12.5), layout="constrained")
     for axes, panel in zip(grid.flat, panels, strict=True):
         draw(axes, panel)
-    figure.savefig(folder / "frames_of_the_paper.png", dpi=110)
+    path = folder / "frames_of_the_paper.png"
+    figure.savefig(path, dpi=110)
     plt.close(figure)
+    print(f"wrote {path}")
 
 
 if __name__ == "__main__":
