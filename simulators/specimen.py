@@ -31,7 +31,7 @@ TIP_RADIUS_NM = 2000.0
 PIERCE_NM = 150.0  # pressed in further than this, the probe breaks the oxide
 
 # An exposure is the mean of what is there every so often.
-SAMPLE_S = 0.010
+SAMPLE_S = 0.020
 SAMPLES_MOST = 4
 
 BOLTZMANN_J_PER_K = 1.380649e-23
