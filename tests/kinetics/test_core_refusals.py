@@ -138,6 +138,18 @@ def test_the_table_of_calls_is_complete() -> None:
     assert public == {*CALLS, *WITHOUT}
 
 
+@pytest.mark.parametrize("name", ["frame", "means", "thickness", "diffraction", "survey", "counts"])
+@pytest.mark.parametrize("spare", [0, 1], ids=["taken", "refused"])
+def test_buffers_are_given_back(name: str, spare: int) -> None:
+    target, *others = CALLS[name]
+    lent = [bytearray(target.nbytes + spare)]
+    if name == "counts":
+        lent.append(bytearray(others.pop(0).nbytes))
+    assert attempt(getattr(MODEL, name), *lent, *others) == (spare == 0)
+    for buffer in lent:
+        buffer.append(0)  # a BufferError while somebody holds it
+
+
 @settings(max_examples=500, deadline=None)
 @given(st.sampled_from(sorted(CALLS)), st.integers(0, 20), junk)
 def test_one_bad_argument(name: str, place: int, value: object) -> None:
