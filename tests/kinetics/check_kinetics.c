@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "circuit.h"
+#include "elementary.h"
 #include "export.h"
 #include "image.h"
 #include "motion.h"
@@ -75,6 +76,48 @@ static void check_random(void)
     }
     near("normal mean", mean / 40000.0, 0.0, 0.02);
     near("normal variance", square / 40000.0, 1.0, 0.03);
+}
+
+static double ulps(double value, double exact)
+{
+    const double size = fabs(exact);
+    return fabs(value - exact) / (nextafter(size, INFINITY) - size);
+}
+
+/* Against the C library; a build with -ffast-math or -fassociative-math does not pass. */
+static void check_elementary(void)
+{
+    double worst_exp = 0.0, worst_log = 0.0, worst_root = 0.0, worst_turn = 0.0, worst_atan = 0.0;
+    for (uint64_t i = 0; i < 200000; i++) {
+        const PhiloxBlock b = rng_draw(5, 200, i, 0);
+        const double u = rng_uniform(b.v[0], b.v[1]), v = rng_uniform(b.v[2], b.v[3]);
+        const double wide = (u - 0.5) * (i & 1 ? 600.0 : 4.0);
+        const double positive = exp((v - 0.5) * (i & 1 ? 600.0 : 0.5));
+        double sine, cosine;
+        elementary_turn(u, &sine, &cosine);
+        worst_exp = fmax(worst_exp, ulps(elementary_exp(wide), exp(wide)));
+        worst_log = fmax(worst_log, ulps(elementary_log(positive), log(positive)));
+        worst_root = fmax(worst_root, ulps(elementary_cbrt(positive), cbrt(positive)));
+        worst_turn = fmax(worst_turn, fabs(sine - sin(2.0 * PI * u)));
+        worst_turn = fmax(worst_turn, fabs(cosine - cos(2.0 * PI * u)));
+        const double slope = exp(10.0 * (v - 0.5));
+        worst_atan = fmax(worst_atan, fabs(elementary_atan(slope) - atan(slope)));
+        near("tangent", elementary_tan(1.5 * u) / tan(1.5 * u), 1.0, 5e-15);
+    }
+    check(worst_exp <= 2.0, "exp, ulp", worst_exp);
+    check(worst_log <= 4.0, "log, ulp", worst_log);
+    check(worst_root <= 4.0, "cube root, ulp", worst_root);
+    check(worst_turn <= 1e-15, "sine and cosine", worst_turn); /* 2 pi u is rounded itself */
+    check(worst_atan <= 1e-15, "arc tangent", worst_atan);
+    check(elementary_exp(0.0) == 1.0 && elementary_log(1.0) == 0.0, "exact at the start", 0.0);
+    check(elementary_exp(1e9) == elementary_exp(300.0), "exp is bounded", 0.0);
+    check(isnan(elementary_exp(NAN)), "exp of NaN", 0.0);
+    for (int quarter = 0; quarter <= 4; quarter++) {
+        double sine, cosine;
+        elementary_turn(0.25 * quarter, &sine, &cosine);
+        check(sine == (quarter % 2 ? 2 - quarter : 0), "sine of quarters", sine);
+        check(cosine == (quarter % 2 ? 0 : 1 - quarter % 4), "cosine of quarters", cosine);
+    }
 }
 
 static void check_geometry(void)
@@ -527,6 +570,7 @@ static void check_parameters(void)
 int main(void)
 {
     check_random();
+    check_elementary();
     check_geometry();
     check_parameters();
     check_circuit();
