@@ -15,9 +15,9 @@ typedef struct {
     Tip tip;
     size_t room;
     float *map;        /* loss, height*width */
-    float *background; /* the fibres alone, for the view and energy of the last picture */
-    View background_view;
-    double background_energy;
+    float *background; /* the fibres alone, kept for a view that is drawn again */
+    View background_view, last_view;
+    double background_energy, last_energy; /* 0: none */
     float *edges;      /* two rows */
     size_t room_edges;
 } Imaging;
@@ -56,7 +56,7 @@ static bool imaging_reserve(Imaging *g, const View *v)
 {
     const size_t pixels = v->height * v->width;
     if (pixels > g->room) {
-        g->background_energy = 0.0; /* none */
+        g->background_energy = 0.0;
         float *map = realloc(g->map, pixels * sizeof *map);
         if (!map)
             return false;
@@ -112,6 +112,7 @@ typedef struct {
     Imaging *g;
     const FrameRequest *request;
     Attenuation at;
+    bool kept; /* the fibres are in the background, else in the map already */
     Bands bands;
 } MapJob;
 
@@ -121,7 +122,8 @@ static void map_band(void *context, size_t k)
     const size_t width = job->bands.width;
     for (size_t r = k * job->bands.band; r < band_end(&job->bands, k); r++) {
         float *line = job->g->map + r * width;
-        memcpy(line, job->g->background + r * width, width * sizeof *line);
+        if (job->kept)
+            memcpy(line, job->g->background + r * width, width * sizeof *line);
         patches_add(&job->g->patches, r, line);
         if (job->request->probe)
             tip_add(job->request, &job->g->tip, &job->at, r, line);
@@ -134,6 +136,14 @@ static bool same_view(const View *a, const View *b)
            a->origin_x == b->origin_x && a->origin_y == b->origin_y;
 }
 
+static void fibres_draw(const Model *m, const Imaging *g, const FrameRequest *request,
+                        const Attenuation *at, float *map)
+{
+    const View *v = &request->view;
+    memset(map, 0, v->height * v->width * sizeof *map);
+    draw_fibres(m, v, at, g->texture, g->edges, map);
+}
+
 /* The loss map of the present state. */
 static bool map_draw(Model *m, Imaging *g, const FrameRequest *request, const RowKernels *rows)
 {
@@ -141,15 +151,21 @@ static bool map_draw(Model *m, Imaging *g, const FrameRequest *request, const Ro
     const Attenuation at = attenuation_at(request->energy_keV, (int)m->par.metal);
     if (!patches_draw(m, rows, v, &at, request->energy_keV, request->threads, &g->patches))
         return false;
-    if (!same_view(v, &g->background_view) || request->energy_keV != g->background_energy) {
-        memset(g->background, 0, v->height * v->width * sizeof *g->background);
-        draw_fibres(m, v, &at, g->texture, g->edges, g->background);
+    const double energy = request->energy_keV;
+    bool kept = same_view(v, &g->background_view) && energy == g->background_energy;
+    if (!kept && same_view(v, &g->last_view) && energy == g->last_energy) { /* worth keeping */
+        fibres_draw(m, g, request, &at, g->background);
         g->background_view = *v;
-        g->background_energy = request->energy_keV;
+        g->background_energy = energy;
+        kept = true;
     }
+    if (!kept)
+        fibres_draw(m, g, request, &at, g->map);
+    g->last_view = *v;
+    g->last_energy = energy;
     if (request->probe)
         tip_shape(m, request, &g->tip);
-    MapJob job = {g, request, at, bands_of(v->height, v->width, request->threads)};
+    MapJob job = {g, request, at, kept, bands_of(v->height, v->width, request->threads)};
     parallel_for(request->threads, job.bands.bands, map_band, &job);
     return true;
 }
