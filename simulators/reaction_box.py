@@ -43,7 +43,8 @@ class ReactionBox:
     diffusivity
         Of every particle, length^2/s; 0 or more, and a step at most as wide as the box.
     radius
-        Binding radius: particles nearer than this fuse; 0 ... length/2.  0: they never do.
+        Binding radius: particles nearer than this fuse; 1e-9 ... 1/2 of the length, or 0: they
+        never do.
     step_s
         Time step, s.
     dimensions

@@ -5,18 +5,23 @@ the same bytes wherever it is made.
 """
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stmtem_control.simulators import _kinetics
 
 EXTENSION = Path(_kinetics.__file__)
-VERSIONS = ["3.11", "3.12", "3.13", "3.14", "3.15", "3.13t", "3.14t", "3.15t"]
+ROOT = Path(__file__).resolve().parents[2]
+CORE = ROOT / "simulators" / "kinetics"
+VERSIONS = [f"3.{minor}{kind}" for kind in ("", "t") for minor in range(11, 20)]
+HERE = [version for version in VERSIONS if shutil.which(f"python{version}")]
 
 # Needs PATH and RESULT; leaves a state and a frame in the file RESULT.
 RUN = """
@@ -103,11 +108,9 @@ def test_sub_interpreters_give_the_same_bytes(tmp_path: Path, expected: bytes) -
         assert result == expected, name
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", HERE)
 def test_other_pythons_give_the_same_bytes(version: str, tmp_path: Path, expected: bytes) -> None:
-    python = shutil.which(f"python{version}")
-    if python is None:
-        pytest.skip(f"no python{version} on this machine")
+    python = f"python{version}"
     asked = "import sysconfig; print(bool(sysconfig.get_config_var('Py_GIL_DISABLED')))"
     named = {"PYENV_VERSION": version}  # a shim of pyenv must be told which Python is meant
     works = subprocess.run(
@@ -131,3 +134,47 @@ def test_the_name_says_who_may_load_it() -> None:
         assert ".abi3." not in EXTENSION.name
     else:
         assert EXTENSION.suffixes[-2:] == [".abi3", ".so"]
+
+
+@pytest.mark.parametrize(
+    ("limited", "gil"),
+    [(True, True), (False, True), (False, False)],
+    ids=["limited API", "whole API", "no GIL"],
+)
+def test_the_binding_compiles_without_warnings(limited: bool, gil: bool, tmp_path: Path) -> None:
+    compiler, include = shutil.which("cc"), sysconfig.get_path("include")
+    if compiler is None or not Path(include, "Python.h").exists():
+        pytest.skip("no C compiler, or no headers of Python")
+    flags = [
+        "-Wall",
+        "-Wextra",
+        "-Wconversion",
+        "-Werror",
+        "-O2",
+        f"-I{CORE}",
+        f"-isystem{include}",
+    ]
+    flags += ["-DPy_LIMITED_API=0x030B0000"] * limited + ["-DPy_GIL_DISABLED=1"] * (not gil)
+    sources = [str(path) for path in CORE.glob("module*.c")]
+    built = subprocess.run(
+        [compiler, "-std=c11", *flags, "-c", *sources],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+
+
+@pytest.mark.parametrize("gil", [True, False], ids=["GIL", "no GIL"])
+def test_a_build_suits_its_interpreter(gil: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    setuptools = pytest.importorskip("setuptools")
+    asked: dict[str, Any] = {}
+    monkeypatch.setitem(sysconfig.get_config_vars(), "Py_GIL_DISABLED", int(not gil))
+    monkeypatch.setattr(setuptools, "setup", asked.update)
+    monkeypatch.chdir(ROOT)
+    runpy.run_path("setup.py")
+    (extension,) = asked["ext_modules"]
+    assert extension.py_limited_api == gil
+    assert [name for name, _ in extension.define_macros] == ["Py_LIMITED_API"] * gil
+    assert ("bdist_wheel" in asked["options"]) == gil
