@@ -20,6 +20,13 @@ int whole_number(PyObject *object, void *out);
  * -1 on error. */
 int take_buffer(PyObject *object, Py_buffer *buffer, size_t height, size_t width, size_t item);
 
+/* A picture that the core draws into memory; false when memory is short. */
+typedef bool (*Render)(Model *m, const void *request, void *out);
+
+/* Draw into a buffer, as take_buffer() takes it, with the interpreter released; None or NULL. */
+PyObject *render_into(PyObject *object, PyObject *target, size_t height, size_t width, size_t item,
+                      Render render, const void *request);
+
 /* A bytearray with a copy of `size` bytes that were taken under the lock; frees them. */
 PyObject *hand_over(void *copy, size_t size, int short_of_memory);
 

@@ -7,6 +7,40 @@
 #include "requests.h"
 #include "truth.h"
 
+PyObject *render_into(PyObject *object, PyObject *target, size_t height, size_t width, size_t item,
+                      Render render, const void *request)
+{
+    ModelObject *self = (ModelObject *)object;
+    Py_buffer buffer;
+    bool done;
+    if (take_buffer(target, &buffer, height, width, item) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    done = render(self->model, request, buffer.buf);
+    PyThread_release_lock(self->lock);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&buffer);
+    if (!done)
+        return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+static bool draw_frame(Model *m, const void *request, void *out)
+{
+    return frame_render(m, request, out);
+}
+
+static bool add_means(Model *m, const void *request, void *out)
+{
+    return means_add(m, request, out);
+}
+
+static bool draw_thickness(Model *m, const void *request, void *out)
+{
+    return thickness_render(m, request, out);
+}
+
 /* Read what frame() and means() have in common: target, shape, view, beam, tip, threads. */
 static int read_scene(PyObject *scene, FrameRequest *q)
 {
@@ -36,11 +70,9 @@ static int read_scene(PyObject *scene, FrameRequest *q)
 /* frame(buffer, scene, index, ccd, gain, offset, readout, spread) */
 PyObject *model_frame(PyObject *object, PyObject *args)
 {
-    ModelObject *self = (ModelObject *)object;
     PyObject *target, *scene;
     int ccd;
     FrameRequest q = {0};
-    Py_buffer buffer;
     if (!PyArg_ParseTuple(args, "OOO&pdddd", &target, &scene, whole_number, &q.index, &ccd,
                           &q.detector.gain, &q.detector.offset, &q.detector.readout, &q.detector.spread) ||
         read_scene(scene, &q) < 0)
@@ -49,50 +81,26 @@ PyObject *model_frame(PyObject *object, PyObject *args)
     const char *complaint = detector_complaint(&q.detector);
     if (complaint)
         return PyErr_Format(PyExc_ValueError, "%s", complaint);
-    if (take_buffer(target, &buffer, q.view.height, q.view.width, sizeof(uint16_t)) < 0)
-        return NULL;
-    bool done;
-    Py_BEGIN_ALLOW_THREADS
-    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
-    done = frame_render(self->model, &q, buffer.buf);
-    PyThread_release_lock(self->lock);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&buffer);
-    if (!done)
-        return PyErr_NoMemory();
-    Py_RETURN_NONE;
+    return render_into(object, target, q.view.height, q.view.width, sizeof(uint16_t), draw_frame,
+                       &q);
 }
 
 /* means(buffer, scene) */
 PyObject *model_means(PyObject *object, PyObject *args)
 {
-    ModelObject *self = (ModelObject *)object;
     PyObject *target, *scene;
     FrameRequest q = {0};
-    Py_buffer buffer;
     if (!PyArg_ParseTuple(args, "OO", &target, &scene) || read_scene(scene, &q) < 0)
         return NULL;
-    if (take_buffer(target, &buffer, q.view.height, q.view.width, sizeof(float)) < 0)
-        return NULL;
-    bool done;
-    Py_BEGIN_ALLOW_THREADS
-    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
-    done = means_add(self->model, &q, buffer.buf);
-    PyThread_release_lock(self->lock);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&buffer);
-    if (!done)
-        return PyErr_NoMemory();
-    Py_RETURN_NONE;
+    return render_into(object, target, q.view.height, q.view.width, sizeof(float), add_means,
+                       &q);
 }
 
 PyObject *model_thickness(PyObject *object, PyObject *args)
 {
-    ModelObject *self = (ModelObject *)object;
     PyObject *target;
     Py_ssize_t height, width;
     View view;
-    Py_buffer buffer;
     if (!PyArg_ParseTuple(args, "Onnddd", &target, &height, &width, &view.pixel, &view.origin_x,
                           &view.origin_y))
         return NULL;
@@ -101,18 +109,8 @@ PyObject *model_thickness(PyObject *object, PyObject *args)
     const char *complaint = view_complaint(&view);
     if (complaint)
         return PyErr_Format(PyExc_ValueError, "%s", complaint);
-    if (take_buffer(target, &buffer, view.height, view.width, sizeof(float)) < 0)
-        return NULL;
-    bool done;
-    Py_BEGIN_ALLOW_THREADS
-    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
-    done = thickness_render(self->model, &view, buffer.buf);
-    PyThread_release_lock(self->lock);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&buffer);
-    if (!done)
-        return PyErr_NoMemory();
-    Py_RETURN_NONE;
+    return render_into(object, target, view.height, view.width, sizeof(float), draw_thickness,
+                       &view);
 }
 
 PyObject *model_truth(PyObject *object, PyObject *args)

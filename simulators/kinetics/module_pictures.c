@@ -10,13 +10,21 @@
 #include "scattering.h"
 #include "survey.h"
 
+static bool draw_pattern(Model *m, const void *request, void *out)
+{
+    return diffraction_render(m, request, out);
+}
+
+static bool draw_survey(Model *m, const void *request, void *out)
+{
+    return survey_render(m, request, out);
+}
+
 PyObject *model_diffraction(PyObject *object, PyObject *args)
 {
-    ModelObject *self = (ModelObject *)object;
     PyObject *target;
     Py_ssize_t height, width;
     PatternRequest q = {0};
-    Py_buffer buffer;
     if (!PyArg_ParseTuple(args, "Onnddddddddd", &target, &height, &width, &q.pixel, &q.electrons,
                           &q.energy_keV, &q.aperture_x, &q.aperture_y, &q.aperture_diameter,
                           &q.beam_width, &q.stop_radius, &q.stop_axis_rad))
@@ -26,29 +34,17 @@ PyObject *model_diffraction(PyObject *object, PyObject *args)
     const char *complaint = pattern_complaint(&q);
     if (complaint)
         return PyErr_Format(PyExc_ValueError, "%s", complaint);
-    if (take_buffer(target, &buffer, q.height, q.width, sizeof(float)) < 0)
-        return NULL;
-    bool done;
-    Py_BEGIN_ALLOW_THREADS
-    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
-    done = diffraction_render(self->model, &q, buffer.buf);
-    PyThread_release_lock(self->lock);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&buffer);
-    if (!done)
-        return PyErr_NoMemory();
-    Py_RETURN_NONE;
+    return render_into(object, target, q.height, q.width, sizeof(float), draw_pattern,
+                       &q);
 }
 
 PyObject *model_survey(PyObject *object, PyObject *args)
 {
-    ModelObject *self = (ModelObject *)object;
     PyObject *target;
     int probe;
     Py_ssize_t height, width;
     SurveyRequest q = {0};
     FrameRequest *scene = &q.scene;
-    Py_buffer buffer;
     if (!PyArg_ParseTuple(args, "OnndddddddddO&pddd", &target, &height, &width, &scene->view.pixel,
                           &scene->view.origin_x, &scene->view.origin_y, &scene->electrons_per_A2,
                           &scene->energy_keV, &q.inner_mrad, &q.outer_mrad, &q.line_noise,
@@ -62,18 +58,8 @@ PyObject *model_survey(PyObject *object, PyObject *args)
     const char *complaint = survey_complaint(&q);
     if (complaint)
         return PyErr_Format(PyExc_ValueError, "%s", complaint);
-    if (take_buffer(target, &buffer, scene->view.height, scene->view.width, sizeof(float)) < 0)
-        return NULL;
-    bool done;
-    Py_BEGIN_ALLOW_THREADS
-    (void)PyThread_acquire_lock(self->lock, WAIT_LOCK);
-    done = survey_render(self->model, &q, buffer.buf);
-    PyThread_release_lock(self->lock);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&buffer);
-    if (!done)
-        return PyErr_NoMemory();
-    Py_RETURN_NONE;
+    return render_into(object, target, scene->view.height, scene->view.width, sizeof(float), draw_survey,
+                       &q);
 }
 
 /* counts(buffer, mean, height, width, purpose, index, ccd, gain, offset, readout, spread) */
