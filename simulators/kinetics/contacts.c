@@ -164,9 +164,10 @@ static bool too_many(const Contacts *c, const Particles *p)
 /* Look up all neighbourhoods, with a smaller skin where that would be too many candidates. */
 static bool look_at_all(Contacts *c, const Parameters *par, double period, const Particles *p)
 {
-    static const double share[] = {SKIN_SHARE, SKIN_SHARE / 8.0, 0.0};
+    enum { SKINS = 3 };
+    static const double share[SKINS] = {SKIN_SHARE, SKIN_SHARE / 8.0, 0.0};
     const double area = par->fibre_length_nm * period * par->fibre_count;
-    for (size_t k = 0; k < sizeof share / sizeof share[0]; k++) {
+    for (size_t k = c->crowd ? SKINS - 1 : 0; k < SKINS; k++) {
         c->skin = share[k] * sqrt(area / (double)p->count);
         c->candidates = 0;
         for (size_t i = 0; i < p->count && !too_many(c, p); i++)
@@ -182,7 +183,7 @@ static bool look_at_all(Contacts *c, const Parameters *par, double period, const
 static bool rebuild(Contacts *c, const Parameters *par, double period, Particles *p)
 {
     Grid *g = &c->grid;
-    c->valid = c->crowd = false;
+    c->valid = false;
     if (!slots_reserve(c, p->count) ||
         !grid_build(g, par, period, p->count, p->fibre, p->s, p->y))
         return false;
@@ -288,24 +289,28 @@ static bool note_pair(Contacts *c, const Particles *p, size_t i, size_t j, size_
 }
 
 /* Pair up particles that touch and lie within most_reach, each at most once, so that time and
- * memory stay bounded however many lie on one spot.  After rebuild(): slots are indices. */
+ * memory stay bounded however many lie on one spot.  After rebuild(): slots are indices.  Those
+ * that are taken leave their cells. */
 static bool pair_up(Contacts *c, const Particles *p, double period, double touch,
                     double most_reach, size_t *found)
 {
     for (size_t i = 0; i < p->count; i++) {
         const double reach = fmin(2.0 * p->base[i] + touch, most_reach);
         const GridWindow w = grid_window(&c->grid, p->fibre[i], p->s[i], p->y[i], reach);
-        for (size_t k = 0; k < w.cells && c->index[i] != NO_SLOT; k++)
-            for (size_t j = c->head[grid_window_cell(&c->grid, &w, k)]; j != NO_SLOT;
-                 j = c->next[j]) {
-                if (c->index[j] == NO_SLOT || j == i || p->base[j] > p->base[i] ||
-                    gap_between(p, i, j, period) >= touch)
-                    continue;
-                if (!note_pair(c, p, i, j, found))
-                    return false;
-                c->index[i] = c->index[j] = NO_SLOT;
-                break;
-            }
+        for (size_t k = 0; k < w.cells && c->index[i] != NO_SLOT; k++) {
+            size_t *link = &c->head[grid_window_cell(&c->grid, &w, k)];
+            while (*link != NO_SLOT &&
+                   (*link == i || gap_between(p, i, *link, period) >= touch))
+                link = &c->next[*link];
+            const size_t j = *link;
+            if (j == NO_SLOT)
+                continue;
+            if (!note_pair(c, p, i, j, found))
+                return false;
+            c->index[i] = c->index[j] = NO_SLOT;
+            *link = c->next[j];
+            take_from_cell(c, i);
+        }
     }
     return true;
 }
