@@ -237,6 +237,59 @@ static void check_crowd(void)
     model_free(m);
 }
 
+/* Parameters that are allowed and once led to a NaN, an endless loop or a nucleus larger than all:
+ * no flow of atoms that is not quite none, nuclei at no overpotential, rates beyond any clock. */
+static void check_absurd(void)
+{
+    static const struct {
+        double first, bias, beam; /* V, V, e/(nm2 s) */
+        struct {
+            const char *name;
+            double value;
+        } change[6];
+    } runs[] = {
+        {-5.0, -5.0, 0.0, {{"surface_diffusivity_nm2_s", 1e-229}}},
+        {-5.0, -5.0, 0.0, {{"surface_diffusivity_nm2_s", 5e-324}, {"rounding_factor", 1e-6}}},
+        {1.0, -5.0, 0.0, {{"nucleation_barrier", 0.0}, {"double_layer_pF", 1e4},
+                          {"nucleation_rate_Hz", 1e4}}},
+        {-5.0, -5.0, 0.0, {{"double_layer_pF", 1e-6}, {"nucleus_atoms", 1e6},
+                     {"nucleation_barrier", 0.0}, {"nucleation_rate_Hz", 1e6}}},
+        {-5.0, -5.0, 1e12, {{"beam_erosion_nm3", 1e6}}},
+        {-5.0, -5.0, 1e12, {{"beam_diffusion_nm2_s", 1e6}, {"migration_factor", 100.0},
+                      {"surface_diffusivity_nm2_s", 1e13}, {"pinning_energy_eV", 0.0}}},
+        {-5.0, -1000.0, 0.0, {{"series_resistance_GOhm", 1e-6}, {"exchange_current_pA_nm2", 1.0},
+                        {"plating_limit_pA_nm", 1e6}, {"temperature_K", 50.0}}},
+        {-5.0, 1000.0, 0.0, {{"feed_scatter", 3.0}, {"fibre_count", 2.0}, {"fibre_feed_ratio", 1e-3},
+                       {"stripping_limit_pA_nm", 1e-9}, {"temperature_K", 50.0}}},
+    };
+    for (size_t k = 0; k < sizeof runs / sizeof runs[0]; k++) {
+        Parameters par = parameters_default();
+        for (size_t c = 0; c < 6 && runs[k].change[c].name; c++)
+            for (size_t i = 0; i < parameter_count; i++)
+                if (strcmp(parameter_table[i].name, runs[k].change[c].name) == 0)
+                    parameters_set(&par, i, runs[k].change[c].value);
+        check(parameters_complaint(&par) == NULL, "absurd parameters are allowed");
+        Model *m = model_create(&par, 1);
+        Drive drive = {.bias = runs[k].first, .bias_end = runs[k].first};
+        if (!m)
+            exit(1);
+        model_begin(m, &drive, 0.1);
+        while (model_run(m, &drive, 100) == 100)
+            ;
+        drive = (Drive){.bias = runs[k].bias, .bias_end = runs[k].bias, .beam = runs[k].beam};
+        model_begin(m, &drive, 0.05);
+        for (int64_t done = 1; done == 1;) {
+            done = model_run(m, &drive, 1);
+            const char *what = model_unsound(m);
+            if (what)
+                printf("run %zu: ", k);
+            check(what == NULL, what);
+            check(fabs(m->eta) <= fabs(runs[k].bias) + 100.0, "an absurd overpotential");
+        }
+        model_free(m);
+    }
+}
+
 int main(void)
 {
     check_drives();
@@ -244,6 +297,7 @@ int main(void)
     check_soundness();
     check_loading();
     check_crowd();
+    check_absurd();
     printf("%d failed\n", failures);
     return failures != 0;
 }
