@@ -118,11 +118,14 @@ model = _kinetics.Model(VALUES, 1)
 model.advance(0.1, -5.0, -5.0, 0.0, 0.0)
 kept = (model, bytes(model.save()), np.zeros((2, 2), np.uint16))
 cycles(40, kept)
-before = measured()
-cycles(CYCLES, kept)
-print(json.dumps([b - a for a, b in zip(before, measured())]))
+grown = []
+for _ in range(2): # what is kept once, as for a thread, is not in both
+    before = measured()
+    cycles(CYCLES, kept)
+    grown.append([b - a for a, b in zip(before, measured())])
+print(json.dumps([min(pair) for pair in zip(*grown)]))
 '''
-CYCLES = 400
+CYCLES = 200
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident size is read from /proc")
