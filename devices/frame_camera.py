@@ -16,12 +16,13 @@ from stmtem_control.errors import (
     RecordingError,
     StmTemError,
 )
+from stmtem_control.exchanges import Exchange
 from stmtem_control.timeline import Timeline
 
 from .camera_settings import CameraSettings
 from .frame_documents import FrameDocuments, data_keys
 from .frame_reader import FrameReader
-from .merlin import Exchange, Merlin
+from .merlin import Merlin
 from .merlin_stream import FrameStream
 from .signals import Setting, done, follow, problem_of, reading, setting
 

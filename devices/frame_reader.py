@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import RecordingError, StmTemError, TransportError, TransportTimeout
+from stmtem_control.exchanges import Exchange
 from stmtem_control.frames import FrameWriter
 from stmtem_control.timeline import Timeline
 
 from .frame_rows import COLUMNS, frame_row
 from .frame_times import Acquisition
-from .merlin import IDLE, Exchange
+from .merlin import IDLE
 from .merlin_stream import FrameHeader, FrameStream
 
 log = logging.getLogger(__name__)

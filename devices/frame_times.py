@@ -2,7 +2,8 @@
 
 import math
 
-from .merlin import Exchange
+from stmtem_control.exchanges import Exchange
+
 from .merlin_stream import FrameHeader
 
 DRIFT = 1e-4  # the clocks of two computers differ by less than this, in seconds a second

@@ -11,9 +11,9 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 from stmtem_control.errors import IdentityError, InstrumentError, ProtocolError
+from stmtem_control.exchanges import Exchange
 from stmtem_control.link import NORMAL, SAFE, Link
 from stmtem_control.tcp import TcpTransport
 from stmtem_control.transport import Transport, excerpt
@@ -48,14 +48,6 @@ def parse_control(body: bytes, kind: str, name: str) -> tuple[str, int]:
     if not right_length or parts[0] or parts[1:3] != [kind, name] or not parts[-1].isdigit():
         raise ProtocolError(f"{kind} {name} was answered {excerpt(body)}")
     return ",".join(parts[3:-1]), int(parts[-1])
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """When a command was sent, and when its answer was there, on the driver's clock."""
-
-    sent: float
-    answered: float
 
 
 class Merlin:

@@ -8,10 +8,14 @@ import math
 import threading
 from bisect import bisect_right
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 READINGS = ("voltage_V", "current_A", "compliance")  # of the source; true of one run only
+START = ""  # the channel under which listeners hear of the start of a run
 KEEP = 200_000  # entries a channel keeps: at 20 readings a second, nearly three hours
+
+Listener = Callable[[str, float, Any, float], None]  # channel, station s, value, uncertainty s
 
 
 class Timeline:
@@ -26,6 +30,8 @@ class Timeline:
         self._lock = threading.Lock()
         self._times: dict[str, list[float]] = defaultdict(list)
         self._values: dict[str, list[Any]] = defaultdict(list)
+        self._uncertainties: dict[str, list[float]] = defaultdict(list)
+        self._listeners: list[Listener] = []
         self.run_start = 0.0
 
     def start_run(self, t: float) -> None:
@@ -35,23 +41,55 @@ class Timeline:
             for channel in READINGS:
                 self._times.pop(channel, None)
                 self._values.pop(channel, None)
+                self._uncertainties.pop(channel, None)
+            for listener in self._listeners:
+                listener(START, t, None, 0.0)
 
     def run_time(self, t: float) -> float:
         """Return the run time (s) of the station time `t` (s)."""
         return t - self.run_start
 
-    def record(self, channel: str, t: float, value: Any) -> None:
-        """Note that `channel` has `value` from the station time `t` (s) on.
+    def record(self, channel: str, t: float, value: Any, uncertainty_s: float = 0.0) -> None:
+        """Note that `channel` has `value` from the station time `t` (s), +- `uncertainty_s`, on.
 
-        Entries that arrive out of order are put in their place.
+        Entries that arrive out of order are put in their place.  Who listens is told, in the
+        calling thread.
         """
         with self._lock:
             times, values = self._times[channel], self._values[channel]
+            sure = self._uncertainties[channel]
             place = bisect_right(times, t)
             times.insert(place, t)
             values.insert(place, value)
+            sure.insert(place, uncertainty_s)
             if len(times) > KEEP:
-                del times[: KEEP // 10], values[: KEEP // 10]
+                del times[: KEEP // 10], values[: KEEP // 10], sure[: KEEP // 10]
+            # Under the lock, so that all listeners hear the same order.
+            for listener in self._listeners:
+                listener(channel, t, value, uncertainty_s)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Have `listener` called with every entry from now on; call what is returned to end that.
+
+        It must be quick, and must not call the timeline.
+        """
+        with self._lock:
+            self._listeners.append(listener)
+
+        def end() -> None:
+            with self._lock:
+                self._listeners.remove(listener)
+
+        return end
+
+    def entries(self, channel: str) -> tuple[list[float], list[Any], list[float]]:
+        """Return copies of the times (s), the values and the uncertainties (s) of a channel."""
+        with self._lock:
+            return (
+                list(self._times[channel]),
+                list(self._values[channel]),
+                list(self._uncertainties[channel]),
+            )
 
     def at(self, channel: str, t: float) -> Any:
         """Return what `channel` was at `t` (station s), or None before its first entry."""

@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUND = {"errors", "units", "config", "clock", "timeline", "transport", "link", "frames"}
+GROUND = {
+    "errors",
+    "units",
+    "config",
+    "clock",
+    "timeline",
+    "transport",
+    "link",
+    "frames",
+    "exchanges",
+    "recording",
+}
 WIRES = {"visa", "serial_port", "tcp"}
 MAY_IMPORT = {  # folder -> the stmtem_control names it may use
     "devices": {*GROUND, *WIRES, "devices"},
@@ -15,8 +26,9 @@ MAY_IMPORT = {  # folder -> the stmtem_control names it may use
 }
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
-    {"errors", "units"},
+    {"errors", "units", "exchanges"},
     {"config", "clock", "timeline", "transport", "nucleation_transients"},
+    {"recording"},
     {"visa", "serial_port", "tcp", "link", "frames", "run_folder"},
     {"bench_process", "log_file", "station_lock", "end_signals"},
     {"contact_sheet"},
@@ -31,7 +43,7 @@ FLOORS = [
 def imported(path: Path) -> set[str]:
     """Return the second part of every stmtem_control import in a file, relative ones too."""
     names: set[str] = set()
-    top = path.relative_to(ROOT).parts[0]
+    top, *rooms = path.relative_to(ROOT).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom):
             module = node.module or ""
@@ -39,8 +51,11 @@ def imported(path: Path) -> set[str]:
                 inside = module.split(".")[0]
                 found = [inside] if inside else [alias.name for alias in node.names]
                 dotted = [f"stmtem_control.{name}" for name in found]
+                # One dot, in a room below: its own neighbours; two dots: the house.
                 if top != "stmtem_control":
                     dotted = [f"stmtem_control.{top}"]
+                elif rooms and node.level == 1:
+                    dotted = [f"stmtem_control.{rooms[0]}"]
             else:
                 dotted = [f"{module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
@@ -52,7 +67,7 @@ def imported(path: Path) -> set[str]:
 
 
 FILES = [p for folder in MAY_IMPORT for p in sorted((ROOT / folder).rglob("*.py"))]
-HOUSE = sorted((ROOT / "stmtem_control").glob("*.py"))
+HOUSE = sorted((ROOT / "stmtem_control").rglob("*.py"))
 EVERY = [*FILES, *HOUSE, *sorted((ROOT / "tests").rglob("*.py"))]
 
 
@@ -70,7 +85,8 @@ def test_folders_import_what_they_may(path: Path) -> None:
 def test_floors_import_downwards(path: Path) -> None:
     if path.stem == "__init__":
         return
-    level = next(i for i, floor in enumerate(FLOORS) if path.stem in floor)
+    room = path.relative_to(ROOT / "stmtem_control").with_suffix("").parts[0]
+    level = next(i for i, floor in enumerate(FLOORS) if room in floor)
     below = set().union(*FLOORS[: level + 1])
     if level >= FLOORS.index({"connect"}):
         below |= {"devices", "plans", "simulators", "__version__"}

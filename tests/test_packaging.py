@@ -16,7 +16,7 @@ def test_every_package_is_listed() -> None:
     """A package that is not listed works in a checkout and is missing from the wheel."""
     tool = PROJECT["tool"]["setuptools"]
     folder_of = tool["package-dir"]
-    listed = {folder_of.get(name, name) for name in tool["packages"]}
+    listed = {folder_of.get(name, name.replace(".", "/")) for name in tool["packages"]}
     found = {
         str(init.parent.relative_to(ROOT))
         for top in folder_of.values()

@@ -17,9 +17,10 @@ from bluesky.utils import RunEngineInterrupted
 from stmtem_control.clock import StationClock
 from stmtem_control.devices import FrameCamera
 from stmtem_control.devices.frame_times import Acquisition
-from stmtem_control.devices.merlin import Exchange, Merlin
+from stmtem_control.devices.merlin import Merlin
 from stmtem_control.devices.merlin_stream import FrameHeader, FrameStream
 from stmtem_control.errors import InstrumentError, InterlockError
+from stmtem_control.exchanges import Exchange
 from stmtem_control.frames import read_frames
 from stmtem_control.link import Link
 from stmtem_control.simulators import Bench

@@ -1,0 +1,67 @@
+"""The table of the frames: its columns and the version of its schema."""
+
+from dataclasses import dataclass
+
+#: Changes whenever a column changes its name, unit or meaning; new columns alone do not change it.
+SCHEMA_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table: its name carries the unit.
+
+    Attributes
+    ----------
+    name : str
+        As in the header of ``frames.csv``, for example ``"current_A"``.
+    kind : type
+        float, int, bool or str.
+    unit : str
+        As it stands in documents; empty for none.
+    about : str
+        What it means, in one sentence.
+    """
+
+    name: str
+    kind: type
+    unit: str = ""
+    about: str = ""
+
+
+COLUMNS = (
+    Column("frame", int, "", "Number in the run, from 0."),
+    Column("sequence", int, "", "The camera's own number, from 1 at each start."),
+    Column("dropped_before", int, "", "Frames that were taken but not recorded before this one."),
+    Column("camera_time_s", float, "s", "Start of exposure by the camera's own clock, Unix time."),
+    Column("host_monotonic_s", float, "s", "Arrival of the first byte, host's monotonic clock."),
+    Column("host_time_s", float, "s", "Arrival of the first byte, host's wall clock, Unix time."),
+    Column("run_time_s", float, "s", "Start of exposure in run time."),
+    Column("time_uncertainty_s", float, "s", "The run time is right within so much, + or -."),
+    Column("time_source", str, "", "How it was dated: start, trigger, clapperboard or arrival."),
+    Column("exposure_s", float, "s", "Exposure time."),
+    Column("phase", str, "", "Phase of the experiment in the middle of the exposure."),
+    Column("cycle", int, "", "Cycle in the middle of the exposure, from 1; 0 outside."),
+    Column("bias_set_V", float, "V", "Level of the source in the middle of the exposure."),
+    Column(
+        "bias_edge",
+        str,
+        "",
+        "Whether the bias was changed between the start of this exposure and that of the next: "
+        "empty for no, edge for yes, ambiguous where the times do not tell.",
+    ),
+    Column("voltage_V", float, "V", "Mean voltage read in the exposure, or the last one before."),
+    Column("voltage_std_V", float, "V", "Standard deviation of the voltages read; empty below 2."),
+    Column("current_A", float, "A", "Mean current read in the exposure, or the last one before."),
+    Column("current_std_A", float, "A", "Standard deviation of the currents read; empty below 2."),
+    Column("n_readings", int, "", "Readings of the source in the exposure."),
+    Column("compliance", bool, "", "Whether one of them was limited."),
+    Column("probe_x_V", float, "V", "DC offset of the probe's x piezo."),
+    Column("probe_y_V", float, "V", "DC offset of the probe's y piezo."),
+    Column("probe_z_V", float, "V", "DC offset of the probe's z piezo."),
+    Column("probe_z_steps", int, "step", "Net coarse steps of the probe's z since connecting."),
+    Column("blanked", bool, "", "Whether the beam was off in the middle of the exposure."),
+    Column("dose_rate_e_per_A2_s", float, "e/A^2/s", "Dose rate of the open beam, as calibrated."),
+    Column("dose_e_per_A2", float, "e/A^2", "Dose of this exposure."),
+    Column("total_dose_e_per_A2", float, "e/A^2", "Dose since the run began, in frames or not."),
+    Column("mean_counts", float, "counts", "Mean counts in a pixel."),
+)
