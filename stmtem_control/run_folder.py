@@ -247,13 +247,13 @@ def summarise(folder: Path) -> RunSummary:
 
 
 def count_rows(table: Path) -> int:
-    """Return the number of whole rows under the header of a CSV file; 0 when there is none."""
+    """Return the number of whole rows under the header of a CSV file; 0 if it cannot be read."""
     try:
         with open(table, "rb") as file:
             return max(
                 0, sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b"")) - 1
             )
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 
