@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .errors import RecordingError
-from .recording.line_file import LineFile
+from .recording.line_file import LineFile, replace_file
 
 FREE_BYTES = 200_000_000  # a run of some seconds at 512 x 512 and 25 frames a second
 
@@ -260,7 +260,7 @@ def count_rows(table: Path) -> int:
 def write_outcome(folder: Path, outcome: dict[str, Any]) -> None:
     """Write how a run ended into its folder; a disk that is full by now changes nothing."""
     with contextlib.suppress(OSError):
-        (folder / OUTCOME).write_text(json.dumps(outcome, indent=1) + "\n", "utf-8")
+        replace_file(folder / OUTCOME, (json.dumps(outcome, indent=1) + "\n").encode())
 
 
 def list_runs(root: Path) -> tuple[list[RunSummary], list[str]]:

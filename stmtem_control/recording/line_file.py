@@ -141,3 +141,28 @@ def whole_lines(path: Path) -> int:
                 return start + found + 1
             end = start
     return 0
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put a file in the place of another, at once: a reader finds the one or the other, whole.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; the old one is as it was.
+    """
+    new = path.with_name(path.name + ".new")
+    try:
+        with open(new, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    if hasattr(os, "O_DIRECTORY"):  # else a folder cannot be opened, and need not be
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -8,7 +8,6 @@ run has index i and sequence number i + 1.
 
 import json
 import math
-import os
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,8 +33,8 @@ class FramesOnDisk:
     stamps : sequence of float
         Start of each exposure, Unix time in s.
     declare : callable
-        Returns what to declare if no document is left that did: the data keys, and the keywords
-        of ``compose_stream_resource``.
+        Returns what to declare if no document is left that did: the data keys, and the
+        stream resource.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -127,8 +126,8 @@ def mend_documents(
         Unix time (s) of the last sign of life.
     """
     if found.first("start") is None:
-        found.lines.insert(0, ("start", _start(folder, found.torn)))
-        _note(found, "a start document, from the folder's name")
+        found.lines.insert(0, ("start", _start(found, folder)))
+        _note(found, "a start document, as far as its fields are known")
     descriptor, key = _frames_descriptor(found)
     n = 0 if frames is None else len(frames.rows)
     if descriptor is not None:
@@ -153,13 +152,16 @@ def _note(found: Documents, what: str) -> None:
     found.added.append(what)
 
 
-def _start(folder: Path, torn: bytes) -> dict[str, Any]:
+def _start(found: Documents, folder: Path) -> dict[str, Any]:
     """Return a start document from what is left of the run's own, and from its folder's name."""
     from event_model import compose_run
 
     name = NAME.match(folder.name)
     moment, plan, short = name.groups() if name else ("19700101T000000", "run", "0" * 8)
-    text = torn.decode("utf-8", "replace")
+    text = b"".join([*found.broken, found.torn]).decode("utf-8", "replace")
+    if not text.startswith('["start"'):
+        text = ""
+    known = next((doc["run_start"] for _, doc in found.lines if "run_start" in doc), None)
     uid = re.search(r'"uid": "([0-9a-f-]{36})"', text)
     # The same folder always gets the same one.
     made_up = short + str(uuid.uuid5(uuid.NAMESPACE_URL, folder.name))[8:]
@@ -167,7 +169,7 @@ def _start(folder: Path, torn: bytes) -> dict[str, Any]:
     unix = datetime.strptime(moment, "%Y%m%dT%H%M%S").replace(tzinfo=UTC).timestamp()
     return dict(
         compose_run(
-            uid=uid[1] if uid else made_up,
+            uid=known or (uid[1] if uid else made_up),
             time=float(began[1]) if began else unix,
             metadata={"plan_name": plan, "recovered": True},
         ).start_doc
@@ -226,8 +228,8 @@ def _cut_page(doc: dict[str, Any], n: int) -> dict[str, Any] | None:
 
     return {
         **doc,
-        **{key: [doc[key][place] for place in keep] for key in ("uid", "time", "seq_num")},
-        **{key: cut(doc[key]) for key in ("data", "timestamps", "filled")},
+        **{k: [doc[k][i] for i in keep] for k in ("uid", "time", "seq_num") if k in doc},
+        **{k: cut(doc[k]) for k in ("data", "timestamps", "filled") if k in doc},
     }
 
 
@@ -259,8 +261,7 @@ def _declare(
         None,
     )
     if resource is None:
-        made = event_model.compose_stream_resource(start=start, **frames.declare()[1])
-        resource = dict(made.stream_resource_doc)
+        resource = {**frames.declare()[1], "data_key": key, "run_start": start["uid"]}
         new.append(("stream_resource", resource))
         _note(found, "the stream resource of the frames")
     told: set[int] = set()
@@ -306,8 +307,6 @@ def _page(
     frames: FramesOnDisk, descriptor: dict[str, Any], first: int, last: int
 ) -> dict[str, Any]:
     """Return the event page of the frames from `first` to before `last`."""
-    from event_model.basemodels import EventPage  # noqa: F401 - loads the schemas once
-
     image = next(k for k, what in descriptor["data_keys"].items() if what.get("external"))
     device = image.removesuffix("image")
     data: dict[str, list[Any]] = {}
@@ -363,34 +362,9 @@ def _counts(found: Documents) -> dict[str, int]:
         if kind in ("event", "event_page") and doc.get("descriptor") in streams:
             count = len(doc["seq_num"]) if kind == "event_page" else 1
             counts[streams[doc["descriptor"]]] += count
-    return {stream: count for stream, count in counts.items() if count}
+    return counts
 
 
 def _frames(first: int, last: int) -> str:
     return f"frame {first}" if last == first + 1 else f"frames {first} to {last - 1}"
 
-
-def replace(path: Path, data: bytes) -> None:
-    """Put a file in the place of another, at once: a reader finds the one or the other, whole.
-
-    Raises
-    ------
-    OSError
-        It cannot be written; the old one is as it was.
-    """
-    new = path.with_name(path.name + ".new")
-    try:
-        with open(new, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY) if hasattr(os, "O_DIRECTORY") else None
-    if folder is not None:
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
