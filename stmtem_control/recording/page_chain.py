@@ -1,7 +1,7 @@
 """Follows the pages of a TIFF file, also of one that ends in the middle of a page, and mends it.
 
-Reads what :mod:`.page_layout` and tifffile write: little-endian TIFF and BigTIFF whose chain of
-directories runs forwards.
+Reads what :mod:`.page_layout` and tifffile write: little-endian TIFF and BigTIFF, each image in one
+piece.
 """
 
 import os
@@ -125,14 +125,14 @@ def extend_chain(chain: Chain, descriptor: int) -> None:
         if not chain.bigtiff and head[:4] != b"II\x2a\0":
             raise RecordingError("not a little-endian TIFF file")
         place = _link(chain, descriptor, 8 if chain.bigtiff else 4)
-    behind = 0
-    while place > behind:
+    seen = {page.directory for page in chain.pages}
+    while place and place not in seen:
         page = _read_page(chain, descriptor, place)
         if page is None:
-            chain.ended = False
-            return
+            break
         chain.pages.append(page)
-        behind, place = place, _link(chain, descriptor, page.link)
+        seen.add(place)
+        place = _link(chain, descriptor, page.link)
     chain.ended = place == 0 and bool(chain.pages)
 
 
