@@ -88,9 +88,7 @@ class PageFile:
         That are whole and in the chain.
     """
 
-    def __init__(
-        self, path: Path, layout: PageLayout, blocks: AlignedBlocks | None = None
-    ) -> None:
+    def __init__(self, path: Path, layout: PageLayout, blocks: AlignedBlocks | None = None) -> None:
         self.path = path
         self.layout = layout
         self.pages: list[Page] = []
@@ -209,7 +207,9 @@ class PageFile:
 
         Through the cache that write can be cut short by a signal, and a call costs little.
         """
-        return self._blocks is not None and self.pages[-1].directory == self.pages[-1].end - ALIGNMENT
+        return (
+            self._blocks is not None and self.pages[-1].directory == self.pages[-1].end - ALIGNMENT
+        )
 
     def _write_directory(self, file: OpenFile, place: int, directory: bytearray) -> None:
         """Write a directory page that the chain needs: past the cache, where the pages go so."""
