@@ -218,8 +218,3 @@ class _WriteBack:
             dont_need = os.POSIX_FADV_DONTNEED
             os.posix_fadvise(self._descriptor, self._done, self._begun - self._done, dont_need)
         self._done, self._begun = self._begun, end
-
-
-def view_of(array: NDArray[Any]) -> memoryview:
-    """Return the bytes of a contiguous array, without a copy."""
-    return memoryview(array.reshape(-1).view(np.uint8))

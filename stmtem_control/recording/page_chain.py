@@ -267,17 +267,27 @@ def _end(descriptor: int, chain: Chain) -> None:
         os.fsync(descriptor)
 
 
-def told_count(description: bytes, count: int) -> bytes:
+def told_count(description: bytes, count: int | None) -> bytes:
     """Return an ImageJ description that tells of so many frames, of the same length.
 
-    Any other text, and one without room for the numbers, comes back as it is.
+    Parameters
+    ----------
+    description : bytes
+        With the room behind its text.
+    count : int, optional
+        Without it viewers count the pages themselves.
+
+    Returns
+    -------
+    bytes
+        Any other text, and one without room for the numbers, comes back as it is.
     """
     lines = description.rstrip(b"\n\0").split(b"\n")
     if not lines[0].startswith(b"ImageJ="):
         return description
     told = (b"images=", b"frames=", b"hyperstack=")
     rest = [line for line in lines[1:] if not line.startswith(told)]
-    numbers = [b"images=%d" % count, b"frames=%d" % count, b"hyperstack=true"]
+    numbers = [b"images=%d" % count, b"frames=%d" % count, b"hyperstack=true"] if count else []
     text = b"\n".join([lines[0], *numbers, *rest, b""])
     if len(text) >= len(description):
         return description
