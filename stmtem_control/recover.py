@@ -29,15 +29,15 @@ from .recording.mend_documents import (
     read_documents,
 )
 from .recording.page_chain import (
-    UNFINISHED,
     StoredPage,
     complete_pages,
+    end_of_pages,
     read_chain,
-    remove_unfinished,
     told_count,
     truncate_torn,
 )
 from .recording.rebuild import Rebuilt, follow_files, rebuild_tables
+from .recording.unlinked_pages import link_page, unfinished_files, unlinked_page
 from .run_folder import BIAS, DOCUMENTS, OUTCOME, count_rows
 
 LOST = "lost.jsonl"  # what documents and table told of frames that are not on disk
@@ -205,40 +205,57 @@ class _Recovery:
 
     def _mend_pages(self) -> None:
         """Cut torn pages off, and move away what lies behind a gap."""
-        unfinished = sorted(self._folder.glob(f"frames_*.tif{UNFINISHED}"))
-        for path in unfinished:
-            self._report.mended.append(f"{path.name}: removed, its first page is torn")
-            self._report.cut += 1
-        if self._write:
-            remove_unfinished(self._folder)
+        for path, name in unfinished_files(self._folder):
+            if name is None:
+                self._report.mended.append(f"{path.name}: removed, its first page is torn")
+                self._report.cut += 1
+                if self._write:
+                    path.unlink()
+            else:
+                self._report.mended.append(f"{path.name}: named {name.name}, it has whole pages")
+                if self._write:
+                    os.replace(path, name)
         files, behind = follow_files(self._folder)
-        if behind and not _pages(behind[0]):
-            torn = behind.pop(0)
-            self._report.mended.append(f"{torn.name}: removed, its first page is torn")
-            self._report.cut += 1
-            if self._write:
-                truncate_torn(torn)
         for path in files:
             self._mend_file(path)
         for path in behind:
-            name = ASIDE.format(path.name)
-            self._report.lost.append(
-                f"the frames before those in {path.name}; they are whole but do not follow on "
-                f"what is left, so they are kept in {name}"
-            )
+            self._move_away(path)
+
+    def _move_away(self, path: Path) -> None:
+        """Give a file that does not follow on the others another name, or remove an empty one."""
+        pages = _pages(path)
+        if pages == 0:
+            self._report.mended.append(f"{path.name}: removed, its first page is torn")
+            self._report.cut += 1
             if self._write:
-                self._mend_file(path)
-                os.replace(path, path.with_name(name))
+                path.unlink()
+            return
+        name = ASIDE.format(path.name)
+        what = f"its {pages} frames do not follow on the others" if pages else "it cannot be read"
+        if pages:
+            self._mend_file(path)
+        self._report.mended.append(f"{path.name}: named {name}, {what}")
+        self._report.lost.append(f"the frames before those in {name}")
+        if self._write:
+            os.replace(path, path.with_name(name))
 
     def _mend_file(self, path: Path) -> None:
+        """Cut off what is torn, link what is whole, and tell viewers how much there is."""
+        page = unlinked_page(path)
+        if page is not None:
+            self._report.mended.append(f"{path.name}: whole pages were not linked yet")
+            if self._write:
+                link_page(path, page)
         chain = read_chain(path)
-        behind = chain.size - max(page.end for page in chain.pages)
+        behind = chain.size - end_of_pages(chain)
         text = _description(path, chain.pages[0])
-        if behind > 0 or not chain.ended:
-            self._report.mended.append(f"{path.name}: a torn page cut off, {behind} bytes of it")
-            self._report.cut += 1
-        elif told_count(text, len(chain.pages)) != text:
-            self._report.mended.append(f"{path.name}: viewers are told of {len(chain.pages)} pages")
+        if page is None or self._write:
+            if behind > 0 or not chain.ended:
+                self._report.mended.append(f"{path.name}: a torn page cut off, {behind} bytes")
+                self._report.cut += 1
+            elif told_count(text, len(chain.pages)) != text:
+                told = f"viewers are told of {len(chain.pages)} pages"
+                self._report.mended.append(f"{path.name}: {told}")
         if self._write:
             truncate_torn(path)
 
@@ -315,7 +332,7 @@ class _Recovery:
             _, height, width = files.shape
             dtype = files.dtype
             first = files.place(0)[0]
-            pages = _pages(first)
+            pages = complete_pages(first)
         writer: Any = SimpleNamespace(
             directory=self._folder, shape=(height, width), frames_per_file=max(pages, 1)
         )
@@ -355,11 +372,12 @@ class _Recovery:
         replace_file(path, before + b"".join(lines))
 
 
-def _pages(path: Path) -> int:
+def _pages(path: Path) -> int | None:
+    """Return how many whole pages a file has; None if it is not what this program writes."""
     try:
         return complete_pages(path)
     except RecordingError:
-        return -1  # there is something, but not what this program writes
+        return None
 
 
 def _description(path: Path, page: StoredPage) -> bytes:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from stmtem_control.errors import RecordingError
 
-from .page_layout import CAMERA_BITS_TAG, NO_COMPRESSION, ROW_TAG
+from .page_layout import ALIGNMENT, CAMERA_BITS_TAG, NO_COMPRESSION, ROW_TAG, padded
 
 #: Behind the name of a file until its first page is whole.
 UNFINISHED = ".new"
@@ -127,7 +127,7 @@ def extend_chain(chain: Chain, descriptor: int) -> None:
         place = _link(chain, descriptor, 8 if chain.bigtiff else 4)
     seen = {page.directory for page in chain.pages}
     while place and place not in seen:
-        page = _read_page(chain, descriptor, place)
+        page = read_page(chain, descriptor, place)
         if page is None:
             break
         chain.pages.append(page)
@@ -141,7 +141,7 @@ def _link(chain: Chain, descriptor: int, place: int) -> int:
     return int.from_bytes(data, "little")
 
 
-def _read_page(chain: Chain, descriptor: int, directory: int) -> StoredPage | None:
+def read_page(chain: Chain, descriptor: int, directory: int) -> StoredPage | None:
     """Return the page whose directory begins there, or None if it is not whole."""
     block = os.pread(descriptor, _READ_BYTES, directory)
     count_bytes, entry_bytes, word = (8, 20, 8) if chain.bigtiff else (2, 12, 4)
@@ -213,6 +213,16 @@ def complete_pages(path: Path) -> int:
     return len(read_chain(path).pages)
 
 
+def end_of_pages(chain: Chain) -> int:
+    """Return where a file ends that has its whole pages and nothing else; bytes."""
+    last = chain.pages[-1]
+    end = max(page.end for page in chain.pages)
+    if last.data % ALIGNMENT or last.directory % ALIGNMENT:
+        return end  # not laid out by this program
+    # Behind the second page there is room for a directory, though its own lies elsewhere.
+    return max(end, last.data + padded(last.data_bytes) + ALIGNMENT)
+
+
 def truncate_torn(path: Path) -> int:
     """Cut off what lies behind the last whole page, and tell viewers how many pages there are.
 
@@ -253,7 +263,7 @@ def _end(descriptor: int, chain: Chain) -> None:
     if not chain.ended:
         os.pwrite(descriptor, bytes(8 if chain.bigtiff else 4), chain.pages[-1].link)
         changed = True
-    end = max(page.end for page in chain.pages)
+    end = end_of_pages(chain)
     if chain.size > end:
         os.ftruncate(descriptor, end)
         changed = True

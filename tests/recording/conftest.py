@@ -1,8 +1,6 @@
 """A run on disk as the session and its recorder leave it, made without any instrument."""
 
-import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +82,7 @@ def history() -> Timeline:
         timeline.record("cycle", START_S + t, cycle)
         timeline.record("bias_set_V", START_S + t + 0.01, -5.0 * cycle, 1e-4)
     for number in range(40):
-        t = START_S + 0.05 * number
+        t = START_S + 0.05 * number + 0.013
         timeline.record("voltage_V", t, -4.9)
         timeline.record("current_A", t, -1e-10 * number)
         timeline.record("compliance", t, number == 9)
@@ -135,9 +133,7 @@ def record(
     keeper("start", dict(bundle.start_doc))
     folder = keeper.folder
     assert folder is not None
-    journal = Journal(
-        folder, clock, run_start_s=START_S, about={"dose_rate_e_per_A2_s": DOSE_RATE}
-    )
+    journal = Journal(folder, clock, run_start_s=START_S, about={"dose_rate_e_per_A2_s": DOSE_RATE})
     timeline.listen(journal.add, since=START_S)
     journal.close()
     known = [facts(number) for number in range(frames)]
@@ -151,8 +147,7 @@ def record(
         compression=compression,  # type: ignore[arg-type]
     )
     for one in known:
-        row = row_json(first_row(one, timeline), False)
-        pages.write([(image(one.number), row)])
+        pages.write([(image(one.number), row_json(first_row(one, timeline), False))])
     rows = build_rows(timeline, known[:settled], dose_rate_e_per_A2_s=DOSE_RATE, clock=clock)
     table = FrameTable(folder)
     for row in rows:
@@ -186,7 +181,7 @@ def record(
         values = {f"camera_{name}": [row[name] for row in rows[first:last]] for name in rows[0]}
         page = stream.compose_event_page(
             data=values,
-            timestamps={key: stamps for key in values},
+            timestamps=dict.fromkeys(values, stamps),
             time=stamps,
             seq_num=list(range(first + 1, last + 1)),
             validate=not any(v != v for column in values.values() for v in column),
@@ -202,22 +197,12 @@ def record(
         pages.close()
         keeper("stop", dict(bundle.compose_stop()))
     else:
-        pages.sync()
         keeper.close()
-    _let_go(pages)
+        for file in pages._files.values():
+            file._let_go()  # as a kill does: viewers are told nothing
     return folder
-
-
-def _let_go(pages: PageWriter) -> None:
-    """Close the files of a writer as a kill does: viewers are told nothing."""
-    for file in vars(pages).values():
-        if hasattr(file, "_let_go"):
-            file._let_go()
 
 
 def read_back(folder: Path) -> dict[str, bytes]:
     """Return every byte of a folder."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-__all__ = ["math", "replace"]
