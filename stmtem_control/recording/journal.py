@@ -6,10 +6,8 @@ appended with one write each time, so a kill can tear no more than the last of t
 disk none.
 """
 
-import contextlib
 import json
 import math
-import os
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -19,6 +17,8 @@ from typing import Any
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import RecordingError
 from stmtem_control.timeline import START, Timeline
+
+from .line_file import LineFile
 
 JOURNAL = "timeline.jsonl"
 JOURNAL_SCHEMA = 1
@@ -63,7 +63,7 @@ class Journal:
         self._writing = threading.Lock()
         self._problem: RecordingError | None = None
         self._told = False
-        self._file: int | None = None
+        self._file: LineFile | None = None
         first = {
             "schema": JOURNAL_SCHEMA,
             "run_start_s": run_start_s,
@@ -71,11 +71,9 @@ class Journal:
             **(about or {}),
         }
         try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-            whole = whole_lines(self.path)
-            os.ftruncate(self._file, whole)
-            if not whole:
-                self._append(_line(first))
+            self._file = LineFile(self.path)
+            if not self._file.size:
+                self._file.append(_line(first))
             elif _first_line(self.path)["clock"] != first["clock"]:
                 raise RecordingError(
                     f"{self.path} was written by another session; give each run its own folder"
@@ -104,7 +102,7 @@ class Journal:
             if not batch or self._file is None:
                 return
             try:
-                self._append(b"".join(_line(entry) for entry in batch))
+                self._file.append(b"".join(_line(entry) for entry in batch))
             except OSError as error:
                 with self._lock:
                     batch += self._waiting
@@ -132,21 +130,7 @@ class Journal:
         with self._writing:
             file, self._file = self._file, None
             if file is not None:
-                with contextlib.suppress(OSError):
-                    os.close(file)
-
-    def _append(self, data: bytes) -> None:
-        """Append all of it, or nothing."""
-        assert self._file is not None
-        before = os.fstat(self._file).st_size
-        try:
-            if os.write(self._file, data) < len(data):
-                raise OSError(28, os.strerror(28))
-        except OSError:
-            # A disk that takes nothing may still shorten a file; if not, recovery cuts it.
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, before)
-            raise
+                file.close()
 
 
 def read_journal(folder: Path) -> tuple[Timeline, StationClock, dict[str, Any]]:
@@ -174,26 +158,6 @@ def read_journal(folder: Path) -> tuple[Timeline, StationClock, dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecordingError(f"{path} cannot be read: {_why(error)}") from None
     return timeline, clock, first
-
-
-def whole_lines(path: Path) -> int:
-    """Return how many bytes of a file of lines are whole lines; the rest was torn by a kill.
-
-    Raises
-    ------
-    OSError
-        It cannot be read.
-    """
-    with open(path, "rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - 65536)
-            file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
-            end = start
-    return 0
 
 
 def _first_line(path: Path) -> dict[str, Any]:
