@@ -1,7 +1,6 @@
 """One camera's recording, as the session sees it: the recorder's orders, counts, rows and errors."""
 
 import logging
-import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from stmtem_control.clock import StationClock
 from stmtem_control.clock_model import ClockModel
-from stmtem_control.errors import RecordingError
+from stmtem_control.errors import RecordingError, StmTemError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.recording.page_writer import padded_bytes
 from stmtem_control.recording.ring import FrameRing
@@ -94,7 +93,6 @@ class FrameRecording:
         self.name = name
         self.captured = self.dropped = 0
         self.frames_per_file = 0
-        self.error: Exception | None = None
         self.folder: Path | None = None
         self._clock = clock
         self._timeline = timeline
@@ -103,7 +101,9 @@ class FrameRecording:
         self._on_counts = on_counts
         self._ring_bytes = ring_bytes
         self._process = PROCESS if process is None else process
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._error: Exception | None = None
+        self._reported: Exception | None = None
         self._client: RecorderClient | None = None
         self._ring: dict[str, Any] | None = None
         self._look_back_s = 0.0
@@ -161,7 +161,7 @@ class FrameRecording:
             client.tell("entries", entries=[[channel, t, value, uncertainty_s]])
 
         self._end_listening = self._timeline.listen(hear, since=start - self._look_back_s)
-        client.tell("look_back", seconds=self._look_back_s)
+        client.tell("look_back", seconds=self._clock.wall_seconds(self._look_back_s))
         return client
 
     def close(self) -> None:
@@ -193,6 +193,11 @@ class FrameRecording:
         return self._client
 
     @property
+    def slots(self) -> int:
+        """How many frames the ring has room for; 0 before it is connected."""
+        return 0 if self._ring is None else int(self._ring["slots"])
+
+    @property
     def running(self) -> bool:
         """Whether frames are being read, or wait to be written."""
         return self._running
@@ -207,7 +212,7 @@ class FrameRecording:
             self._run += 1
             self.captured = self.dropped = self._count = self._taken = 0
             self._rows = []
-            self.error = None
+            self._error = self._reported = None
         if self._client is not None and not self._client.dead:
             self._tell_run()
         elif self._client is not None:
@@ -229,7 +234,8 @@ class FrameRecording:
         """
         reply = self.client.request("record", ANSWER_S, **settings)
         self.frames_per_file = reply["frames_per_file"]
-        self.error = None
+        with self._lock:
+            self._error = self._reported = None
 
     def take(self) -> tuple[int, list[Columns]]:
         """Return the number of the first row that was not yet taken, and all rows from there."""
@@ -239,9 +245,17 @@ class FrameRecording:
             return first, rows
 
     def fail(self, error: Exception) -> None:
-        """Note an error that ends the recording, to be told by the next collect."""
+        """Note an error that ends the recording, to be told by who asks next."""
         with self._lock:
-            self.error = self.error or error
+            self._error = self._error or error
+
+    def unreported(self) -> Exception | None:
+        """Return what ended the recording, if nobody was told yet: an error is told once."""
+        with self._lock:
+            if self._error is None or self._error is self._reported:
+                return None
+            self._reported = self._error
+            return self._error
 
     # Acquisitions
 
@@ -258,10 +272,14 @@ class FrameRecording:
         client = self.client
         self._come.clear()
         self._come_s = None
-        client.request(
-            "open", ANSWER_S, host=host, port=port, exposure_s=exposure_s, period_s=period_s
-        )
         self._running = True
+        try:
+            client.request(
+                "open", ANSWER_S, host=host, port=port, exposure_s=exposure_s, period_s=period_s
+            )
+        except BaseException:
+            self._running = False
+            raise
         return RemoteStream(self)
 
     def wait_for_first_byte(self, seconds: float) -> float | None:
@@ -283,13 +301,11 @@ class FrameRecording:
 
     def _steer(self, do: str, exchange: Exchange | None) -> None:
         sent, answered = (None, None) if exchange is None else (exchange.sent, exchange.answered)
-        if self._client is not None:
-            self._client.tell(do, sent=sent, answered=answered)
+        self._tell(do, sent=sent, answered=answered)
 
     def expect(self, frames: bool) -> None:
         """Say whether frames are on their way, so that silence is an error, or not."""
-        if self._client is not None:
-            self._client.tell("expect", frames=frames)
+        self._tell("expect", frames=frames)
 
     def finish(self, then: Callable[[], None]) -> None:
         """Call `then` when what is under way has come and is on disk, with its rows."""
@@ -300,8 +316,7 @@ class FrameRecording:
 
     def cut(self) -> None:
         """End reading at once, in the middle of a frame if need be."""
-        if self._client is not None:
-            self._client.tell("cut")
+        self._tell("cut")
 
     def end(self, timeout: float) -> bool:
         """End reading and close the files within `timeout` wall seconds, half of it for frames."""
@@ -330,8 +345,7 @@ class FrameRecording:
     def look_back(self, seconds: float) -> None:
         """Keep the frames of so many station seconds while nobody records."""
         self._look_back_s = seconds
-        if self._client is not None:
-            self._client.tell("look_back", seconds=self._clock.wall_seconds(seconds))
+        self._tell("look_back", seconds=self._clock.wall_seconds(seconds))
 
     def set_clock(self, model: ClockModel | None, time_source: str) -> None:
         """Date frames by a model of the camera's clock from now on; None ends that."""
@@ -355,7 +369,10 @@ class FrameRecording:
             self._come_s = message["t"]
             self._come.set()
         elif say == "ask_status":
-            self._ask_status().add_done_callback(self._tell_status)
+            try:
+                self._ask_status().add_done_callback(self._tell_status)
+            except StmTemError:  # the link is closed
+                self._tell("status", status=None)
         elif say == "ended":
             self._running = False
             self._on_counts(self)
@@ -372,9 +389,11 @@ class FrameRecording:
             self._on_counts(self)
 
     def _tell_status(self, asked: "Future[str]") -> None:
-        status = asked.result() if asked.exception() is None else None
+        self._tell("status", status=asked.result() if asked.exception() is None else None)
+
+    def _tell(self, do: str, **more: Any) -> None:
         if self._client is not None:
-            self._client.tell("status", status=status)
+            self._client.tell(do, **more)
 
     def _gone(self, error: RecordingError) -> None:
         self.fail(error)
@@ -403,9 +422,8 @@ class RemoteStream:
 
     def close(self) -> None:
         """Give the stream up: nothing was started."""
+        ended = threading.Event()
+        self._recording.finish(ended.set)
         self._recording.cut()
+        ended.wait(JOIN_S)
 
-
-def as_number(value: Any) -> float:
-    """Return a number of the recorder's, None for what is none, as a float."""
-    return math.nan if value is None else float(value)

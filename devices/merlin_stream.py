@@ -220,6 +220,8 @@ class FrameStream:
         Connected before the acquisition starts, or its first frames are lost.
     """
 
+    came_s: float | None = None  # when something came is known to who reads
+
     def __init__(self, transport: TcpTransport) -> None:
         self._transport = transport
         self._raw = bytearray()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stmtem_control.clock import StationClock
 from stmtem_control.clock_model import ClockModel
-from stmtem_control.errors import StmTemError, TransportError
+from stmtem_control.errors import InterlockError, StmTemError, TransportError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.recording.ring import FrameRing
 from stmtem_control.tcp import TcpTransport
@@ -65,6 +65,7 @@ class Recorder:
     """
 
     def __init__(self, end: socket.socket, ring: FrameRing, clock: StationClock, name: str) -> None:
+        self._name = name
         self._line = Line(end, f"{name} recorder")
         self.say = self._line.post
         self._timeline = Timeline()
@@ -172,6 +173,8 @@ class Recorder:
         frames.do(job)
 
     def _open(self, order: Message) -> None:
+        if self._reader.running:
+            raise InterlockError(f"{self._name}: frames are being read already")
         transport = TcpTransport(order["host"], order["port"], receive_buffer=RECEIVE_BUFFER)
         self._frames.reading_begins()
         self._reader.begin(FrameStream(transport), order["exposure_s"], order["period_s"])
