@@ -23,7 +23,7 @@ from bluesky.protocols import (
 )
 
 from stmtem_control.devices import FrameCamera
-from stmtem_control.devices.frame_rows import COLUMNS
+from stmtem_control.recording.columns import COLUMNS
 from stmtem_control.errors import (
     InstrumentError,
     InterlockError,
@@ -32,7 +32,7 @@ from stmtem_control.errors import (
     RecordingError,
     TransportError,
 )
-from stmtem_control.frames import read_frames, read_rows
+from stmtem_control.recording.frame_files import read_frames, read_rows
 from stmtem_control.timeline import Timeline
 
 W = 5.0  # wall seconds that a test waits at most
