@@ -19,8 +19,8 @@ from stmtem_control.timeline import Timeline
 
 from .camera_settings import CameraSettings
 from .frame_documents import Columns, FrameDocuments, data_keys
-from .frame_recording import FrameRecording, RemoteStream, Sample
-from .merlin import Merlin
+from .frame_recording import FrameRecording, Sample
+from .merlin import Joined, Merlin
 from .signals import Setting, check_range, done, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
@@ -317,7 +317,7 @@ class FrameCamera(CameraSettings):
         exposure, period = self.exposure_s.get(), 1.0 / self.frame_rate_Hz.get()
         self._paused, self._acquiring = False, True
 
-        def begin(found: tuple[RemoteStream, Exchange]) -> None:
+        def begin(found: tuple[Joined, Exchange]) -> None:
             stream, exchange = found
             with self._lock:
                 if self._acquiring:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from stmtem_control.errors import IdentityError, InstrumentError, ProtocolError
 from stmtem_control.exchanges import Exchange
@@ -42,9 +42,6 @@ class Joined(Protocol):
     def close(self) -> None:
         """Close it: the start has failed."""
         ...
-
-
-S = TypeVar("S", bound=Joined)
 
 
 def control_message(kind: str, name: str, value: object = None) -> bytes:
@@ -168,9 +165,9 @@ class Merlin:
         *,
         exposure_s: float,
         period_s: float,
-        opener: Callable[[str, int], S],
+        opener: Callable[[str, int], Joined] | None = None,
         frames: int = 0,
-    ) -> "Future[tuple[S, Exchange]]":
+    ) -> "Future[tuple[Joined, Exchange]]":
         """Connect the data socket and start; the Future gives the stream and the start's times.
 
         The trigger is the internal one: the first exposure begins after STARTACQUISITION was sent
@@ -180,13 +177,13 @@ class Merlin:
         ----------
         exposure_s, period_s : float
             Of the frames.
-        opener : callable
-            Connects the data socket, whose host and port it is given, for whoever reads it.
+        opener : callable, optional
+            Connects the data socket, whose host and port it is given, for who reads it elsewhere.
         frames : int
             How many; 0 until STOPACQUISITION.
         """
 
-        def job(transport: Transport) -> tuple[S, Exchange]:
+        def job(transport: Transport) -> tuple[Joined, Exchange]:
             return self._start(transport, exposure_s, period_s, frames, opener)
 
         return self.link.submit(job, name="start of the acquisition", topic="acquisition")
@@ -203,7 +200,7 @@ class Merlin:
 
         return self.link.submit(job, name="image size")
 
-    def open_stream(self, host: str, port: int) -> FrameStream:
+    def open_stream(self) -> FrameStream:
         """Connect the data socket, to be read here; do so before STARTACQUISITION.
 
         Raises
@@ -211,7 +208,7 @@ class Merlin:
         TransportError
             Nothing listens there.
         """
-        return FrameStream(TcpTransport(host, port, receive_buffer=1 << 22))
+        return FrameStream(TcpTransport(self._host, self._data_port, receive_buffer=1 << 22))
 
     def _make_idle(self, transport: Transport) -> None:
         if self._exchange(transport, "GET", "DETECTORSTATUS") != IDLE:
@@ -226,10 +223,10 @@ class Merlin:
         exposure_s: float,
         period_s: float,
         frames: int,
-        opener: Callable[[str, int], S],
-    ) -> tuple[S, Exchange]:
+        opener: Callable[[str, int], Joined] | None,
+    ) -> tuple[Joined, Exchange]:
         self._make_idle(transport)
-        stream = opener(self._host, self._data_port)
+        stream = opener(self._host, self._data_port) if opener else self.open_stream()
         try:
             joined = time.monotonic() + JOIN_S
             self._set_timing(transport, exposure_s, period_s)
@@ -252,7 +249,8 @@ class Merlin:
             raise
 
     def _size_of_a_frame(self, transport: Transport) -> tuple[int, int]:
-        stream, _ = self._start(transport, 0.01, 0.02, 1, self.open_stream)
+        stream, _ = self._start(transport, 0.01, 0.02, 1, None)
+        assert isinstance(stream, FrameStream)
         try:
             deadline = time.monotonic() + 2.0 * self._timeout_s
             while (got := stream.next_frame(deadline)) is None:

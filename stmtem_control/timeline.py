@@ -39,14 +39,13 @@ class Timeline:
 
     Times are station seconds.  A channel holds its value from the time it was recorded until the
     next entry.  Channels in use: ``bias_set_V``, ``voltage_V``, ``current_A``,
-    ``compliance`` (bool), ``phase`` (str), ``cycle`` (int), ``blanked`` (bool).
+    ``compliance`` (bool), ``phase`` (str), ``cycle`` (int), ``blanked`` (bool), ``probe_x_V``,
+    ``probe_y_V``, ``probe_z_V``, ``probe_z_steps`` (int).
 
     Parameters
     ----------
     keep : int, optional
         Entries that a channel keeps at most; None for all.
-    ``compliance`` (bool), ``phase`` (str), ``cycle`` (int), ``blanked`` (bool), ``probe_x_V``,
-    ``probe_y_V``, ``probe_z_V``, ``probe_z_steps`` (int).
     """
 
     def __init__(self, keep: int | None = KEEP) -> None:
