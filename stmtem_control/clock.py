@@ -65,6 +65,10 @@ class StationClock:
         """
         return self._wall0 + t / self.speed
 
+    def unix_time(self, monotonic_s: float) -> float:
+        """Return the Unix time (s), as :meth:`wall_time` counts it, of a ``time.monotonic()``."""
+        return self._wall0 + (monotonic_s - self._monotonic0)
+
     def station_time(self, wall_time: float) -> float:
         """Return the station time (s) of a Unix time (s); undoes :meth:`wall_time`."""
         return (wall_time - self._wall0) * self.speed
