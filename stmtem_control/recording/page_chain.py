@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from stmtem_control.errors import RecordingError
 
-from .page_layout import CAMERA_BITS_TAG, NO_COMPRESSION, ROW_TAG
+from .page_layout import (
+    ALIGNMENT,
+    CAMERA_BITS_TAG,
+    HEADER_BYTES,
+    NO_COMPRESSION,
+    ROW_TAG,
+    SECOND_DIRECTORY,
+    padded,
+)
 
 #: Behind the name of a file until its first page is whole.
 UNFINISHED = ".new"
@@ -216,7 +224,8 @@ def complete_pages(path: Path) -> int:
 def truncate_torn(path: Path) -> int:
     """Cut off what lies behind the last whole page, and tell viewers how many pages there are.
 
-    A file without any whole page is removed.  A second call changes nothing.
+    Pages of :mod:`.page_layout` that are whole, but that nothing leads to yet, become part of the
+    file.  A file without any whole page is removed.  A second call changes nothing.
 
     Parameters
     ----------
@@ -240,12 +249,32 @@ def truncate_torn(path: Path) -> int:
             return 0
         descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
         try:
+            _adopt(descriptor, chain)
             _end(descriptor, chain)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise RecordingError(f"{path} cannot be mended: {error.strerror or error}") from None
     return len(chain.pages)
+
+
+def _adopt(descriptor: int, chain: Chain) -> None:
+    """Link whole pages that lie where the next ones belong."""
+    first = chain.pages[0]
+    if first.data != HEADER_BYTES or first.compression != NO_COMPRESSION:
+        return  # nobody knows where they would lie
+    while True:
+        last, number = chain.pages[-1], len(chain.pages)
+        place = last.data + padded(last.data_bytes) + ALIGNMENT
+        directory = place + padded(last.data_bytes) if number > 1 else SECOND_DIRECTORY
+        page = _read_page(chain, descriptor, directory)
+        if page is None or (page.data, page.shape) != (place, last.shape):
+            return
+        os.pwrite(
+            descriptor, page.directory.to_bytes(8 if chain.bigtiff else 4, "little"), last.link
+        )
+        chain.pages.append(page)
+        chain.ended = _link(chain, descriptor, page.link) == 0
 
 
 def _end(descriptor: int, chain: Chain) -> None:
