@@ -7,7 +7,6 @@ the form of the W3C's "CSV on the Web" (https://www.w3.org/TR/tabular-metadata/,
 
 import contextlib
 import csv
-import errno
 import io
 import json
 import math
@@ -19,6 +18,7 @@ from typing import Any
 from stmtem_control.errors import RecordingError
 
 from .columns import Column
+from .line_file import LineFile
 
 METADATA = "{}-metadata.json"  # where CSV on the Web looks for it
 DATATYPES = {float: "double", int: "integer", bool: "boolean", str: "string"}
@@ -52,11 +52,10 @@ class CsvTable:
         self.columns = tuple(columns)
         self.count = 0
         self._names = [column.name for column in self.columns]
-        self._size = 0
-        self._descriptor: int | None = None
+        self._file: LineFile | None = None
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            self._add(_lines([self._names]))
+            self._file = LineFile(self.path)
+            self._file.write(_lines([self._names]))
             _describe(self.path, self.columns, version)
         except OSError as error:
             self.close()
@@ -71,22 +70,21 @@ class CsvTable:
             They could not be written, for example because the disk is full, or the table is
             closed; the file is as it was before.
         """
-        if self._descriptor is None:
+        if self._file is None:
             raise RecordingError(f"{self.path} is closed; reopen it")
         if not rows:
             return
-        names = self._names
         try:
-            self._add(_cells(names, rows))
+            self._file.write(_cells(self._names, rows))
         except OSError as error:
             raise self._refused(error) from error
         self.count += len(rows)
 
     def close(self) -> None:
         """Close the file; harmless when it is closed."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def reopen(self) -> None:
         """Go on after :meth:`close`; harmless when open.
@@ -96,24 +94,12 @@ class CsvTable:
         RecordingError
             The file is gone, or cannot be written any more.
         """
-        if self._descriptor is not None:
+        if self._file is not None:
             return
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR)
-            self._size = os.fstat(self._descriptor).st_size
+            self._file = LineFile(self.path, new=False)
         except OSError as error:
             raise self._refused(error) from error
-
-    def _add(self, data: bytes) -> None:
-        assert self._descriptor is not None
-        try:
-            written = os.pwrite(self._descriptor, data, self._size)
-            if written < len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            os.ftruncate(self._descriptor, self._size)
-            raise
-        self._size += len(data)
 
     def _refused(self, error: OSError) -> RecordingError:
         reason = error.strerror or str(error)

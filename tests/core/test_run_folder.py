@@ -3,7 +3,10 @@
 import csv
 import errno
 import json
+import math
+import resource
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +16,8 @@ import pytest
 
 from stmtem_control import run_folder as subject
 from stmtem_control.errors import RecordingError
+from stmtem_control.recording.columns import BIAS_COLUMNS
+from stmtem_control.recording.csv_table import read_csv
 from stmtem_control.run_folder import RunFolder, check_writable, list_runs, summarise
 
 UID = "5267297b-0000-0000-0000-000000000000"
@@ -51,8 +56,9 @@ def test_a_run_is_kept_as_it_happens(tmp_path: Path) -> None:
     assert keeper.folder.name == "20231114T221320Z_deposit_5267297b"
     # Read before the run is closed: nothing waits in memory.
     rows = list(csv.DictReader((keeper.folder / "bias.csv").read_text().splitlines()))
-    assert rows[0]["run_time_s"] == "0.500000"
+    assert rows[0]["run_time_s"] == "0.5"
     assert float(rows[0]["current_A"]) == -2.5e-10
+    assert rows[0]["instrument_time_s"] == ""  # nothing fills it here
     assert summarise(keeper.folder).status == "not closed"
     keeper("stop", {"run_start": UID, "exit_status": "success"})
     text = (keeper.folder / "documents.jsonl").read_text()
@@ -97,7 +103,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line(
     keeper("start", START)
 
     class Full:
-        def write(self, _text: str) -> int:
+        def write(self, _lines: bytes) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         def close(self) -> None:
@@ -147,7 +153,7 @@ def test_a_disk_that_is_really_full_is_told_as_that(tmp_path: Path) -> None:
     keeper("start", START)
     assert keeper._documents is not None
     keeper._documents.close()
-    keeper._documents = open("/dev/full", "w")  # noqa: SIM115 - the subject closes it
+    keeper._documents = open("/dev/full", "wb", buffering=0)  # type: ignore[assignment] # noqa: SIM115
     with pytest.raises(RecordingError, match="No space left on device"):
         keeper("event", reading(0.1, 0.0))
     keeper("event", reading(0.2, 0.0))  # nothing is open any more, and nothing is raised
@@ -170,3 +176,78 @@ def test_a_broken_run_does_not_hide_the_others(tmp_path: Path, text: str) -> Non
 def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="not a run folder"):
         summarise(tmp_path)
+
+
+def test_a_page_of_readings_is_kept_row_by_row(tmp_path: Path) -> None:
+    """As readings come that the source took into its own buffer."""
+    keeper = RunFolder(
+        tmp_path,
+        station_toml="",
+        readings={
+            **READINGS,
+            "in_compliance": "bias_in_compliance",
+            "instrument_time_s": "bias_instrument_time",
+            "time_uncertainty_s": "bias_time_uncertainty",
+            "cycle": "camera_cycle",
+        },
+        run_time=lambda moment: moment - START["time"],  # type: ignore[operator]
+    )
+    keeper("start", START)
+    keeper("descriptor", {"uid": "d1", "name": "readings", "data_keys": {}})
+    data = {
+        "bias_voltage": [-4.999, -5.001],
+        "bias_current": [math.nan, -2e-10],
+        "bias_in_compliance": [False, True],
+        "bias_instrument_time": [12.25, 12.3],
+        "bias_time_uncertainty": [1e-4, 2e-4],
+        "camera_cycle": [2, 2],
+    }
+    moments = [START["time"] + 0.25, START["time"] + 0.3]  # type: ignore[operator]
+    page = {
+        "descriptor": "d1",
+        "uid": ["a", "b"],
+        "seq_num": [1, 2],
+        "time": moments,
+        "data": data,
+        "timestamps": dict.fromkeys(data, moments),
+        "filled": {},
+    }
+    keeper("event_page", page)
+    keeper("event_page", {**page, "data": {"camera_frame": [1, 2]}})
+    keeper("stop", {"exit_status": "success"})
+    (path,) = tmp_path.glob("*/bias.csv")
+    first, second = read_csv(path, BIAS_COLUMNS)
+    assert math.isnan(first.pop("current_A"))
+    assert math.isnan(first.pop("bias_set_V"))
+    assert first == {
+        "run_time_s": 0.25,
+        "time_s": moments[0],
+        "time_uncertainty_s": 1e-4,
+        "instrument_time_s": 12.25,
+        "voltage_V": -4.999,
+        "in_compliance": False,
+        "phase": "",
+        "cycle": 2,
+    }
+    assert second["in_compliance"] is True
+    assert list(second) == [column.name for column in BIAS_COLUMNS]
+
+
+def test_what_does_not_fit_is_not_there_in_part(tmp_path: Path) -> None:
+    keeper = folder(tmp_path)
+    keeper("start", START)
+    keeper("descriptor", {"uid": "d1", "name": "readings", "data_keys": {}})
+    keeper("event", reading(0.1, 1e-12))
+    (path,) = tmp_path.glob("*/documents.jsonl")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
+        with pytest.raises(RecordingError, match="No space left on device"):
+            keeper("event", reading(0.2, 1e-12))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    names = [json.loads(line)[0] for line in path.read_text().splitlines()]
+    assert names == ["start", "descriptor", "event"]
+    assert len(read_csv(path.with_name("bias.csv"), BIAS_COLUMNS)) == 1
