@@ -19,14 +19,14 @@ import numpy as np
 from .errors import RecordingError
 from .recording.columns import BIAS_COLUMNS, BIAS_SCHEMA_VERSION
 from .recording.csv_table import CsvTable
-from .recording.line_file import LineFile
+from .recording.line_file import LineFile, replace_file
 
 FREE_BYTES = 200_000_000  # a run of some seconds at 512 x 512 and 25 frames a second
 
 DOCUMENTS = "documents.jsonl"
 BIAS = "bias.csv"
-DIGITS = 6  # decimals of times: those of Bluesky's documents have no more
 OUTCOME = "outcome.json"
+DIGITS = 6  # decimals of times: those of Bluesky's documents have no more
 
 
 def _plain(value: object) -> object:
@@ -116,18 +116,22 @@ class RunFolder:
                 self._open(doc)
             if self._documents is None:
                 return
-            self._documents.write((json.dumps([name, doc], default=_plain) + "\n").encode())
+            # One write a document: a kill tears the last line at most, a full disk none.
+            self._documents.append(json.dumps([name, doc], default=_plain).encode() + b"\n")
             if name == "descriptor":
                 self._stream_of[doc["uid"]] = doc["name"]
             elif name in ("event", "event_page"):
                 self._add_readings(name, doc)
             elif name == "stop":
+                self._documents.sync()
                 self.close()
         except OSError as error:
             self.close()
-            if isinstance(error, RecordingError):
-                raise
-            raise RecordingError(f"run folder {self.folder or self.root}: {error}") from error
+            where = self.folder or self.root
+            raise RecordingError(
+                f"run folder {where}: {error.strerror or error}; what is in it is whole, "
+                f"'stmtem recover {where}' closes it"
+            ) from error
 
     def _open(self, doc: dict[str, Any]) -> None:
         self.close()
@@ -139,7 +143,7 @@ class RunFolder:
         self.folder = folder
         self._stream_of = {}
         (folder / "station.toml").write_text(self._station_toml, "utf-8")
-        # Kept open for the whole run; closed at its stop document.
+        # Kept open, and held, for the whole run; closed at its stop document.
         self._documents = LineFile(folder / DOCUMENTS)
         self._bias = CsvTable(folder / BIAS, BIAS_COLUMNS, version=BIAS_SCHEMA_VERSION)
         if self._on_open is not None:
@@ -176,9 +180,8 @@ class RunFolder:
         files = (self._documents, self._bias)
         self._documents = self._bias = None
         for file in files:
-            with contextlib.suppress(OSError):
-                if file is not None:
-                    file.close()
+            if file is not None:
+                file.close()
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,7 @@ def summarise(folder: Path) -> RunSummary:
     start: dict[str, Any] = {}
     stop: dict[str, Any] = {}
     try:
-        with open(folder / "documents.jsonl", encoding="utf-8") as file:
+        with open(folder / DOCUMENTS, encoding="utf-8") as file:
             for line in file:
                 # A line that was cut off by a kill is the last one, and tells nothing more.
                 if line.startswith('["start"') and line.endswith("\n"):
@@ -229,25 +232,25 @@ def summarise(folder: Path) -> RunSummary:
         status=str(stop.get("exit_status", "not closed")),
         reason=str(stop.get("reason", "") or outcome.get("reason", "")),
         frames=count_rows(folder / "frames.csv"),
-        readings=count_rows(folder / "bias.csv"),
+        readings=count_rows(folder / BIAS),
     )
 
 
 def count_rows(table: Path) -> int:
-    """Return the number of whole rows under the header of a CSV file; 0 when there is none."""
+    """Return the number of whole rows under the header of a CSV file; 0 if it cannot be read."""
     try:
         with open(table, "rb") as file:
             return max(
                 0, sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b"")) - 1
             )
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 
 def write_outcome(folder: Path, outcome: dict[str, Any]) -> None:
     """Write how a run ended into its folder; a disk that is full by now changes nothing."""
     with contextlib.suppress(OSError):
-        (folder / OUTCOME).write_text(json.dumps(outcome, indent=1) + "\n", "utf-8")
+        replace_file(folder / OUTCOME, (json.dumps(outcome, indent=1) + "\n").encode())
 
 
 def list_runs(root: Path) -> tuple[list[RunSummary], list[str]]:
@@ -265,7 +268,7 @@ def list_runs(root: Path) -> tuple[list[RunSummary], list[str]]:
     except OSError as error:
         raise RecordingError(f"data folder {root}: {error.strerror}") from None
     for folder in folders:
-        if (folder / "documents.jsonl").exists():
+        if (folder / DOCUMENTS).exists():
             try:
                 runs.append(summarise(folder))
             except RecordingError as error:

@@ -41,9 +41,15 @@ class Timeline:
     next entry.  Channels in use: ``bias_set_V``, ``voltage_V``, ``current_A``,
     ``compliance`` (bool), ``phase`` (str), ``cycle`` (int), ``blanked`` (bool), ``probe_x_V``,
     ``probe_y_V``, ``probe_z_V``, ``probe_z_steps`` (int).
+
+    Parameters
+    ----------
+    keep : int, optional
+        Entries that a channel keeps at most; None for all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep: int | None = KEEP) -> None:
+        self._keep = keep
         self._lock = threading.Lock()
         self._times: dict[str, list[float]] = defaultdict(list)
         self._values: dict[str, list[Any]] = defaultdict(list)
@@ -86,18 +92,24 @@ class Timeline:
             sure.insert(place, uncertainty_s)
             if channel in self._true_s:
                 del self._true_s[channel][max(1, place) :]  # the first is the reference
-            if len(times) > KEEP:
-                self._forget(channel, KEEP // 10)
+            if self._keep is not None and len(times) > self._keep:
+                self._forget(channel, max(1, self._keep // 10))
             # Under the lock, so that all listeners hear the same order.
             for listener in self._listeners:
                 listener(channel, t, value, uncertainty_s)
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
+    def listen(self, listener: Listener, *, since: float | None = None) -> Callable[[], None]:
         """Have `listener` called with every entry from now on; call what is returned to end that.
 
-        It must be quick, and must not call the timeline.
+        It must be quick, and must not call the timeline.  With `since` (station s) it first hears
+        what was true then, and all entries after it, a channel at a time.
         """
         with self._lock:
+            for channel, times in self._times.items():
+                first = len(times) if since is None else max(0, bisect_right(times, since) - 1)
+                values, sure = self._values[channel], self._uncertainties[channel]
+                for place in range(first, len(times)):
+                    listener(channel, times[place], values[place], sure[place])
             self._listeners.append(listener)
 
         def end() -> None:

@@ -5,8 +5,8 @@ it as it is; what the columns mean and the version of their schema is told by a 
 the form of the W3C's "CSV on the Web" (https://www.w3.org/TR/tabular-metadata/, section 5).
 """
 
-import contextlib
 import csv
+import errno
 import io
 import json
 import math
@@ -18,7 +18,7 @@ from typing import Any
 from stmtem_control.errors import RecordingError
 
 from .columns import Column
-from .line_file import LineFile
+from .line_file import LineFile, replace_file
 
 METADATA = "{}-metadata.json"  # where CSV on the Web looks for it
 DATATYPES = {float: "double", int: "integer", bool: "boolean", str: "string"}
@@ -54,8 +54,10 @@ class CsvTable:
         self._names = [column.name for column in self.columns]
         self._file: LineFile | None = None
         try:
+            if self.path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
             self._file = LineFile(self.path)
-            self._file.write(_lines([self._names]))
+            self._file.append(_lines([self._names]))
             _describe(self.path, self.columns, version)
         except OSError as error:
             self.close()
@@ -75,7 +77,7 @@ class CsvTable:
         if not rows:
             return
         try:
-            self._file.write(_cells(self._names, rows))
+            self._file.append(_cells(self._names, rows))
         except OSError as error:
             raise self._refused(error) from error
         self.count += len(rows)
@@ -97,7 +99,8 @@ class CsvTable:
         if self._file is not None:
             return
         try:
-            self._file = LineFile(self.path, new=False)
+            self.path.stat()  # one that is gone is not made again
+            self._file = LineFile(self.path)
         except OSError as error:
             raise self._refused(error) from error
 
@@ -128,17 +131,10 @@ def write_csv(
         It cannot be written; what was there is as it was.
     """
     names = [column.name for column in columns]
-    new = path.with_name(f".{path.name}.new")
     try:
-        with open(new, "wb") as file:
-            file.write(_lines([names]) + _cells(names, rows))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
+        replace_file(path, _lines([names]) + _cells(names, rows))
         _describe(path, columns, version)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
         raise RecordingError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
