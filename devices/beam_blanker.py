@@ -10,6 +10,7 @@ from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import LimitError
+from stmtem_control.exchanges import Exchange
 from stmtem_control.timeline import Timeline
 
 from .keithley import Keithley2400
@@ -80,10 +81,8 @@ class BeamBlanker(Device):
         TransportError, InstrumentError
             The source did not do it.
         """
-        t = self._send(True).result(timeout)
-        self._publish(True, t)
         # What was before is not known; the dose counts from here.
-        self.timeline.record("blanked", t, True)
+        self._publish(True, self._send(True).result(timeout))
 
     def disconnect(self) -> None:
         """Blank the beam, on a new connection if need be; the link belongs to the source."""
@@ -104,8 +103,8 @@ class BeamBlanker(Device):
             self._open = not blanked
             future = self._send(blanked, safe=False)
 
-        def publish(t: float) -> None:
-            self._publish(blanked, t)
+        def publish(sent: Exchange | float) -> None:
+            self._publish(blanked, sent)
             self.unsafe = None
 
         return follow(
@@ -186,6 +185,9 @@ class BeamBlanker(Device):
     def _send(self, blanked: bool, *, safe: bool = True) -> Any:
         return self.source.set_line(self._line, blanked == self._high_is_blanked, safe=safe)
 
-    def _publish(self, blanked: bool, t: float) -> None:
-        self.timeline.record("blanked", t, blanked)
+    def _publish(self, blanked: bool, sent: Exchange | float) -> None:
+        t, uncertainty_s = (
+            (sent.t, sent.uncertainty_s) if isinstance(sent, Exchange) else (sent, 0.0)
+        )
+        self.timeline.record("blanked", t, blanked, uncertainty_s)
         self.blanked.publish(blanked, self.clock.wall_time(t))
