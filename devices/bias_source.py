@@ -14,6 +14,7 @@ from stmtem_control.errors import LimitError, StmTemError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.timeline import Timeline
 
+from .bias_sequencer import BiasSequencer
 from .keithley import Keithley2400
 from .keithley_answers import Reading as Measurement
 from .keithley_answers import SourceState
@@ -51,6 +52,11 @@ class BiasSource(Device):
         Fixed measurement range in A; by default the compliance's.
     leak_S : float
         Conductance of holder and cables without contact, from the calibration, in S.
+
+    Attributes
+    ----------
+    sequence : BiasSequencer
+        Levels that the source steps through in its own time; a flyer.
     """
 
     voltage = reading("Voltage at the output, as measured.", "V", kind="hinted")
@@ -105,6 +111,9 @@ class BiasSource(Device):
         self.leak.publish(leak_S)
         self.compliance.publish(compliance_A)
         self.nplc.publish(nplc)
+        self.sequence = BiasSequencer(
+            name=f"{name}_sequence", source=source, clock=clock, timeline=timeline, bias=self
+        )
 
     # Life
 

@@ -10,7 +10,7 @@ from stmtem_control.exchanges import Exchange
 from stmtem_control.transport import Transport
 
 from .keithley_answers import Reading, parse_readings
-from .keithley_clock import OVERHEAD_S, TICK_S, SourceClock
+from .keithley_clock import LARGEST_DRIFT, OVERHEAD_S, TICK_S, SourceClock
 from .keithley_sequence import BACK_TO_FIXED, BiasSequence, SequencePoint, SequenceRun
 from .keithley_settings import SourceSettings
 from .scpi import Scpi
@@ -21,6 +21,7 @@ LOOKS = 4  # at the timer, before and after
 SPARE = 1.1  # a sequence may take so much longer than planned: its timer is coarse
 
 OnStep = Callable[[float, float], None]
+Interval = tuple[float, float]
 
 
 class Sequencer:
@@ -219,41 +220,44 @@ class Sequencer:
         self, sequence: BiasSequence, started: Exchange, readings: list[Reading]
     ) -> list[SequencePoint]:
         shortest = sequence.shortest_reading_s(self._line_frequency_Hz)
-        delay = sequence.delay_s(self._line_frequency_Hz)
-        since, until = self._clock.since_beginning(shortest), self._clock.until_end(shortest)
+        # Where the difference of two stamps was cut off to ticks, it is off by one at most.
+        stamps = [self._clock.station_time(one.instrument_time, TICK_S) for one in readings]
+        edges = self._edges(sequence, started, [stamp for stamp in stamps if stamp is not None])
         points: list[SequencePoint] = []
-        before: tuple[float, float] | None = None
-        for level, reading in zip(sequence.levels, readings, strict=False):
-            # Where the difference of two stamps was cut off to ticks, it is off by one at most.
-            stamped = self._clock.station_time(reading.instrument_time, TICK_S)
-            if stamped is None:
-                break
-            t, uncertainty = stamped
-            # The level came a delay before the reading began ...
-            low = t - uncertainty - delay - since[1]
-            high = t + uncertainty - delay - since[0]
-            if before is not None and sequence.step_line is None:
-                # ... and at once when the reading before it had ended.
-                low, high = _both(
-                    (low, high),
-                    (before[0] - before[1] + until[0],
-                     before[0] + before[1] + until[1] + OVERHEAD_S),
-                )  # fmt: skip
-            low, high = _both((low, high), (started.sent, started.answered))
-            middle, sure = self._clock.date_stamp(reading.instrument_time, shortest, TICK_S)
-            points.append(
-                SequencePoint(
-                    level,
-                    0.5 * (low + high),
-                    0.5 * (high - low),
-                    replace(reading, t=middle, uncertainty_s=sure),
-                )
-            )
-            before = stamped
+        for level, reading, (low, high) in zip(sequence.levels, readings, edges, strict=False):
+            t, sure = self._clock.date_stamp(reading.instrument_time, shortest, TICK_S)
+            dated = replace(reading, t=t, uncertainty_s=sure)
+            points.append(SequencePoint(level, 0.5 * (low + high), 0.5 * (high - low), dated))
         return points
 
+    def _edges(
+        self, sequence: BiasSequence, started: Exchange, stamps: list[tuple[float, float]]
+    ) -> list[Interval]:
+        """Return between which station times (s) each level came, from the dated stamps."""
+        shortest = sequence.shortest_reading_s(self._line_frequency_Hz)
+        delay = sequence.delay_s(self._line_frequency_Hz)
+        since, until = self._clock.since_beginning(shortest), self._clock.until_end(shortest)
+        spread = LARGEST_DRIFT * delay  # the delay may be timed by the same poor oscillator
+        edges: list[Interval] = []
+        for i, (t, sure) in enumerate(stamps):
+            # The level came a delay before its reading began ...
+            edge = (t - sure - delay - spread - since[1], t + sure - delay + spread - since[0])
+            if i and sequence.step_line is None:
+                # ... and at once when the reading before it had ended.
+                before, known = stamps[i - 1]
+                edge = _both(
+                    edge, (before - known + until[0], before + known + until[1] + OVERHEAD_S)
+                )
+            edges.append(_both(edge, (started.sent, started.answered)))
+        if len(edges) > 1 and sequence.step_line is None:
+            # Nothing ended before the first level; but all levels last as long.
+            step, know = stamps[1][0] - stamps[0][0], 2.0 * TICK_S + OVERHEAD_S
+            low, high = edges[1]
+            edges[0] = _both(edges[0], (low - step - know, high - step + know))
+        return edges
 
-def _both(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+
+def _both(one: Interval, other: Interval) -> Interval:
     """Return what two intervals have in common; all of both if that is nothing."""
     low, high = max(one[0], other[0]), min(one[1], other[1])
     if low <= high:
