@@ -29,15 +29,15 @@ from .recording.mend_documents import (
     read_documents,
 )
 from .recording.page_chain import (
-    StoredPage,
+    UNFINISHED,
     complete_pages,
     end_of_pages,
     read_chain,
     told_count,
     truncate_torn,
+    unlinked_page,
 )
 from .recording.rebuild import Rebuilt, follow_files, rebuild_tables
-from .recording.unlinked_pages import link_page, unfinished_files, unlinked_page
 from .run_folder import BIAS, DOCUMENTS, OUTCOME, count_rows
 
 LOST = "lost.jsonl"  # what documents and table told of frames that are not on disk
@@ -205,7 +205,7 @@ class _Recovery:
 
     def _mend_pages(self) -> None:
         """Cut torn pages off, and move away what lies behind a gap."""
-        for path, name in unfinished_files(self._folder):
+        for path, name in _unfinished(self._folder):
             if name is None:
                 self._report.mended.append(f"{path.name}: removed, its first page is torn")
                 self._report.cut += 1
@@ -241,21 +241,23 @@ class _Recovery:
 
     def _mend_file(self, path: Path) -> None:
         """Cut off what is torn, link what is whole, and tell viewers how much there is."""
-        page = unlinked_page(path)
-        if page is not None:
-            self._report.mended.append(f"{path.name}: whole pages were not linked yet")
-            if self._write:
-                link_page(path, page)
         chain = read_chain(path)
-        behind = chain.size - end_of_pages(chain)
-        text = _description(path, chain.pages[0])
-        if page is None or self._write:
-            if behind > 0 or not chain.ended:
-                self._report.mended.append(f"{path.name}: a torn page cut off, {behind} bytes")
-                self._report.cut += 1
-            elif told_count(text, len(chain.pages)) != text:
-                told = f"viewers are told of {len(chain.pages)} pages"
-                self._report.mended.append(f"{path.name}: {told}")
+        led_to = len(chain.pages)
+        with open(path, "rb", buffering=0) as file:
+            while (page := unlinked_page(chain, file.fileno())) is not None:
+                chain.pages.append(page)
+                chain.ended = True
+            first = chain.pages[0]
+            file.seek(first.description)
+            text = file.read(first.description_bytes) or b""
+        n, behind = len(chain.pages), chain.size - end_of_pages(chain)
+        if n > led_to:
+            self._report.mended.append(f"{path.name}: {n - led_to} whole pages linked")
+        if behind > 0 or not chain.ended:
+            self._report.mended.append(f"{path.name}: a torn page cut off, {behind} bytes")
+            self._report.cut += 1
+        elif told_count(text, n) != text:
+            self._report.mended.append(f"{path.name}: viewers are told of {n} pages")
         if self._write:
             truncate_torn(path)
 
@@ -380,10 +382,11 @@ def _pages(path: Path) -> int | None:
         return None
 
 
-def _description(path: Path, page: StoredPage) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(page.description)
-        return file.read(page.description_bytes)
+def _unfinished(folder: Path) -> Iterator[tuple[Path, Path | None]]:
+    """Yield the files without their name yet, each with it, or None if no page of it is whole."""
+    for path in sorted(folder.glob(f"frames_*.tif{UNFINISHED}")):
+        name = path.with_name(path.name.removesuffix(UNFINISHED))
+        yield path, name if _pages(path) and not name.exists() else None
 
 
 def _unix_time(row: dict[str, Any], made: Rebuilt) -> float:

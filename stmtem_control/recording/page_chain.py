@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from stmtem_control.errors import RecordingError
 
-from .page_layout import ALIGNMENT, CAMERA_BITS_TAG, NO_COMPRESSION, ROW_TAG, padded
+from .page_layout import (
+    ALIGNMENT,
+    CAMERA_BITS_TAG,
+    HEADER_BYTES,
+    NO_COMPRESSION,
+    ROW_TAG,
+    SECOND_DIRECTORY,
+    padded,
+)
 
 #: Behind the name of a file until its first page is whole.
 UNFINISHED = ".new"
@@ -226,7 +234,8 @@ def end_of_pages(chain: Chain) -> int:
 def truncate_torn(path: Path) -> int:
     """Cut off what lies behind the last whole page, and tell viewers how many pages there are.
 
-    A file without any whole page is removed.  A second call changes nothing.
+    Pages of :mod:`.page_layout` that are whole, but that nothing leads to yet, become part of the
+    file.  A file without any whole page is removed.  A second call changes nothing.
 
     Parameters
     ----------
@@ -250,12 +259,52 @@ def truncate_torn(path: Path) -> int:
             return 0
         descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
         try:
+            _adopt(descriptor, chain)
             _end(descriptor, chain)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise RecordingError(f"{path} cannot be mended: {error.strerror or error}") from None
     return len(chain.pages)
+
+
+def unlinked_page(chain: Chain, descriptor: int) -> StoredPage | None:
+    """Return the page that lies where the next one belongs, if it is whole and nothing leads there.
+
+    Between the write of some pages and that of the link to them a kill leaves such.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    if not chain.pages or chain.pages[0].data != HEADER_BYTES:
+        return None  # nobody knows where it would lie
+    last, number = chain.pages[-1], len(chain.pages)
+    place = last.data + padded(last.data_bytes) + ALIGNMENT
+    if number == 1:
+        places = range(SECOND_DIRECTORY, SECOND_DIRECTORY + 1)
+    elif last.compression == NO_COMPRESSION:
+        directory = place + padded(last.data_bytes)
+        places = range(directory, directory + 1)
+    else:  # somewhere behind its data, whose length only it tells
+        places = range(place, chain.size, ALIGNMENT)
+    for directory in places:
+        page = read_page(chain, descriptor, directory)
+        if page is None or (page.data, page.shape) != (place, last.shape):
+            continue
+        if number == 1 or directory == place + padded(page.data_bytes):
+            return page
+    return None
+
+
+def _adopt(descriptor: int, chain: Chain) -> None:
+    """Link whole pages that lie where the next ones belong."""
+    while (page := unlinked_page(chain, descriptor)) is not None:
+        link = page.directory.to_bytes(8 if chain.bigtiff else 4, "little")
+        os.pwrite(descriptor, link, chain.pages[-1].link)
+        chain.pages.append(page)
+        chain.ended = _link(chain, descriptor, page.link) == 0
 
 
 def _end(descriptor: int, chain: Chain) -> None:

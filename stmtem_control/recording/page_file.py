@@ -193,32 +193,9 @@ class PageFile:
             if self._blocks is None:
                 return 0, [memoryview(header), memoryview(second)]
             return 0, self._blocks.before(header, second)
-        if old == 1:  # not in the chain yet
-            self._write_directory(file, pages[0].directory, directories[0])
-        if not self._link_goes_along():
-            return pages[0].data, []
-        assert self._blocks is not None
-        last = bytearray(self._last)
-        self.layout.set_link(last, first=old == 1, to=pages[0].directory)
-        return self.pages[-1].directory, self._blocks.before(last)
-
-    def _link_goes_along(self) -> bool:
-        """Whether the next pages are linked by the write that adds them: no call of its own.
-
-        Through the cache that write can be cut short by a signal, and a call costs little.
-        """
-        return (
-            self._blocks is not None and self.pages[-1].directory == self.pages[-1].end - ALIGNMENT
-        )
-
-    def _write_directory(self, file: OpenFile, place: int, directory: bytearray) -> None:
-        """Write a directory page that the chain needs: past the cache, where the pages go so."""
-        if self._blocks is None:
-            file.change(place, directory)
-            return
-        _, error = file.append(self._blocks.before(directory), place)
-        if error is not None:
-            raise error
+        if old == 1:  # it lies in the header, and nothing leads to it yet
+            file.change(pages[0].directory, directories[0])
+        return pages[0].data, []
 
     def _take(
         self, file: OpenFile, pages: list[Page], directories: list[bytearray], *, whole: bool
@@ -234,9 +211,9 @@ class PageFile:
             return
         if old == 0:
             file.renamed(self.path)
-        elif not self._link_goes_along():  # only now the chain leads on
+        else:  # only now the chain leads on
             self.layout.set_link(self._last, first=old == 1, to=pages[0].directory)
-            self._write_directory(file, self.pages[-1].directory, self._last)
+            file.change(self.pages[-1].directory, self._last)
         self.pages += pages
         self._last = directories[-1]
 

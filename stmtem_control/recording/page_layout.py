@@ -13,9 +13,11 @@
             ...
 
 All parts begin at multiples of 4096 bytes, so that direct I/O can write them as they are.  The
-directory comes behind its data, and data k + 1 right behind directory k: one write of (directory k
-with its link, data k + 1, directory k + 1) adds a page and links it.  The room of a row is fixed
-and filled up with spaces, so that a row can be replaced in place.
+directory comes right behind its data: one write adds a page, or several.
+Then the directory before gets its link, through the page cache; to write it along with the next
+data, from where it lies in front of them, would write a block twice and cost a tenth of the disk's
+speed.  The room of a row is fixed and filled up with spaces, so that a row can be replaced in
+place.
 
 Only directory 1 lies elsewhere.  tifffile takes a file with ImageJ's description for one whose
 images lie side by side, if there is room for all of them in front of the second directory; of two

@@ -238,7 +238,7 @@ def test_pages_that_were_not_linked_yet_are_kept(make_run: MakeRun) -> None:
     assert len(read_chain(path).pages) == 2
     before = read_back(folder)
     foreseen = recover(folder, dry_run=True)
-    assert "frames_0001.tif: whole pages were not linked yet" in foreseen.mended
+    assert "frames_0001.tif: 1 whole pages linked" in foreseen.mended
     assert read_back(folder) == before
     report = mended(folder)
     assert report.cut == 1
