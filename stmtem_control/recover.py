@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from .errors import RecordingError
@@ -41,6 +40,7 @@ from .recording.rebuild import Rebuilt, follow_files, rebuild_tables
 from .run_folder import BIAS, DOCUMENTS, OUTCOME, count_rows
 
 LOST = "lost.jsonl"  # what documents and table told of frames that are not on disk
+CAMERA = "camera"  # its name, where no document is left to tell
 FRAMES_PER_FILE = 256  # unless the files tell
 ASIDE = "aside_{}"  # the name of a file of frames that lie behind a gap
 
@@ -252,12 +252,12 @@ class _Recovery:
             text = file.read(first.description_bytes) or b""
         n, behind = len(chain.pages), chain.size - end_of_pages(chain)
         if n > led_to:
-            self._report.mended.append(f"{path.name}: {n - led_to} whole pages linked")
+            self._report.mended.append(f"{path.name}: {_count(n - led_to, 'whole page')} linked")
         if behind > 0 or not chain.ended:
             self._report.mended.append(f"{path.name}: a torn page cut off, {behind} bytes")
             self._report.cut += 1
         elif told_count(text, n) != text:
-            self._report.mended.append(f"{path.name}: viewers are told of {n} pages")
+            self._report.mended.append(f"{path.name}: viewers are told of {_count(n, 'page')}")
         if self._write:
             truncate_torn(path)
 
@@ -327,21 +327,16 @@ class _Recovery:
 
     def _declare(self, made: Rebuilt) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the data keys of the frames, and their stream resource, from the frames alone."""
-        # With the devices comes ophyd, which takes its time, and is hardly ever needed here.
-        from stmtem_control.devices.frame_documents import data_keys, stream_resource
+        from stmtem_control.devices import data_keys, stream_resource
 
         with FrameFiles(self._folder) as files:
             _, height, width = files.shape
             dtype = files.dtype
-            first = files.place(0)[0]
-            pages = complete_pages(first)
-        writer: Any = SimpleNamespace(
-            directory=self._folder, shape=(height, width), frames_per_file=max(pages, 1)
-        )
-        if len(made.rows) == pages:
-            writer.frames_per_file = max(pages, FRAMES_PER_FILE)  # it does not show yet
-        resource = stream_resource("camera", writer).stream_resource_doc
-        return data_keys("camera", (height, width), dtype), dict(resource)
+            pages = complete_pages(files.place(0)[0])
+        # Of one file nothing tells how many frames it could hold, and nobody needs it.
+        per_file = pages if pages < len(made.rows) else max(pages, FRAMES_PER_FILE)
+        bundle = stream_resource(CAMERA, self._folder, (height, width), per_file)
+        return data_keys(CAMERA, (height, width), dtype), dict(bundle.stream_resource_doc)
 
     def _mend_outcome(self, made: Rebuilt, stopped: bool) -> None:
         """Say in ``outcome.json`` how the run ended, if nobody did."""
@@ -402,6 +397,10 @@ def _times(found: Documents) -> Iterator[float]:
         time = doc.get("time")
         if isinstance(time, int | float):
             yield float(time)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _numbers(frames: Sequence[int]) -> str:

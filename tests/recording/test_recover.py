@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,19 @@ from stmtem_control.recording.page_chain import read_chain
 from stmtem_control.recover import LOST, Report, recover
 from stmtem_control.run_folder import summarise
 
-from .conftest import MakeRun, image, read_back, record
+from .recorded_run import image, read_back, record
+
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Make a run folder; see :func:`.recorded_run.record`."""
+
+    def make(name: str = "runs", **how: Any) -> Path:
+        return record(tmp_path / name, **how)
+
+    return make
 
 
 def check(folder: Path) -> int:
@@ -238,7 +251,7 @@ def test_pages_that_were_not_linked_yet_are_kept(make_run: MakeRun) -> None:
     assert len(read_chain(path).pages) == 2
     before = read_back(folder)
     foreseen = recover(folder, dry_run=True)
-    assert "frames_0001.tif: 1 whole pages linked" in foreseen.mended
+    assert "frames_0001.tif: 1 whole page linked" in foreseen.mended
     assert read_back(folder) == before
     report = mended(folder)
     assert report.cut == 1
