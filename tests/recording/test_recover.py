@@ -308,6 +308,8 @@ def test_cut_anywhere_it_can_be_mended(
     folder.mkdir()
     for file, data in read_back(template).items():
         part = cuts.get(file, 1.0)
+        if part is None and file == "timeline.jsonl":
+            part = 0.0  # or nothing would be left at all
         if part is not None:
             (folder / file).write_bytes(data[: math.floor(part * len(data))])
     report = mended(folder)
