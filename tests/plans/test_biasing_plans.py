@@ -98,6 +98,9 @@ def test_a_run_is_complete_and_agrees_with_itself(session: Session, bench: Bench
         "frames_0000.tif",
         "frames.csv",
         "bias.csv",
+        "frames.csv-metadata.json",
+        "bias.csv-metadata.json",
+        "timeline.jsonl",
         "station.toml",
         "outcome.json",
     }
