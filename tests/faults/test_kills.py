@@ -103,9 +103,7 @@ def check_whole(folder: Path) -> int:
     ]
     for name, doc in documents:
         schema_validators[DocumentNames[name]].validate(doc)
-    frames = {
-        doc["uid"] for name, doc in documents if name == "descriptor" and doc["name"] == "frames"
-    }
+    streams = {doc["uid"]: doc["name"] for name, doc in documents if name == "descriptor"}
     data = [doc for name, doc in documents if name == "stream_datum"]
     pages_of_rows = [d for name, d in documents if name == "event_page"]
     rows = [d for d in pages_of_rows if streams[d["descriptor"]] == "frames"]
