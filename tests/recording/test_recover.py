@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,20 @@ def test_a_file_without_its_name_is_kept_if_it_has_pages(make_run: MakeRun, whol
     assert report.cut == (not whole)
     assert not unnamed.exists()
     assert check(folder) == (12 if whole else 10)
+
+
+def test_the_blocks_of_the_page_do_what_it_says(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run(settled=9, stopped=False)
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "recover-a-run.md"
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), {"folder": folder})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("12 ['")
+    assert first.endswith("[] 0")
+    assert second == "12 [9, 10, 11]"
 
 
 FILES = (
