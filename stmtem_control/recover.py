@@ -277,7 +277,7 @@ class _Recovery:
         if made.amended:
             report.mended.append(f"rows in the pages: {_numbers(made.amended)} made final")
         if made.damaged:
-            report.lost.append(f"the rows in the pages of {_numbers(made.damaged)}")
+            report.lost.append(f"rows in the pages: {_numbers(made.damaged)}")
         if made.table_changed:
             report.mended.append(f"{TABLE}: written anew, {len(made.rows)} rows")
         if made.beyond:
@@ -296,7 +296,8 @@ class _Recovery:
         if found.torn:
             report.mended.append(f"{DOCUMENTS}: a torn line cut off")
         if found.broken:
-            report.lost.append(f"{len(found.broken)} lines of {DOCUMENTS} that cannot be read")
+            lines = _count(len(found.broken), "line")
+            report.lost.append(f"{lines} of {DOCUMENTS} that cannot be read")
             self._lost += [[DOCUMENTS, line.decode("utf-8", "replace")] for line in found.broken]
         if not had_start:
             report.lost.append("what the start document said beyond uid, time and plan")
@@ -404,4 +405,6 @@ def _count(number: int, what: str) -> str:
 
 
 def _numbers(frames: Sequence[int]) -> str:
+    if len(frames) == 1:
+        return f"that of frame {frames[0]}"
     return f"{len(frames)} of them, frames {frames[0]} to {frames[-1]}"

@@ -31,7 +31,7 @@ class Runner:
         self._opened = contextlib.ExitStack()
 
     def run(
-        self, root: Path, fail: Callable[[], None], before: Callable[[], None] = bool
+        self, root: Path, fail: Callable[[], None], before: Callable[[], object] = bool
     ) -> Outcome:
         """Run with the data under `root`; call `before` with the first frames, then `fail`."""
         station = load_station("sim").with_bench(speed=5.0, size=256).with_data(root)

@@ -204,10 +204,25 @@ def test_a_damaged_row_is_taken_from_the_table(make_run: MakeRun) -> None:
     data[place - 1 : place + 9] = b"\x00" * 10
     (folder / "frames_0000.tif").write_bytes(data)
     report = mended(folder)
-    assert report.lost == ["the rows in the pages of 1 of them, frames 3 to 3"]
+    assert report.lost == ["rows in the pages: that of frame 3"]
     assert check(folder) == 12
     for one, other in zip(read_table(folder), rows, strict=True):
         assert repr(one) == repr(other)
+
+
+def test_lines_that_are_no_documents_are_put_aside(make_run: MakeRun) -> None:
+    folder = make_run()
+    path = folder / "documents.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    (gone,) = (n for n, line in enumerate(lines) if b'"indices": {"start": 4,' in line)
+    lines[gone] = bytes(20) + b"\n"
+    path.write_bytes(b"".join(lines))
+    report = mended(folder)
+    assert report.exit_code == 1
+    assert "1 line of documents.jsonl that cannot be read" in report.lost
+    assert "documents.jsonl: the declaration of frames 4 to 7 added" in report.mended
+    assert check(folder) == 12
+    assert json.loads((folder / LOST).read_text()) == ["documents.jsonl", "\0" * 20]
 
 
 def test_a_torn_outcome_is_written_again(make_run: MakeRun) -> None:
