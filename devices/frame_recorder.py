@@ -391,9 +391,7 @@ class FrameRecorder:
             if counts == self._told or now < self._next_tell:
                 return
             self._told, self._next_tell = counts, now + TELL_S
-        self._say(
-            {"say": "counts", "run": self._run, "captured": counts[0], "dropped": counts[1]}
-        )
+        self._say({"say": "counts", "run": self._run, "captured": counts[0], "dropped": counts[1]})
 
     def _fail(self, error: Exception) -> None:
         """Tell an error that ends the recording; what still comes is given up and counted."""

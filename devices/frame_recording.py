@@ -426,4 +426,3 @@ class RemoteStream:
         self._recording.finish(ended.set)
         self._recording.cut()
         ended.wait(JOIN_S)
-

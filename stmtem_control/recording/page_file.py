@@ -85,9 +85,7 @@ class PageFile:
         That are whole and in the chain.
     """
 
-    def __init__(
-        self, path: Path, layout: PageLayout, blocks: AlignedBlocks | None = None
-    ) -> None:
+    def __init__(self, path: Path, layout: PageLayout, blocks: AlignedBlocks | None = None) -> None:
         self.path = path
         self.layout = layout
         self.pages: list[Page] = []

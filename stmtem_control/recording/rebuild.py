@@ -283,4 +283,7 @@ def _same(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> bool:
 
 
 def _cells(row: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(name, "" if value is None or value != value else repr(value)) for name, value in row.items()]
+    return [
+        (name, "" if value is None or value != value else repr(value))
+        for name, value in row.items()
+    ]
