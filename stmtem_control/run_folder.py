@@ -31,6 +31,8 @@ BIAS_COLUMNS = (
     "in_compliance",
     "phase",
     "cycle",
+    "instrument_time_s",
+    "time_uncertainty_s",
 )
 
 

@@ -89,6 +89,7 @@ class FakeSource(FakeInstrument):
             ":SENS:CURR:NPLC": 1.0,
             ":SOUR:VOLT": 0.0,
             ":SOUR2:TTL": 15.0,
+            ":SYST:TIME": 0.0,
         }
         self.output = False
         self.current = 2e-10
