@@ -1,8 +1,8 @@
 """The run folder: documents as emitted, readings as rows, errors in one line."""
 
 import csv
-import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 
 from stmtem_control import run_folder as subject
 from stmtem_control.errors import RecordingError
+from stmtem_control.recording.line_file import is_held
 from stmtem_control.run_folder import RunFolder, check_writable, list_runs, summarise
 
 UID = "5267297b-0000-0000-0000-000000000000"
@@ -90,24 +91,32 @@ def test_two_runs_get_two_folders(tmp_path: Path) -> None:
     assert [r.status for r in list_runs(tmp_path)[0]] == ["success", "abort"]
 
 
+@pytest.mark.parametrize("room", [0, 20])
 def test_a_disk_that_fills_up_ends_the_run_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     keeper = folder(tmp_path)
     keeper("start", START)
-
-    class Full:
-        def write(self, _text: str) -> int:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        def close(self) -> None:
-            pass
-
-    assert keeper._documents is not None
-    keeper._documents.close()
-    monkeypatch.setattr(keeper, "_documents", Full())
-    with pytest.raises(RecordingError, match="No space left on device"):
+    keeper("descriptor", {"uid": "d1", "name": "readings", "data_keys": {}})
+    assert keeper.folder is not None
+    before = {path.name: path.read_bytes() for path in keeper.folder.iterdir()}
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:room]))
+    with pytest.raises(RecordingError, match="No space left on device") as caught:
         keeper("event", reading(0.1, 0.0))
+    assert f"stmtem recover {keeper.folder}" in str(caught.value)
+    keeper("event", reading(0.2, 0.0))  # nothing is open any more, and nothing is raised
+    assert {path.name: path.read_bytes() for path in keeper.folder.iterdir()} == before
+
+
+def test_a_run_that_is_being_recorded_is_held(tmp_path: Path) -> None:
+    keeper = folder(tmp_path)
+    keeper("start", START)
+    assert keeper.folder is not None
+    documents = keeper.folder / "documents.jsonl"
+    assert is_held(documents)
+    keeper("stop", {"run_start": UID, "exit_status": "success"})
+    assert not is_held(documents)
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
@@ -140,17 +149,6 @@ def test_readings_of_the_approach_are_kept_too(tmp_path: Path) -> None:
     (row,) = csv.DictReader((keeper.folder / "bias.csv").read_text().splitlines())
     assert row["phase"] == "approach"
     keeper.close()
-
-
-def test_a_disk_that_is_really_full_is_told_as_that(tmp_path: Path) -> None:
-    keeper = folder(tmp_path)
-    keeper("start", START)
-    assert keeper._documents is not None
-    keeper._documents.close()
-    keeper._documents = open("/dev/full", "w")  # noqa: SIM115 - the subject closes it
-    with pytest.raises(RecordingError, match="No space left on device"):
-        keeper("event", reading(0.1, 0.0))
-    keeper("event", reading(0.2, 0.0))  # nothing is open any more, and nothing is raised
 
 
 @pytest.mark.parametrize("text", ["", '["start", {"uid": "5267'])

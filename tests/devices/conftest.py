@@ -349,7 +349,10 @@ def camera(merlin: FakeMerlin, clock: HandClock, timeline: Timeline) -> Iterator
         pixel_size_nm=2.5,
         dose_rate_e_per_A2_s=20.0,
         frames_per_file=4,
+        ring_MB=1.0,
+        process=False,
     )
+    made.settle_s = 0.05
     made.connect(W)
     yield made
     made.disconnect()
