@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .anc300 import Anc300 as Anc300
     from .beam_blanker import BeamBlanker as BeamBlanker
     from .bias_source import BiasSource as BiasSource
+    from .clock_alignment import ClockAlignment as ClockAlignment
     from .frame_camera import FrameCamera as FrameCamera
     from .keithley import Keithley2400 as Keithley2400
     from .merlin import Merlin as Merlin
@@ -22,6 +23,7 @@ __all__ = [
     "Anc300",
     "BeamBlanker",
     "BiasSource",
+    "ClockAlignment",
     "FrameCamera",
     "Keithley2400",
     "Merlin",
@@ -43,6 +45,7 @@ _MODULES = {
     "Merlin": "merlin",
     "BeamBlanker": "beam_blanker",
     "BiasSource": "bias_source",
+    "ClockAlignment": "clock_alignment",
     "FrameCamera": "frame_camera",
     "PiezoAxis": "piezo_probe",
     "PiezoProbe": "piezo_probe",

@@ -85,13 +85,14 @@ class LitTime:
     def _until(self, t: Floats) -> Floats:
         if self._rise_s == 0.0:
             level, edge, since = self._place(t)
-            return self._seconds[edge] + level * since  # type: ignore[no-any-return]
+            return np.asarray(self._seconds[edge] + level * since)
         half = 0.5 * self._rise_s
         return (self._integral(t + half) - self._integral(t - half)) / self._rise_s
 
     def _integral(self, t: Floats) -> Floats:
         level, edge, since = self._place(t)
-        return self._area[edge] + since * (self._seconds[edge] + 0.5 * level * since)  # type: ignore[no-any-return]
+        grown = self._seconds[edge] + 0.5 * level * since
+        return np.asarray(self._area[edge] + since * grown)
 
     def _place(self, t: Floats) -> tuple[Floats, NDArray[np.intp], Floats]:
         """Return the beam at `t`, the edge before, and the time since (below 0 at the first)."""

@@ -15,7 +15,7 @@ the source allows, and all are moved by what they have in common.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,8 +169,9 @@ class _Matcher:
         first, last = edges[0].t + blanker.delay_s, edges[-1].t + blanker.delay_s
         stamps = np.array([frame.camera_time_s for frame in frames])
         if expected is None:
-            expected = 0.5 * (first + last) - 0.5 * (stamps[0] + stamps[-1])
-            search = 0.5 * abs((stamps[-1] - stamps[0]) - (last - first))
+            begin, end = float(stamps[0]), float(stamps[-1])
+            expected = 0.5 * (first + last) - 0.5 * (begin + end)
+            search = 0.5 * abs((end - begin) - (last - first))
         period = float(np.median([frame.period_s for frame in frames]))
         reach = search + 6.0 * period
         near = [
@@ -183,8 +184,8 @@ class _Matcher:
         self._jitter = stamp_jitter(near)
         # Small numbers: Unix time has no digits to spare.
         self._zero = near[0].camera_time_s
-        self._expected = float(expected)
-        self._search = float(search)
+        self._expected = expected
+        self._search = search
         self._starts = np.array([frame.camera_time_s - self._zero for frame in near])
         self._exposures = np.array([frame.exposure_s for frame in near])
         self._counts = np.array([frame.mean_counts for frame in near])
@@ -288,7 +289,7 @@ class _Matcher:
 
     def _fractions(self, offsets: Floats) -> Floats:
         starts = self._starts[None, :] + offsets[:, None]
-        return self._lit.seconds(starts, starts + self._exposures) / self._exposures
+        return np.asarray(self._lit.seconds(starts, starts + self._exposures) / self._exposures)
 
     def _likelihood(self, offsets: Floats, levels: Levels) -> Floats:
         """Return the log-likelihood of each frame (columns) at each offset (rows)."""
@@ -296,22 +297,21 @@ class _Matcher:
         expected, variance = levels.predict(fractions, self._starts)
         squares = (self._counts - expected) ** 2 / variance
         inlier = (1.0 - GLITCH) * np.exp(-0.5 * squares) / np.sqrt(2.0 * math.pi * variance)
-        return np.log(inlier + GLITCH / (3.0 * levels.lit))  # type: ignore[no-any-return]
+        return np.asarray(np.log(inlier + GLITCH / (3.0 * levels.lit)))
 
     def _nearest(self, offset: float) -> NDArray[np.intp]:
         """Return for each frame the edge that it can tell of."""
         middles = self._starts + offset + 0.5 * self._exposures
-        return np.argmin(np.abs(middles[:, None] - self._edges), axis=1)
+        return np.asarray(np.argmin(np.abs(middles[:, None] - self._edges), axis=1))
 
     def _posterior(
         self, offset: float, levels: Levels
     ) -> tuple[Floats, Floats, NDArray[np.bool_], float]:
-        """Return the probability of the offset on a grid, the grid, which edges told, their scatter.
+        """Return the probability of the offset, its grid, which edges told, and their scatter.
 
         The scatter (s) is the likeliest; the probability is over all of :data:`SCATTER`.
         """
         common = float(np.min(self._widths))
-        own_widths = self._widths - common
         reach = float(np.max(self._widths)) + 4.0 * self._jitter
         half = WIDE * self._period + reach
         nearest = self._nearest(offset)
@@ -324,25 +324,37 @@ class _Matcher:
                 f"clapperboard: {np.count_nonzero(told)} edges are among the frames, "
                 f"{LEAST_EDGES} are needed; take frames before, during and after the pattern"
             )
-        for zoom in range(4):
+        totals = self._with_errors(grid, each)
+        for _ in range(3):  # closer and closer
             step = float(grid[1] - grid[0])
-            totals = np.zeros((len(SCATTER), len(grid)))
-            for row, scatter, doubt in zip(totals, SCATTER, DOUBT, strict=True):
-                row -= doubt
-                sigma = math.hypot(self._jitter, scatter * self._period)
-                for log_likelihood, width in zip(each.T, own_widths, strict=True):
-                    row += _smeared(log_likelihood, _kernel(width, sigma, step))
             inside = np.flatnonzero(totals.max(axis=0) > totals.max() - 25.0)
             extent = 0.5 * step * (inside[-1] - inside[0]) + reach + 3.0 * step
-            if extent > 0.5 * half or zoom == 3:
+            if extent > 0.5 * half:
                 break
             half = extent
             grid = float(np.mean(grid[inside[[0, -1]]])) + np.linspace(-half, half, POINTS + 1)
             each = self._of_edges(grid, levels, nearest)
+            totals = self._with_errors(grid, each)
         weights = np.exp(totals - totals.max())
-        scatter = SCATTER[int(np.argmax(weights.sum(axis=1)))] * self._period
-        density = np.convolve(weights.sum(axis=0), _kernel(common, 0.0, step), mode="same")
+        scatter = SCATTER[np.argmax(weights.sum(axis=1))] * self._period
+        kernel = _kernel(common, 0.0, float(grid[1] - grid[0]))
+        density = np.convolve(weights.sum(axis=0), kernel, mode="same")
         return density / density.sum(), grid, told, scatter
+
+    def _with_errors(self, grid: Floats, each: Floats) -> Floats:
+        """Return the log-likelihood of all edges, each moved by its own error.
+
+        In the rows for each of :data:`SCATTER`, in the columns for each offset.
+        """
+        step = float(grid[1] - grid[0])
+        own_widths = self._widths - np.min(self._widths)
+        totals = np.zeros((len(SCATTER), len(grid)))
+        for row, scatter, doubt in zip(totals, SCATTER, DOUBT, strict=True):
+            row -= doubt
+            sigma = math.hypot(self._jitter, scatter * self._period)
+            for log_likelihood, width in zip(each.T, own_widths, strict=True):
+                row += _smeared(log_likelihood, _kernel(float(width), sigma, step))
+        return totals
 
     def _of_edges(self, grid: Floats, levels: Levels, nearest: NDArray[np.intp]) -> Floats:
         """Return the log-likelihood of each edge (columns) at each offset (rows)."""
@@ -369,8 +381,9 @@ class _Matcher:
             now = (self._counts - expected) ** 2 / variance
             squares = np.minimum(squares, now)
         odd = squares > 4.5**2
-        partial = np.min(np.abs(self._starts[:, None] + offset + 0.5 * self._exposures[:, None]
-                                - self._edges), axis=1) < 0.5 * self._exposures + np.max(allowed)  # fmt: skip
+        middles = self._starts + offset + 0.5 * self._exposures
+        away = np.min(np.abs(middles[:, None] - self._edges), axis=1)
+        partial = away < 0.5 * self._exposures + np.max(allowed)
         count = int(np.count_nonzero(odd & partial))
         if count > max(1, int(np.count_nonzero(told)) // 4):
             raise AlignmentError(
@@ -400,7 +413,7 @@ def stamp_jitter(frames: Sequence[DatedFrame]) -> float:
 
 def _kernel(half: float, sigma: float, step: float) -> Floats:
     """Return a box of that half width, blurred by a normal law, on a grid; it sums up to 1."""
-    reach = int(math.ceil((half + 4.0 * sigma) / step))
+    reach = math.ceil((half + 4.0 * sigma) / step)
     if reach == 0:
         return np.ones(1)
     x = step * np.arange(-reach, reach + 1)
@@ -409,7 +422,7 @@ def _kernel(half: float, sigma: float, step: float) -> Floats:
     if sigma > 0.2 * step:
         bell = np.exp(-0.5 * (x / sigma) ** 2)
         box = np.convolve(box, bell, mode="same")
-    return box / box.sum()  # type: ignore[no-any-return]
+    return np.asarray(box / box.sum())
 
 
 def _smeared(log_likelihood: Floats, kernel: Floats) -> Floats:
@@ -420,7 +433,7 @@ def _smeared(log_likelihood: Floats, kernel: Floats) -> Floats:
     reach = len(kernel) // 2
     padded = np.pad(np.exp(log_likelihood - top), reach, mode="edge")
     smeared = np.convolve(padded, kernel, mode="valid")
-    return top + np.log(np.maximum(smeared, 1e-300))  # type: ignore[no-any-return]
+    return np.asarray(top + np.log(np.maximum(smeared, 1e-300)))
 
 
 def _interval(grid: Floats, density: Floats) -> tuple[float, float]:

@@ -120,10 +120,8 @@ def find_levels(fractions: Floats, t: Floats, counts: Floats) -> Levels:
     normal = (columns * root[:, None]).T @ (columns * root[:, None])
     # A slope of more than the whole in the time looked at is no slope.
     normal[2, 2] += (float(np.ptp(t)) / lit) ** 2
-    covariance = np.linalg.pinv(normal)
-    return Levels(
-        dark, lit, slope, min(dark_noise, lit_noise), lit_noise, middle, covariance
-    )
+    covariance = np.asarray(np.linalg.pinv(normal), dtype=np.float64)
+    return Levels(dark, lit, slope, min(dark_noise, lit_noise), lit_noise, middle, covariance)
 
 
 def _deviation(rest: Floats) -> float:

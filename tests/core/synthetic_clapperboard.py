@@ -1,12 +1,14 @@
 """A clapperboard that is known: beam, blanker, camera and both clocks, with all that is random."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stmtem_control.recording.blank_edges import BlankEdge, Blanker, coded_pattern
 from stmtem_control.recording.facts import FrameFacts
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Scene:
     growth: float = 0.0  # of the lit counts in a second
     lost: float = 0.0  # share of the frames
     trip_s: float = 0.4e-3  # a typical exchange with the source
-    delay: Blanker = Blanker()
+    delay: Blanker = field(default_factory=Blanker)
     stamp_jitter_s: float = 0.0
     drift: float = 0.0
     rough_s: float = 1.0  # how wrong the expected offset may be
@@ -69,7 +71,7 @@ def take(
     delay = scene.delay.delay_s + random.uniform(-0.95, 0.95) * scene.delay.delay_uncertainty_s
     beam = _Beam(np.array(truth) + delay, scene.delay.rise_s)
     number = int((asked[-1] - at_s) / period) + 14
-    starts = at_s + period * (np.arange(number) + random.uniform())
+    starts: Floats = at_s + period * (np.arange(float(number)) + random.uniform())
     lit = beam.seconds(starts, starts + scene.exposure_s) / scene.exposure_s
     mean = scene.dark + scene.electrons * lit * (1.0 + scene.growth * (starts - at_s))
     mean = mean * (1.0 + scene.flicker * random.standard_normal(number))
@@ -79,8 +81,8 @@ def take(
     seen = stamps + scene.stamp_jitter_s * random.standard_normal(number)
     frames = [
         FrameFacts(
-            number=n,
-            sequence=n + 1,
+            number=int(n),
+            sequence=int(n) + 1,
             dropped_before=0,
             camera_time_s=float(seen[n]),
             host_monotonic_s=float(starts[n]) + 0.05,
@@ -107,11 +109,11 @@ def take(
 class _Beam:
     """The beam, integrated piece by piece: not the way of the code that is tested."""
 
-    def __init__(self, edges: NDArray[np.float64], rise_s: float) -> None:
+    def __init__(self, edges: Floats, rise_s: float) -> None:
         self._edges = edges
         self._rise_s = rise_s
 
-    def seconds(self, start: NDArray[np.float64], stop: NDArray[np.float64]) -> NDArray[np.float64]:
+    def seconds(self, start: Floats, stop: Floats) -> Floats:
         lit = stop - start  # it is on before the first edge
         sign = -1.0
         for edge in self._edges:
@@ -119,7 +121,7 @@ class _Beam:
             sign = -sign
         return lit
 
-    def _after(self, t: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _after(self, t: Floats) -> Floats:
         """Return the integral of a ramp from 0 to 1, centred at 0."""
         if self._rise_s == 0.0:
             return np.maximum(t, 0.0)
