@@ -195,7 +195,9 @@ class _Matcher:
         self._widths = np.array([edge.uncertainty_s for edge in edges])
         self._lit = LitTime(self._edges, not edges[0].blanked, blanker.rise_s)
         if not np.all(np.isfinite(self._counts)):
-            raise AlignmentError("clapperboard: a frame's mean counts are no number")
+            raise AlignmentError(
+                "clapperboard: a frame's mean counts are no number; look at the camera's stream"
+            )
 
     def fit(self) -> PatternFit:
         coarse, rivals = self._candidates()
@@ -280,8 +282,8 @@ class _Matcher:
             other = float(self._likelihood(rival + span, levels).sum(axis=1).max())
             if other > best - RIVAL:
                 raise AlignmentError(
-                    f"clapperboard: ambiguous: the pattern fits almost as well "
-                    f"{rival - offset:+.3g} s away; run it once more, without other blanking "
+                    f"clapperboard: ambiguous; the pattern fits almost as well "
+                    f"{rival - offset:+.3g} s away; run it once more without other blanking "
                     "around it"
                 )
 
