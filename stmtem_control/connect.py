@@ -177,6 +177,7 @@ def connect(
         name="probe",
         controller=drivers.controller,
         clock=clock,
+        timeline=timeline,
         axes=station.probe.axes,
         frequency_Hz=station.probe.frequency_Hz,
         amplitude_V=station.probe.amplitude_V,

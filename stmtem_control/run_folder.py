@@ -4,13 +4,11 @@ The frames and their table are written by the camera, into the same folder.
 """
 
 import contextlib
-import csv
-import io
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,34 +17,16 @@ from typing import Any
 import numpy as np
 
 from .errors import RecordingError
+from .recording.columns import BIAS_COLUMNS, BIAS_SCHEMA_VERSION
+from .recording.csv_table import CsvTable
 from .recording.line_file import LineFile, replace_file
 
 FREE_BYTES = 200_000_000  # a run of some seconds at 512 x 512 and 25 frames a second
 
-# Columns of bias.csv; the session says which data key of the readings fills each.
-BIAS_COLUMNS = (
-    "run_time_s",
-    "time_s",
-    "bias_set_V",
-    "voltage_V",
-    "current_A",
-    "in_compliance",
-    "phase",
-    "cycle",
-    "instrument_time_s",
-    "time_uncertainty_s",
-)
-
-
 DOCUMENTS = "documents.jsonl"
 BIAS = "bias.csv"
 OUTCOME = "outcome.json"
-
-
-def _csv_line(cells: Sequence[object]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerow(cells)
-    return text.getvalue().encode()
+DIGITS = 6  # decimals of times: those of Bluesky's documents have no more
 
 
 def _plain(value: object) -> object:
@@ -120,7 +100,7 @@ class RunFolder:
         self._run_time = run_time
         self._on_open = on_open
         self._documents: LineFile | None = None
-        self._bias: LineFile | None = None
+        self._bias: CsvTable | None = None
         self._stream_of: dict[str, str] = {}
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
@@ -140,8 +120,8 @@ class RunFolder:
             self._documents.append(json.dumps([name, doc], default=_plain).encode() + b"\n")
             if name == "descriptor":
                 self._stream_of[doc["uid"]] = doc["name"]
-            elif name == "event":
-                self._add_reading(doc, self._stream_of.get(doc["descriptor"], ""))
+            elif name in ("event", "event_page"):
+                self._add_readings(name, doc)
             elif name == "stop":
                 self._documents.sync()
                 self.close()
@@ -165,27 +145,35 @@ class RunFolder:
         (folder / "station.toml").write_text(self._station_toml, "utf-8")
         # Kept open, and held, for the whole run; closed at its stop document.
         self._documents = LineFile(folder / DOCUMENTS)
-        self._bias = LineFile(folder / BIAS)
-        self._bias.append(_csv_line(BIAS_COLUMNS))
+        self._bias = CsvTable(folder / BIAS, BIAS_COLUMNS, version=BIAS_SCHEMA_VERSION)
         if self._on_open is not None:
             self._on_open(folder, doc)
 
-    def _add_reading(self, doc: dict[str, Any], stream: str) -> None:
-        assert self._bias is not None
-        data, stamps = doc["data"], doc["timestamps"]
-        if self._readings["voltage_V"] not in data:
+    def _add_readings(self, name: str, doc: dict[str, Any]) -> None:
+        """Note the readings of the source in an event, or in a page of events."""
+        if self._readings["voltage_V"] not in doc["data"]:
             return
-        moment = stamps.get(self._readings["voltage_V"], doc["time"])
-        row: dict[str, object] = {
-            "run_time_s": f"{self._run_time(moment):.6f}",
-            "time_s": f"{moment:.6f}",
+        assert self._bias is not None
+        from event_model import unpack_event_page
+
+        events = [doc] if name == "event" else list(unpack_event_page(doc))
+        stream = self._stream_of.get(doc["descriptor"], "")
+        self._bias.append([self._reading(event, stream) for event in events])
+
+    def _reading(self, event: dict[str, Any], stream: str) -> dict[str, Any]:
+        moment = event["timestamps"].get(self._readings["voltage_V"], event["time"])
+        row: dict[str, Any] = {
+            "run_time_s": round(self._run_time(moment), DIGITS),
+            "time_s": round(moment, DIGITS),
         }
-        for column, key in self._readings.items():
-            value = data.get(key, "")
-            row[column] = str(value).lower() if isinstance(value, bool) else value
-        if row.get("phase", "") == "":
+        row.update(
+            (column, event["data"][key])
+            for column, key in self._readings.items()
+            if key in event["data"]
+        )
+        if not row.get("phase"):
             row["phase"] = "" if stream == "readings" else stream
-        self._bias.append(_csv_line([row.get(column, "") for column in BIAS_COLUMNS]))
+        return row
 
     def close(self) -> None:
         """Close the files of the run; harmless when none is open."""

@@ -5,7 +5,6 @@ it as it is; what the columns mean and the version of their schema is told by a 
 the form of the W3C's "CSV on the Web" (https://www.w3.org/TR/tabular-metadata/, section 5).
 """
 
-import contextlib
 import csv
 import errno
 import io
@@ -19,6 +18,7 @@ from typing import Any
 from stmtem_control.errors import RecordingError
 
 from .columns import Column
+from .line_file import LineFile, replace_file
 
 METADATA = "{}-metadata.json"  # where CSV on the Web looks for it
 DATATYPES = {float: "double", int: "integer", bool: "boolean", str: "string"}
@@ -52,11 +52,12 @@ class CsvTable:
         self.columns = tuple(columns)
         self.count = 0
         self._names = [column.name for column in self.columns]
-        self._size = 0
-        self._descriptor: int | None = None
+        self._file: LineFile | None = None
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            self._add(_lines([self._names]))
+            if self.path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            self._file = LineFile(self.path)
+            self._file.append(_lines([self._names]))
             _describe(self.path, self.columns, version)
         except OSError as error:
             self.close()
@@ -71,22 +72,21 @@ class CsvTable:
             They could not be written, for example because the disk is full, or the table is
             closed; the file is as it was before.
         """
-        if self._descriptor is None:
+        if self._file is None:
             raise RecordingError(f"{self.path} is closed; reopen it")
         if not rows:
             return
-        names = self._names
         try:
-            self._add(_cells(names, rows))
+            self._file.append(_cells(self._names, rows))
         except OSError as error:
             raise self._refused(error) from error
         self.count += len(rows)
 
     def close(self) -> None:
         """Close the file; harmless when it is closed."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def reopen(self) -> None:
         """Go on after :meth:`close`; harmless when open.
@@ -96,24 +96,13 @@ class CsvTable:
         RecordingError
             The file is gone, or cannot be written any more.
         """
-        if self._descriptor is not None:
+        if self._file is not None:
             return
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR)
-            self._size = os.fstat(self._descriptor).st_size
+            self.path.stat()  # one that is gone is not made again
+            self._file = LineFile(self.path)
         except OSError as error:
             raise self._refused(error) from error
-
-    def _add(self, data: bytes) -> None:
-        assert self._descriptor is not None
-        try:
-            written = os.pwrite(self._descriptor, data, self._size)
-            if written < len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            os.ftruncate(self._descriptor, self._size)
-            raise
-        self._size += len(data)
 
     def _refused(self, error: OSError) -> RecordingError:
         reason = error.strerror or str(error)
@@ -142,17 +131,10 @@ def write_csv(
         It cannot be written; what was there is as it was.
     """
     names = [column.name for column in columns]
-    new = path.with_name(f".{path.name}.new")
     try:
-        with open(new, "wb") as file:
-            file.write(_lines([names]) + _cells(names, rows))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
+        replace_file(path, _lines([names]) + _cells(names, rows))
         _describe(path, columns, version)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
         raise RecordingError(f"{path} cannot be written: {error.strerror or error}") from error
 
 

@@ -142,6 +142,7 @@ def whole_lines(path: Path) -> int:
             end = start
     return 0
 
+
 def replace_file(path: Path, data: bytes) -> None:
     """Put a file in the place of another, at once: a reader finds the one or the other, whole.
 

@@ -367,4 +367,3 @@ def _counts(found: Documents) -> dict[str, int]:
 
 def _frames(first: int, last: int) -> str:
     return f"frame {first}" if last == first + 1 else f"frames {first} to {last - 1}"
-

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from stmtem_control.timeline import Cut, Timeline
 
 from .columns import COLUMNS
+from .edges import BY_TRIGGER, LEVEL, bias_changes, marks, spans
 from .facts import FrameFacts
 
 DIGITS = 9  # decimals of times and doses that are written: what comes after them is rounding
-# A frame that is dated by its arrival alone may have been exposed so much earlier, in s; see
-# LATE_S of the reader.
+# So much earlier, in s, a frame may have been exposed that is dated by its arrival alone; and no
+# edge is taken to be less sure.
 GUESS_S = 1.0
 NAMES = tuple(column.name for column in COLUMNS)
 _KINDS = {column.name: column.kind for column in COLUMNS}
@@ -43,6 +44,7 @@ def build_rows(
     *,
     dose_rate_e_per_A2_s: float,
     clock: UnixClock,
+    following: FrameFacts | None = None,
 ) -> list[dict[str, Any]]:
     """Return the rows of some frames, in the order of the columns.
 
@@ -51,12 +53,14 @@ def build_rows(
     timeline : Timeline
         What was true when.
     facts : sequence of FrameFacts
-        The frames; a batch of neighbours is fastest.  They may lie before the run's start: their
-        run time, and their part of the total dose, are then negative.
+        The frames in order; a batch of neighbours is fastest.  They may lie before the run's
+        start: their run time, and their part of the total dose, are then negative.
     dose_rate_e_per_A2_s : float
         Of the open beam.
     clock : UnixClock
         The station's clock, or one with its origin.
+    following : FrameFacts, optional
+        The frame after the last of them, if it is known: it says when the last one's time is over.
 
     Returns
     -------
@@ -67,8 +71,6 @@ def build_rows(
         return []
     start = _column(facts, "start_s")
     exposure = _column(facts, "exposure_s")
-    period = _column(facts, "period_s")
-    unsure = _column(facts, "uncertainty_s")
     # All at one moment: a plan marks a phase just before it sets the bias, so no frame can carry
     # the bias of one phase with the name of the phase before.
     middle, end = start + 0.5 * exposure, start + exposure
@@ -87,13 +89,13 @@ def build_rows(
         "host_monotonic_s": [f.host_monotonic_s for f in facts],
         "host_time_s": [clock.unix_time(f.host_monotonic_s) for f in facts],
         "run_time_s": _rounded(start - timeline.run_start),
-        "time_uncertainty_s": _rounded(unsure),
+        "time_uncertainty_s": _rounded(_column(facts, "uncertainty_s")),
         "time_source": [f.time_source for f in facts],
         "exposure_s": exposure.tolist(),
         "phase": known.at("phase", middle, ""),
         "cycle": known.at("cycle", middle, 0),
         "bias_set_V": _held(bias, middle, math.nan),
-        "bias_edge": _edges(timeline, start, start + period, unsure),
+        "bias_edge": _edges(timeline, facts, following),
         "voltage_V": voltage,
         "voltage_std_V": voltage_std,
         "current_A": current,
@@ -212,33 +214,32 @@ def _dark(timeline: Timeline, start: FloatArray, end: FloatArray) -> tuple[Float
 
 
 def _edges(
-    timeline: Timeline, start: FloatArray, stop: FloatArray, unsure: FloatArray
+    timeline: Timeline, facts: Sequence[FrameFacts], following: FrameFacts | None
 ) -> list[str]:
-    """Return for each frame whether the bias was changed from its start to that of the next.
+    """Return the column ``bias_edge``, by the rule of :mod:`.edges`, from what is near alone."""
+    start = _column(facts, "start_s")
+    unsure = _doubt(_column(facts, "uncertainty_s"))
+    period = _column(facts, "period_s")
+    reach = float(np.max(unsure)) + GUESS_S
+    first, last = float(np.min(start)) - reach, float(np.max(start + period)) + reach
+    level = timeline.cut(LEVEL, first, last)
+    if len(set(level.values)) < 2:
+        return [""] * len(facts)
+    told = timeline.cut(BY_TRIGGER, first, last)
+    changes = bias_changes(
+        (level.times, level.values, np.minimum(level.uncertainties, GUESS_S).tolist()),
+        (told.times, told.values, told.uncertainties),
+    )
+    after = None
+    if following is not None and following.sequence == facts[-1].sequence + 1:
+        after = (following.start_s, float(_doubt(np.array(following.uncertainty_s))))
+    sequence = [f.sequence for f in facts]
+    owned = spans(start, unsure, period, sequence, following=after)
+    return marks(changes, [f.number for f in facts], owned)
 
-    "edge" where a change surely lies in [start, stop), "ambiguous" where that is so for none, but
-    the uncertainties of a change and of the frame, added, reach over a border; else "".
-    """
-    doubt = np.where(np.isnan(unsure), GUESS_S, unsure)
-    reach = float(np.max(doubt)) + GUESS_S
-    cut = timeline.cut("bias_set_V", float(np.min(start)) - reach, float(np.max(stop)) + reach)
-    changed = [i for i in range(1, len(cut.values)) if cut.values[i] != cut.values[i - 1]]
-    if not changed:
-        return [""] * len(start)
-    times = np.array([cut.times[i] for i in changed])
-    sure = np.minimum([cut.uncertainties[i] for i in changed], GUESS_S)
-    widest = doubt + float(np.max(sure))
-    # Just below the start: an edge at the very start belongs to the frame.
-    which, frames = _inside(times, np.nextafter(start - widest, -np.inf), stop + widest)
-    both = sure[which] + doubt[frames]
-    surely = (times[which] - both >= start[frames]) & (times[which] + both < stop[frames])
-    perhaps = (times[which] + both >= start[frames]) & (times[which] - both < stop[frames])
-    verdicts = [""] * len(start)
-    for i in frames[perhaps].tolist():
-        verdicts[i] = "ambiguous"
-    for i in frames[surely].tolist():
-        verdicts[i] = "edge"
-    return verdicts
+
+def _doubt(uncertainty_s: FloatArray) -> FloatArray:
+    return np.where(np.isnan(uncertainty_s), GUESS_S, uncertainty_s)
 
 
 def row_json(row: Mapping[str, Any], settled: bool) -> bytes:

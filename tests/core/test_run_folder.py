@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import pytest
 
 from stmtem_control import run_folder as subject
 from stmtem_control.errors import RecordingError
+from stmtem_control.recording.columns import BIAS_COLUMNS
+from stmtem_control.recording.csv_table import read_csv
 from stmtem_control.recording.line_file import is_held
 from stmtem_control.run_folder import RunFolder, check_writable, list_runs, summarise
 
@@ -52,7 +55,7 @@ def test_a_run_is_kept_as_it_happens(tmp_path: Path) -> None:
     assert keeper.folder.name == "20231114T221320Z_deposit_5267297b"
     # Read before the run is closed: nothing waits in memory.
     rows = list(csv.DictReader((keeper.folder / "bias.csv").read_text().splitlines()))
-    assert rows[0]["run_time_s"] == "0.500000"
+    assert rows[0]["run_time_s"] == "0.5"
     assert float(rows[0]["current_A"]) == -2.5e-10
     assert summarise(keeper.folder).status == "not closed"
     keeper("stop", {"run_start": UID, "exit_status": "success"})
@@ -168,3 +171,58 @@ def test_a_broken_run_does_not_hide_the_others(tmp_path: Path, text: str) -> Non
 def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="not a run folder"):
         summarise(tmp_path)
+
+
+def test_a_page_of_readings_is_kept_row_by_row(tmp_path: Path) -> None:
+    """As readings come that the source took into its own buffer."""
+    keeper = RunFolder(
+        tmp_path,
+        station_toml="",
+        readings={
+            **READINGS,
+            "in_compliance": "bias_in_compliance",
+            "instrument_time_s": "bias_instrument_time",
+            "time_uncertainty_s": "bias_time_uncertainty",
+            "cycle": "camera_cycle",
+        },
+        run_time=lambda moment: moment - START["time"],  # type: ignore[operator]
+    )
+    keeper("start", START)
+    keeper("descriptor", {"uid": "d1", "name": "readings", "data_keys": {}})
+    data = {
+        "bias_voltage": [-4.999, -5.001],
+        "bias_current": [math.nan, -2e-10],
+        "bias_in_compliance": [False, True],
+        "bias_instrument_time": [12.25, 12.3],
+        "bias_time_uncertainty": [1e-4, 2e-4],
+        "camera_cycle": [2, 2],
+    }
+    moments = [START["time"] + 0.25, START["time"] + 0.3]  # type: ignore[operator]
+    page = {
+        "descriptor": "d1",
+        "uid": ["a", "b"],
+        "seq_num": [1, 2],
+        "time": moments,
+        "data": data,
+        "timestamps": dict.fromkeys(data, moments),
+        "filled": {},
+    }
+    keeper("event_page", page)
+    keeper("event_page", {**page, "data": {"camera_frame": [1, 2]}})
+    keeper("stop", {"exit_status": "success"})
+    (path,) = tmp_path.glob("*/bias.csv")
+    first, second = read_csv(path, BIAS_COLUMNS)
+    assert math.isnan(first.pop("current_A"))
+    assert math.isnan(first.pop("bias_set_V"))
+    assert first == {
+        "run_time_s": 0.25,
+        "time_s": moments[0],
+        "time_uncertainty_s": 1e-4,
+        "instrument_time_s": 12.25,
+        "voltage_V": -4.999,
+        "in_compliance": False,
+        "phase": "",
+        "cycle": 2,
+    }
+    assert second["in_compliance"] is True
+    assert list(second) == [column.name for column in BIAS_COLUMNS]

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stmtem_control import timeline as subject
 from stmtem_control.timeline import Timeline
 
 times = st.floats(0.0, 100.0, allow_nan=False)
@@ -114,9 +113,8 @@ def test_seconds_of_the_run_count_from_its_start(
 
 
 @pytest.mark.parametrize("default", [True, False])
-def test_what_is_forgotten_still_counts(monkeypatch: pytest.MonkeyPatch, default: bool) -> None:
-    monkeypatch.setattr(subject, "KEEP", 20)
-    line = Timeline()
+def test_what_is_forgotten_still_counts(default: bool) -> None:
+    line = Timeline(keep=20)
     line.start_run(1.0)
     for i in range(200):
         line.record("blanked", 2.0 + i, i % 4 != 0)

@@ -315,12 +315,15 @@ def console() -> FakeConsole:
 
 
 @pytest.fixture
-def probe(console: FakeConsole, clock: HandClock, links: Callable[[Any], Link]) -> PiezoProbe:
+def probe(
+    console: FakeConsole, clock: HandClock, timeline: Timeline, links: Callable[[Any], Link]
+) -> PiezoProbe:
     """A connected probe with 1000 Hz, 30 V, 100 V of fine travel and 200 steps."""
     made = PiezoProbe(
         name="probe",
         controller=Anc300(links(console), timeout_s=0.1),
         clock=clock,
+        timeline=timeline,
         max_fine_V=100.0,
     )
     made.connect(W)

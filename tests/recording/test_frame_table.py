@@ -173,13 +173,13 @@ def test_a_full_disk_leaves_the_old_table(tmp_path: Path, file_size_limit: Any) 
 def test_a_batch_is_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = FrameTable(tmp_path)
     sizes: list[int] = []
-    write = os.pwrite
+    write = os.write
 
-    def counting(descriptor: int, data: bytes, place: int) -> int:
+    def counting(descriptor: int, data: bytes) -> int:
         sizes.append(len(data))
-        return write(descriptor, data, place)
+        return write(descriptor, data)
 
-    monkeypatch.setattr(os, "pwrite", counting)
+    monkeypatch.setattr(os, "write", counting)
     table.append(rows(100))
     table.close()
     assert len(sizes) == 1
@@ -194,7 +194,7 @@ def test_a_disk_error_is_told_with_its_reason(
     def broken(*_: Any) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(os, "pwrite", broken)
+    monkeypatch.setattr(os, "write", broken)
     with pytest.raises(RecordingError, match=r"frames\.csv cannot be written: Input/output error"):
         table.append(rows(1))
     table.close()

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stmtem_control.recording.columns import COLUMNS
+from stmtem_control.recording.edges import bias_edges
 from stmtem_control.recording.facts import FrameFacts
 from stmtem_control.recording.rows import build_rows, parse_row, row_json
 from stmtem_control.timeline import Timeline
@@ -88,21 +90,6 @@ def lit_s(entries: Entries, start: float, end: float) -> float:
     return sum(b - a for a, b in pieces if not held(entries, a, False))
 
 
-def edge(bias: Entries, frame: FrameFacts) -> str:
-    verdict = ""
-    doubt = 1.0 if math.isnan(frame.uncertainty_s) else frame.uncertainty_s
-    start, stop = frame.start_s, frame.start_s + frame.period_s
-    for (_, old, _), (t, new, sure) in itertools.pairwise(bias):
-        if new == old:
-            continue
-        both = doubt + sure
-        if start <= t - both and t + both < stop:
-            return "edge"
-        if t + both >= start and t - both < stop:
-            verdict = "ambiguous"
-    return verdict
-
-
 def slow_row(known: dict[str, Entries], run_start: float, frame: FrameFacts) -> dict[str, Any]:
     entries = {name: sorted(found, key=lambda e: e[0]) for name, found in known.items()}
     start, end = frame.start_s, frame.start_s + frame.exposure_s
@@ -125,7 +112,6 @@ def slow_row(known: dict[str, Entries], run_start: float, frame: FrameFacts) -> 
         "phase": held(entries["phase"], middle, ""),
         "cycle": held(entries["cycle"], middle, 0),
         "bias_set_V": held(bias, middle, math.nan),
-        "bias_edge": edge(bias, frame),
         "voltage_V": voltage,
         "voltage_std_V": voltage_std,
         "current_A": current,
@@ -195,15 +181,67 @@ def test_rows_are_those_of_the_rules(
         expected = slow_row(known, run_start, frame)
         for column in COLUMNS:
             name = column.name
+            if name == "bias_edge":
+                continue  # below
             assert type(row[name]) is column.kind, name
             if column.kind is float:
                 assert row[name] == pytest.approx(expected[name], abs=2e-9, nan_ok=True), name
             else:
                 assert row[name] == expected[name], name
     # One at a time they are the same: nothing depends on which frames come together.
-    assert [row_json(rows_of(line, frame)[0], True) for frame in batch] == [
-        row_json(row, True) for row in found
+    for row, frame in zip(found, batch, strict=True):
+        (alone,) = rows_of(line, frame)
+        assert row_json({**alone, "bias_edge": ""}, True) == row_json(
+            {**row, "bias_edge": ""}, True
+        )
+
+
+@given(
+    channel(st.sampled_from([-5.0, 0.0, 5.0])),
+    st.lists(st.tuples(moments, st.sampled_from([0.0, 1 / 64.0, 1 / 4.0])), max_size=9),
+    st.booleans(),
+)
+def test_edges_are_those_of_the_rule_however_long_the_history(
+    levels: Entries, places: list[tuple[float, float]], cut: bool
+) -> None:
+    """Only what is near is looked at; the rule itself is tested where it is written."""
+    line = Timeline()
+    for t, value, sure in levels:
+        line.record("bias_set_V", t, value, sure)
+        line.record("bias_set_V", t - 1000.0, -value, sure)
+    batch = [
+        replace(
+            facts(t, 1 / 32.0, 1 / 16.0, uncertainty=unsure, number=i), sequence=i if cut else 2 * i
+        )
+        for i, (t, unsure) in enumerate(sorted(places))
     ]
+    following = None
+    if cut and batch:
+        following = replace(batch[-1], start_s=batch[-1].start_s + 0.5, number=99)
+        following = replace(following, sequence=batch[-1].sequence + 1)
+    expected = bias_edges(line, batch, following=following)
+    found = build_rows(line, batch, dose_rate_e_per_A2_s=RATE, clock=Clock(), following=following)
+    assert [row["bias_edge"] for row in found] == expected
+
+
+def test_a_guess_at_a_time_makes_near_edges_ambiguous() -> None:
+    line = Timeline()
+    for t, volts in ((0.0, 0.0), (10.0, -5.0), (20.0, 5.0)):
+        line.record("bias_set_V", t, volts)
+    for t, verdict in ((10.7, "ambiguous"), (9.3, "ambiguous"), (12.0, ""), (18.0, "")):
+        (row,) = rows_of(line, facts(t, uncertainty=math.nan))
+        assert row["bias_edge"] == verdict, t
+    (row,) = rows_of(line, facts(9.98, uncertainty=0.01))
+    assert row["bias_edge"] == "edge"
+
+
+def test_a_trigger_names_the_frame() -> None:
+    line = Timeline()
+    line.record("bias_set_V", 0.0, 0.0)
+    line.record("bias_set_V", 1.0, -5.0, 0.01)
+    line.record("bias_edge_frame", 1.0, 7)
+    rows = rows_of(line, facts(0.99, number=6), replace(facts(1.04, number=7), sequence=8))
+    assert [row["bias_edge"] for row in rows] == ["", "edge"]
 
 
 def test_no_frames_make_no_rows() -> None:
