@@ -128,6 +128,7 @@ class ClockAlignment(Device):
     edges = reading("Edges of the beam that the model rests on.", value=0)
     patterns = reading("Patterns of this run that the model rests on.", value=0)
     source = reading("How the camera's clock is known: start or clapperboard.", value="start")
+    problem = reading("Why the last pattern was not found; empty if it was.", value="")
 
     def __init__(
         self,
@@ -162,8 +163,9 @@ class ClockAlignment(Device):
     def trigger(self) -> Status:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Find the pattern that has just been blanked; done when the camera dates by it.
 
-        The Status fails with AlignmentError when the pattern is not found for certain; then the
-        camera goes on as before.
+        When the pattern is not found for certain, the camera goes on as before and ``problem``
+        says why.  The Status ends well all the same: a failed one would end the run, and whether
+        that is wanted is for the plan to say.
         """
         status = Status(self, timeout=FRAMES_S + 15.0)
         self._stopped.clear()
@@ -185,6 +187,7 @@ class ClockAlignment(Device):
         self.edges.publish(0)
         self.patterns.publish(0)
         self.source.publish("start")
+        self.problem.publish("")
 
     def finish_run(self, folder: Path) -> bool:
         """Date all frames of a run that is closed by the final model; False if there is none.
@@ -214,16 +217,16 @@ class ClockAlignment(Device):
     # The thread
 
     def _align(self, status: Status) -> None:
+        problem = ""
         try:
             self._fit()
+        except StmTemError as error:
+            problem = str(error)
         except Exception as error:
-            if not isinstance(error, StmTemError):
-                log.exception("%s: the fit failed", self.name)
-                error = AlignmentError(f"{self.name}: the fit failed: {error}")
-            with contextlib.suppress(Exception):  # it may have timed out meanwhile
-                status.set_exception(error)
-            return
-        with contextlib.suppress(Exception):
+            log.exception("%s: the fit failed", self.name)
+            problem = f"{self.name}: the fit failed: {error}"
+        self.problem.publish(problem)
+        with contextlib.suppress(Exception):  # it may have timed out meanwhile
             status.set_finished()
 
     def _fit(self) -> None:

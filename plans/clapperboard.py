@@ -6,9 +6,8 @@ from typing import Any
 import bluesky.plan_stubs as bps
 from bluesky import Msg
 from bluesky.protocols import Flyable, Movable
-from bluesky.utils import FailedStatus
 
-from stmtem_control.errors import LimitError
+from stmtem_control.errors import AlignmentError, LimitError
 
 from .limits import check_number, check_roles
 from .roles import Plan
@@ -50,8 +49,8 @@ def clapperboard(
     ------
     LimitError
         The camera has no alignment, or the pulses are outside the station's limits.
-    FailedStatus
-        The clocks could not be aligned; its cause is an AlignmentError that says why.
+    AlignmentError
+        The clocks could not be aligned; the message says why.
     """
     yield from _clap(bias, camera, beam, bias_pulses_V, required)
 
@@ -119,12 +118,11 @@ def _until(bias: Any, due: float, paused_before: float) -> Plan:
 
 
 def _align(alignment: Any, required: bool) -> Plan:
-    try:
-        yield from bps.trigger(alignment, wait=True)
-    except FailedStatus as error:
-        if required:
-            raise
-        log.warning("%s; frames are dated as before", error.__cause__ or error)
+    yield from bps.trigger(alignment, wait=True)
     yield Msg("create", None, name="alignment")
     yield Msg("read", alignment)
     yield Msg("save")
+    if problem := alignment.problem.get():
+        if required:
+            raise AlignmentError(problem)
+        log.warning("%s; frames are dated as before", problem)
