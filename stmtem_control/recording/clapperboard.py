@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from stmtem_control.errors import AlignmentError
 
 from .blank_edges import BlankEdge, Blanker, LitTime
+from .error_laws import interval, kernel, smeared
 from .lit_levels import Levels, find_levels
 
 Floats = NDArray[np.float64]
@@ -204,7 +205,7 @@ class _Matcher:
         offset, levels = self._settle(coarse)
         self._check_rivals(offset, rivals, levels)
         posterior, grid, told, scatter = self._posterior(offset, levels)
-        low, high = _interval(grid, posterior)
+        low, high = interval(grid, posterior, HELD)
         if high - low > self._period:
             raise AlignmentError(
                 f"clapperboard: the offset can be told to {high - low:.2g} s only, more than the "
@@ -339,8 +340,8 @@ class _Matcher:
             totals = self._with_errors(grid, each)
         weights = np.exp(totals - totals.max())
         scatter = SCATTER[np.argmax(weights.sum(axis=1))] * self._period
-        kernel = _kernel(common, 0.0, float(grid[1] - grid[0]))
-        density = np.convolve(weights.sum(axis=0), kernel, mode="same")
+        alike = kernel(common, 0.0, float(grid[1] - grid[0]))
+        density = np.convolve(weights.sum(axis=0), alike, mode="same")
         return density / density.sum(), grid, told, scatter
 
     def _with_errors(self, grid: Floats, each: Floats) -> Floats:
@@ -355,7 +356,7 @@ class _Matcher:
             row -= doubt
             sigma = math.hypot(self._jitter, scatter * self._period)
             for log_likelihood, width in zip(each.T, own_widths, strict=True):
-                row += _smeared(log_likelihood, _kernel(float(width), sigma, step))
+                row += smeared(log_likelihood, kernel(float(width), sigma, step))
         return totals
 
     def _of_edges(self, grid: Floats, levels: Levels, nearest: NDArray[np.intp]) -> Floats:
@@ -411,40 +412,6 @@ def stamp_jitter(frames: Sequence[DatedFrame]) -> float:
     beat = float(np.median(times / steps))
     spread = float(np.median(np.abs(times - steps * beat)))
     return 1.4826 * spread / math.sqrt(2.0)
-
-
-def _kernel(half: float, sigma: float, step: float) -> Floats:
-    """Return a box of that half width, blurred by a normal law, on a grid; it sums up to 1."""
-    reach = math.ceil((half + 4.0 * sigma) / step)
-    if reach == 0:
-        return np.ones(1)
-    x = step * np.arange(-reach, reach + 1)
-    # The share of each grid cell that the box covers.
-    box = np.clip((half + 0.5 * step - np.abs(x)) / step, 0.0, 1.0)
-    if sigma > 0.2 * step:
-        bell = np.exp(-0.5 * (x / sigma) ** 2)
-        box = np.convolve(box, bell, mode="same")
-    return np.asarray(box / box.sum())
-
-
-def _smeared(log_likelihood: Floats, kernel: Floats) -> Floats:
-    """Return the logarithm of exp(log_likelihood), moved by an error with that law."""
-    if len(kernel) == 1:
-        return log_likelihood
-    top = float(log_likelihood.max())
-    reach = len(kernel) // 2
-    padded = np.pad(np.exp(log_likelihood - top), reach, mode="edge")
-    smeared = np.convolve(padded, kernel, mode="valid")
-    return np.asarray(top + np.log(np.maximum(smeared, 1e-300)))
-
-
-def _interval(grid: Floats, density: Floats) -> tuple[float, float]:
-    """Return the central interval that holds :data:`HELD` of a density."""
-    step = float(grid[1] - grid[0])
-    total = np.concatenate([[0.0], np.cumsum(density)])
-    borders = np.concatenate([grid - 0.5 * step, [grid[-1] + 0.5 * step]])
-    low, high = np.interp([0.5 * (1.0 - HELD), 0.5 * (1.0 + HELD)], total, borders)
-    return float(low), float(high)
 
 
 def _too_few(number: int) -> AlignmentError:

@@ -20,10 +20,8 @@ PERIOD_S = 0.04
 Change = Callable[[Taken, np.random.Generator], tuple[list[FrameFacts], list[BlankEdge]]]
 
 
-def fit(taken: Taken, **options: float) -> PatternFit:
-    return fit_pattern(
-        taken.frames, taken.edges, expected_offset_s=taken.expected_offset_s, **options
-    )
+def fit(taken: Taken) -> PatternFit:
+    return fit_pattern(taken.frames, taken.edges, expected_offset_s=taken.expected_offset_s)
 
 
 def mixed(seed: int) -> Scene:

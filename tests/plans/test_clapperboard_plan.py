@@ -52,13 +52,15 @@ def events(folder: Path, stream: str) -> list[dict[str, Any]]:
 
 def bench_time(session: Session, bench: Bench, station_s: float) -> float:
     """Return the bench's time at a station time; both count from the same monotonic clock."""
-    return station_s + (session.clock.mapping()["monotonic0"] - bench.clock._origin) * SPEED  # type: ignore[attr-defined]
+    origin: float = bench.clock._origin  # type: ignore[attr-defined]
+    return station_s + (session.clock.mapping()["monotonic0"] - origin) * SPEED
 
 
 def true_start(bench: Bench, camera_time_s: float) -> float:
     """Return the bench's time at which an exposure began that the camera has so stamped."""
-    engine = bench.camera._engine
-    return (camera_time_s - engine._epoch_ns * 1e-9 - OFFSET_S) / (1.0 + DRIFT)
+    engine: Any = bench.camera._engine
+    since = camera_time_s - engine._epoch_ns * 1e-9 - OFFSET_S
+    return float(since / (1.0 + DRIFT))
 
 
 def test_all_frames_of_a_run_are_dated_by_it(session: Session, bench: Bench) -> None:

@@ -59,4 +59,4 @@ def test_the_camera_of_the_bench_has_a_clock_of_its_own() -> None:
 def test_a_camera_that_cannot_be_is_refused(options: dict[str, float]) -> None:
     clock = HandClock()
     with pytest.raises(ValueError, match=r"camera clock: offset|loss of frames"):
-        MerlinCamera(clock, Specimen(clock), size=256, **options)  # type: ignore[arg-type]
+        MerlinCamera(clock, Specimen(clock), size=256, **options)
