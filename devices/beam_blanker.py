@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from concurrent.futures import Future
 from typing import Any, Literal
 
 from ophyd import Device
@@ -10,6 +11,7 @@ from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import LimitError
+from stmtem_control.exchanges import Exchange
 from stmtem_control.timeline import Timeline
 
 from .keithley import Keithley2400
@@ -80,10 +82,8 @@ class BeamBlanker(Device):
         TransportError, InstrumentError
             The source did not do it.
         """
-        t = self._send(True).result(timeout)
-        self._publish(True, t)
         # What was before is not known; the dose counts from here.
-        self.timeline.record("blanked", t, True)
+        self._publish(True, self._send(True).result(timeout))
 
     def disconnect(self) -> None:
         """Blank the beam, on a new connection if need be; the link belongs to the source."""
@@ -104,8 +104,8 @@ class BeamBlanker(Device):
             self._open = not blanked
             future = self._send(blanked, safe=False)
 
-        def publish(t: float) -> None:
-            self._publish(blanked, t)
+        def publish(taken: Exchange) -> None:
+            self._publish(blanked, taken)
             self.unsafe = None
 
         return follow(
@@ -183,9 +183,9 @@ class BeamBlanker(Device):
             return value == "blanked"
         raise LimitError(f'{self.name}: {value!r}; set it to "blanked" or "open"')
 
-    def _send(self, blanked: bool, *, safe: bool = True) -> Any:
+    def _send(self, blanked: bool, *, safe: bool = True) -> "Future[Exchange]":
         return self.source.set_line(self._line, blanked == self._high_is_blanked, safe=safe)
 
-    def _publish(self, blanked: bool, t: float) -> None:
-        self.timeline.record("blanked", t, blanked)
-        self.blanked.publish(blanked, self.clock.wall_time(t))
+    def _publish(self, blanked: bool, taken: Exchange) -> None:
+        self.timeline.record("blanked", taken.t, blanked, taken.uncertainty_s)
+        self.blanked.publish(blanked, self.clock.wall_time(taken.t))

@@ -132,6 +132,8 @@ class Session:
                     "in_compliance": self.bias.in_compliance.name,
                     "phase": self.camera.phase.name,
                     "cycle": self.camera.cycle.name,
+                    "instrument_time_s": self.bias.instrument_time.name,
+                    "time_uncertainty_s": self.bias.time_uncertainty.name,
                 },
                 run_time=lambda moment: self.timeline.run_time(self.clock.station_time(moment)),
                 on_open=self._run_opened,
@@ -235,7 +237,8 @@ class Session:
             status=status,
             reason=reason,
             safe=safe,
-            frames=count_rows(folder / "frames.csv"),
+            # A disk that was pulled out cannot be asked any more.
+            frames=count_rows(folder / "frames.csv") or int(self.camera.frames_written.get()),
             dropped=int(self.camera.dropped.get()),
             readings=count_rows(folder / "bias.csv"),
             total_dose_e_per_A2=float(self.camera.total_dose.get()),

@@ -16,6 +16,7 @@ GROUND = {
     "link",
     "frames",
     "exchanges",
+    "clock_model",
     "recording",
 }
 WIRES = {"visa", "serial_port", "tcp"}
@@ -27,14 +28,14 @@ MAY_IMPORT = {  # folder -> the stmtem_control names it may use
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
     {"errors", "units", "exchanges"},
-    {"config", "clock", "timeline", "transport", "nucleation_transients"},
+    {"config", "clock", "clock_model", "timeline", "transport", "nucleation_transients"},
     {"recording"},
     {"visa", "serial_port", "tcp", "link", "frames", "run_folder"},
     {"bench_process", "log_file", "station_lock", "end_signals"},
     {"contact_sheet"},
     {"connect"},
     {"session"},
-    {"progress", "doctor"},
+    {"progress", "doctor", "recover"},
     {"console", "demo"},
     {"cli"},
 ]

@@ -26,10 +26,20 @@ from stmtem_control.recording.page_chain import (
     truncate_torn,
 )
 
-from .pictures import frames, picture, row
+from .pictures import frames, make_writer, picture, row
 
 METHODS = pytest.mark.parametrize("method", ["direct", "buffered", "tifffile"])
 Make = Callable[..., Any]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Return what makes a writer, in the test's own folder by default."""
+
+    def made(folder: Path = tmp_path, **changes: Any) -> Any:
+        return make_writer(folder, **changes)
+
+    return made
 
 
 def numbers(folder: Path) -> list[int]:
