@@ -207,11 +207,15 @@ class FrameRecorder:
 
     def close_files(self) -> None:
         """Settle what is on disk, and close pages and table; a later recording opens them again."""
-        for step in (lambda: self._settle(hurry=True), lambda: self._files and self._files.close()):
-            try:
-                step()
-            except StmTemError as error:
-                self._fail(error)
+        try:
+            self._settle(hurry=True)
+        except StmTemError as error:
+            self._fail(error)
+        try:
+            if self._files is not None:
+                self._files.close()
+        except StmTemError as error:
+            self._fail(error)
 
     # The writing thread
 
@@ -391,9 +395,7 @@ class FrameRecorder:
             if counts == self._told or now < self._next_tell:
                 return
             self._told, self._next_tell = counts, now + TELL_S
-        self._say(
-            {"say": "counts", "run": self._run, "captured": counts[0], "dropped": counts[1]}
-        )
+        self._say({"say": "counts", "run": self._run, "captured": counts[0], "dropped": counts[1]})
 
     def _fail(self, error: Exception) -> None:
         """Tell an error that ends the recording; what still comes is given up and counted."""

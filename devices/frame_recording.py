@@ -1,4 +1,4 @@
-"""One camera's recording, as the session sees it: the recorder's orders, counts, rows and errors."""
+"""One camera's recording, as the session sees it: orders, counts, rows and errors."""
 
 import logging
 import threading
@@ -426,4 +426,3 @@ class RemoteStream:
         self._recording.finish(ended.set)
         self._recording.cut()
         ended.wait(JOIN_S)
-

@@ -4,6 +4,7 @@ From the session come orders, ``{"do": ..., "id": ...}``; one with an id is repl
 recorder come ``{"say": ...}``: replies, rows, counts, errors, and questions.
 """
 
+import contextlib
 import json
 import socket
 import threading
@@ -72,10 +73,8 @@ class Line:
         """End the conversation; what was posted before still goes out, unless nobody takes it."""
         self._outgoing.put(None)
         self._thread.join(JOIN_S)
-        try:
+        with contextlib.suppress(OSError):  # the other end was quicker
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the other end was quicker
         self._thread.join(JOIN_S)
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..errors import ConfigError
+from stmtem_control.errors import ConfigError
 
 PAGE = 4096  # bytes; slots begin at multiples of it, as direct I/O wants them
 SMALLEST = 4  # slots: one being filled, one being written, one being looked at, one to spare

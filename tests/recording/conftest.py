@@ -15,10 +15,12 @@ from stmtem_control.devices.frame_documents import data_keys, stream_resource
 from stmtem_control.recording.facts import FrameFacts
 from stmtem_control.recording.frame_table import FrameTable
 from stmtem_control.recording.journal import Journal
-from stmtem_control.recording.page_writer import PageWriter
+from stmtem_control.recording.page_writer import PageWriter, open_writer
 from stmtem_control.recording.rows import build_rows, row_json
 from stmtem_control.run_folder import RunFolder
 from stmtem_control.timeline import Timeline
+
+from . import pictures
 
 SHAPE = (6, 8)
 PERIOD_S, EXPOSURE_S = 0.1, 0.08
@@ -221,3 +223,20 @@ def read_back(folder: Path) -> dict[str, bytes]:
 
 
 __all__ = ["math", "replace"]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Any]:
+    """Return what makes a writer of small frames, three in a file."""
+
+    def made(folder: Path = tmp_path, **changes: Any) -> Any:
+        options: dict[str, Any] = {
+            "shape": pictures.SHAPE,
+            "dtype": "u2",
+            "pixel_size_nm": 2.5,
+            "frame_interval_s": 0.04,
+            "frames_per_file": 3,
+        }
+        return open_writer(folder, **{**options, **changes})
+
+    return made
