@@ -4,6 +4,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -18,7 +19,9 @@ from stmtem_control.errors import (
     StmTemError,
     TransportTimeout,
 )
+from stmtem_control.exchanges import Exchange
 from stmtem_control.link import DroppedError
+from stmtem_control.timeline import Timeline
 
 from .anc300 import Anc300, Mode
 from .signals import (
@@ -78,6 +81,7 @@ class PiezoAxis(Device):
         self,
         controller: Anc300,
         clock: StationClock,
+        timeline: Timeline,
         number: int,
         *,
         max_fine_V: float,
@@ -88,6 +92,7 @@ class PiezoAxis(Device):
         """Say which axis of which controller this is, and what it may do; no exchange yet."""
         self._controller = controller
         self._clock = clock
+        self._timeline = timeline
         self.number = number
         self._max_steps = max_steps
         self.coarse.low, self.coarse.high = float(-max_steps), float(max_steps)
@@ -116,14 +121,14 @@ class PiezoAxis(Device):
         controller.setm(number, mode).result(timeout)
         if mode != "stp":
             controller.seta(number, 0.0).result(timeout)
-            self.fine.publish(controller.geta(number).result(timeout))
+            self._offset_is(controller.geta(number).result(timeout), self._clock.now())
         if mode != "off":
             controller.setf(number, int(self.frequency_Hz.get())).result(timeout)
             controller.setv(number, self.amplitude_V.get()).result(timeout)
             self.frequency_Hz.publish(round(controller.getf(number).result(timeout)))
             self.amplitude_V.publish(controller.getv(number).result(timeout))
         self.mode.publish(controller.getm(number).result(timeout))
-        self.coarse.publish(0)
+        self._steps_are(0, self._clock.now())
 
     @property
     def moving(self) -> bool:
@@ -143,11 +148,11 @@ class PiezoAxis(Device):
             motion, self._motion = self._motion, None
             if motion is None:
                 return
-            taken = 0
+            taken, now = 0, self._clock.now()
             if motion.begun is not None:
-                seconds = self._clock.now() - motion.begun
+                seconds = now - motion.begun
                 taken = min(abs(motion.steps), int(seconds * self.frequency_Hz.get()))
-            self.coarse.publish(motion.start + int(math.copysign(taken, motion.steps)))
+            self._steps_are(motion.start + int(math.copysign(taken, motion.steps)), now)
         if success:
             motion.status.set_finished()
         else:
@@ -203,7 +208,12 @@ class PiezoAxis(Device):
                 if self._motion is not motion:
                     return
                 self._motion = None
-                self.coarse.publish(motion.start + motion.steps)
+                # They ended between the start and this look; the steps on the way are not told.
+                now = self._clock.now()
+                seconds = abs(motion.steps) / self.frequency_Hz.get()
+                first = now if motion.begun is None else min(now, motion.begun + seconds)
+                ended_in = Exchange(first, now)
+                self._steps_are(motion.start + motion.steps, ended_in.t, ended_in.uncertainty_s)
             motion.status.set_finished()
         elif time.monotonic() > motion.deadline:
             self._failed(
@@ -237,8 +247,13 @@ class PiezoAxis(Device):
     def _set_fine(self, value: Any) -> Status:
         if self.mode.get() not in ("off", "stp+", "stp-"):
             raise InterlockError(f"{self.name}: no fine offset in mode {self.mode.get()!r}")
-        volts = float(value)
-        return self._set(self.fine, self._controller.seta(self.number, volts), volts)
+        volts, sent = float(value), self._clock.now()
+
+        def publish(_: object) -> None:
+            exchange = Exchange(sent, self._clock.now())
+            self._offset_is(volts, exchange.t, exchange.uncertainty_s)
+
+        return self._follow(self.fine, self._controller.seta(self.number, volts), publish)
 
     def _set_frequency(self, value: Any) -> Status:
         hertz = round(float(value))
@@ -249,13 +264,34 @@ class PiezoAxis(Device):
         return self._set(self.amplitude_V, self._controller.setv(self.number, volts), volts)
 
     def _set(self, signal: Any, future: "Future[Any]", value: float) -> Status:
+        return self._follow(signal, future, lambda _: signal.publish(value))
+
+    def _follow(
+        self, signal: Any, future: "Future[Any]", publish: Callable[[object], None]
+    ) -> Status:
         return follow(
             future,
             signal,
             timeout=SET_S,
-            publish=lambda _: signal.publish(value),
+            publish=publish,
             forgive=lambda: self._stop_was_success,
         )
+
+    # What is known goes to the signals and into the timeline.
+
+    def grounded(self) -> None:
+        """Take note that the controller took this axis's output to ground."""
+        self.mode.publish("gnd")
+        self._offset_is(0.0, self._clock.now())
+
+    def _offset_is(self, volts: float, t: float, uncertainty_s: float = 0.0) -> None:
+        self.fine.publish(volts, self._clock.wall_time(t))
+        self._timeline.record(f"probe_{self.attr_name}_V", t, float(volts), uncertainty_s)
+
+    def _steps_are(self, steps: int, t: float, uncertainty_s: float = 0.0) -> None:
+        self.coarse.publish(steps, self._clock.wall_time(t))
+        if self.attr_name == "z":  # the axis that makes and breaks the contact
+            self._timeline.record("probe_z_steps", t, int(steps), uncertainty_s)
 
 
 class PiezoProbe(Device):
@@ -267,8 +303,9 @@ class PiezoProbe(Device):
         Of the device; the documents' keys begin with it.
     controller : Anc300
         The driver.
-    clock : StationClock
-        The station's clock: steps take station time.
+    clock, timeline : StationClock, Timeline
+        The station's clock: steps take station time; and where offsets and the steps of z are
+        noted for the frames.
     axes : tuple of int
         Axis numbers of the controller for x, y, z.
     frequency_Hz, amplitude_V : int, float
@@ -289,6 +326,7 @@ class PiezoProbe(Device):
         name: str = "probe",
         controller: Anc300,
         clock: StationClock,
+        timeline: Timeline,
         axes: tuple[int, int, int] = (1, 2, 3),
         frequency_Hz: int = 1000,
         amplitude_V: float = 30.0,
@@ -304,6 +342,7 @@ class PiezoProbe(Device):
             axis.attach(
                 controller,
                 clock,
+                timeline,
                 number,
                 max_fine_V=max_fine_V,
                 max_steps=max_steps,
@@ -383,5 +422,4 @@ class PiezoProbe(Device):
             for axis in self._axes:
                 axis.stopped(True)
         for axis in self._axes:
-            axis.mode.publish("gnd")
-            axis.fine.publish(0.0)
+            axis.grounded()

@@ -17,6 +17,7 @@ examples:
   stmtem demo                         the main job on simulated instruments
   stmtem sim                          only the simulated instruments, to attach to
   stmtem doctor --station my_lab.toml say whether a station's instruments answer
+  stmtem recover runs/20261123T...    mend a run whose recording was killed
   stmtem session --station sim        IPython with the RunEngine, devices and plans
 """
 
@@ -68,6 +69,18 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("folder", nargs="?", help="data folder (default: the station's)")
     runs.add_argument("--station", default="sim", help="a station's name or file (default sim)")
     runs.set_defaults(run=_runs)
+
+    recover = commands.add_parser(
+        "recover",
+        help="mend runs whose recording was killed",
+        description="Cut off what is torn, rebuild the rows of the last frames, declare what is on "
+        "disk, and close the documents. Run twice, it changes nothing.",
+        epilog="exit codes: 0 mended, or nothing to do; 1 more is lost than the frame that was "
+        "being written; 2 not a run, or in use",
+    )
+    recover.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a run")
+    recover.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    recover.set_defaults(run=_recover)
 
     session = commands.add_parser("session", help="open IPython at a station")
     session.add_argument("--station", default="sim", help="a station's name or file (default sim)")
@@ -176,6 +189,12 @@ def _runs(options: argparse.Namespace) -> int:
         cells = [str(cell).ljust(width) for cell, width in zip(row, widths, strict=False)]
         print("  ".join([*cells, str(row[-1])]).rstrip())
     return 0
+
+
+def _recover(options: argparse.Namespace) -> int:
+    from .recover import run_recover
+
+    return run_recover(options.runs, dry_run=options.dry_run)
 
 
 def _session(options: argparse.Namespace) -> int:

@@ -6,8 +6,8 @@ On hardware it is the wall clock.  On the simulated bench it runs at the bench's
 
 import threading
 import time
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Generator, Mapping
+from typing import Any, Self
 
 from .errors import ConfigError
 
@@ -33,6 +33,26 @@ class StationClock:
         self._monotonic0 = time.monotonic()
         self._wall0 = time.time()
 
+    @classmethod
+    def restored(cls, mapping: Mapping[str, float]) -> Self:
+        """Return a clock that tells the time as the one whose :meth:`mapping` this is.
+
+        On another day, or another computer, only its conversions mean something.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            It is no such mapping.
+        """
+        clock = cls(float(mapping["speed"]))
+        clock._monotonic0 = float(mapping["monotonic0"])
+        clock._wall0 = float(mapping["wall0"])
+        return clock
+
+    def mapping(self) -> dict[str, float]:
+        """Return how station time maps to the computer's: speed, monotonic and wall s at zero."""
+        return {"speed": self.speed, "monotonic0": self._monotonic0, "wall0": self._wall0}
+
     def now(self) -> float:
         """Return the station time in seconds."""
         return (time.monotonic() - self._monotonic0) * self.speed
@@ -44,6 +64,10 @@ class StationClock:
         of the computer's clock cannot bend a run.
         """
         return self._wall0 + t / self.speed
+
+    def unix_time(self, monotonic_s: float) -> float:
+        """Return the Unix time (s), as :meth:`wall_time` counts it, of a ``time.monotonic()``."""
+        return self._wall0 + (monotonic_s - self._monotonic0)
 
     def station_time(self, wall_time: float) -> float:
         """Return the station time (s) of a Unix time (s); undoes :meth:`wall_time`."""

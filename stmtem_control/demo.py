@@ -74,10 +74,9 @@ def _tell(outcome: Outcome, folder: Path, station: Station, console: Console) ->
     console.print(f"\nsafe     {outcome.safe}", soft_wrap=True)
     if outcome.exit_code:
         print(f"stmtem demo: {outcome.status}: {outcome.reason}", file=sys.stderr, flush=True)
-    size = sum(path.stat().st_size for path in folder.iterdir())
     console.print(
         f"frames   {outcome.frames} on disk, {outcome.dropped} dropped; "
-        f"{outcome.readings} readings; {megabytes(size)}"
+        f"{outcome.readings} readings; {_size(folder)}"
     )
     console.print(
         f"dose     {outcome.total_dose_e_per_A2:.1f} e/Å² at "
@@ -87,6 +86,14 @@ def _tell(outcome: Outcome, folder: Path, station: Station, console: Console) ->
         _draw(folder, station, console)
     print(folder, flush=True)
     return outcome.exit_code
+
+
+def _size(folder: Path) -> str:
+    """Return how much is in a folder; its disk may have been pulled out."""
+    try:
+        return megabytes(sum(path.stat().st_size for path in folder.iterdir()))
+    except OSError as error:
+        return f"the disk cannot be read: {error.strerror}"
 
 
 def _draw(folder: Path, station: Station, console: Console) -> None:

@@ -11,6 +11,13 @@ LOG_NAME = "stmtem.log"
 class _Quiet(logging.FileHandler):
     """A log that cannot be written, on a full disk, must not cover what a person has to read."""
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; the file is opened with the first, which the base class lets fail."""
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Let it go."""
 

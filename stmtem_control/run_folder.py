@@ -4,7 +4,6 @@ The frames and their table are written by the camera, into the same folder.
 """
 
 import contextlib
-import csv
 import json
 import os
 import re
@@ -13,30 +12,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from .errors import RecordingError
+from .recording.columns import BIAS_COLUMNS, BIAS_SCHEMA_VERSION
+from .recording.csv_table import CsvTable
+from .recording.line_file import LineFile, replace_file
 
 FREE_BYTES = 200_000_000  # a run of some seconds at 512 x 512 and 25 frames a second
 
-# Columns of bias.csv; the session says which data key of the readings fills each.
-BIAS_COLUMNS = (
-    "run_time_s",
-    "time_s",
-    "bias_set_V",
-    "voltage_V",
-    "current_A",
-    "in_compliance",
-    "phase",
-    "cycle",
-    "instrument_time_s",
-    "time_uncertainty_s",
-)
-
-
+DOCUMENTS = "documents.jsonl"
+BIAS = "bias.csv"
 OUTCOME = "outcome.json"
+DIGITS = 6  # decimals of times: those of Bluesky's documents have no more
 
 
 def _plain(value: object) -> object:
@@ -109,8 +99,8 @@ class RunFolder:
         self._readings = dict(readings)
         self._run_time = run_time
         self._on_open = on_open
-        self._documents: IO[str] | None = None
-        self._bias: IO[str] | None = None
+        self._documents: LineFile | None = None
+        self._bias: CsvTable | None = None
         self._stream_of: dict[str, str] = {}
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
@@ -126,17 +116,22 @@ class RunFolder:
                 self._open(doc)
             if self._documents is None:
                 return
-            self._documents.write(json.dumps([name, doc], default=_plain) + "\n")
-            self._documents.flush()
+            # One write a document: a kill tears the last line at most, a full disk none.
+            self._documents.append(json.dumps([name, doc], default=_plain).encode() + b"\n")
             if name == "descriptor":
                 self._stream_of[doc["uid"]] = doc["name"]
-            elif name == "event":
-                self._add_reading(doc, self._stream_of.get(doc["descriptor"], ""))
+            elif name in ("event", "event_page"):
+                self._add_readings(name, doc)
             elif name == "stop":
+                self._documents.sync()
                 self.close()
         except OSError as error:
             self.close()
-            raise RecordingError(f"run folder {self.folder or self.root}: {error}") from error
+            where = self.folder or self.root
+            raise RecordingError(
+                f"run folder {where}: {error.strerror or error}; what is in it is whole, "
+                f"'stmtem recover {where}' closes it"
+            ) from error
 
     def _open(self, doc: dict[str, Any]) -> None:
         self.close()
@@ -148,41 +143,45 @@ class RunFolder:
         self.folder = folder
         self._stream_of = {}
         (folder / "station.toml").write_text(self._station_toml, "utf-8")
-        # Kept open for the whole run; closed at its stop document.
-        self._documents = open(folder / "documents.jsonl", "w", encoding="utf-8")  # noqa: SIM115
-        self._bias = open(folder / "bias.csv", "w", encoding="utf-8", newline="")  # noqa: SIM115
-        csv.writer(self._bias).writerow(BIAS_COLUMNS)
-        self._bias.flush()
+        # Kept open, and held, for the whole run; closed at its stop document.
+        self._documents = LineFile(folder / DOCUMENTS)
+        self._bias = CsvTable(folder / BIAS, BIAS_COLUMNS, version=BIAS_SCHEMA_VERSION)
         if self._on_open is not None:
             self._on_open(folder, doc)
 
-    def _add_reading(self, doc: dict[str, Any], stream: str) -> None:
-        assert self._bias is not None
-        data, stamps = doc["data"], doc["timestamps"]
-        if self._readings["voltage_V"] not in data:
+    def _add_readings(self, name: str, doc: dict[str, Any]) -> None:
+        """Note the readings of the source in an event, or in a page of events."""
+        if self._readings["voltage_V"] not in doc["data"]:
             return
-        moment = stamps.get(self._readings["voltage_V"], doc["time"])
-        row: dict[str, object] = {
-            "run_time_s": f"{self._run_time(moment):.6f}",
-            "time_s": f"{moment:.6f}",
+        assert self._bias is not None
+        from event_model import unpack_event_page
+
+        events = [doc] if name == "event" else list(unpack_event_page(doc))
+        stream = self._stream_of.get(doc["descriptor"], "")
+        self._bias.append([self._reading(event, stream) for event in events])
+
+    def _reading(self, event: dict[str, Any], stream: str) -> dict[str, Any]:
+        moment = event["timestamps"].get(self._readings["voltage_V"], event["time"])
+        row: dict[str, Any] = {
+            "run_time_s": round(self._run_time(moment), DIGITS),
+            "time_s": round(moment, DIGITS),
         }
-        for column, key in self._readings.items():
-            value = data.get(key, "")
-            row[column] = str(value).lower() if isinstance(value, bool) else value
-        if row.get("phase", "") == "":
+        row.update(
+            (column, event["data"][key])
+            for column, key in self._readings.items()
+            if key in event["data"]
+        )
+        if not row.get("phase"):
             row["phase"] = "" if stream == "readings" else stream
-        csv.writer(self._bias).writerow([row.get(column, "") for column in BIAS_COLUMNS])
-        self._bias.flush()
+        return row
 
     def close(self) -> None:
         """Close the files of the run; harmless when none is open."""
         files = (self._documents, self._bias)
         self._documents = self._bias = None
         for file in files:
-            # Closing writes what is left, and on a full disk fails as the write before it did.
-            with contextlib.suppress(OSError):
-                if file is not None:
-                    file.close()
+            if file is not None:
+                file.close()
 
 
 @dataclass(frozen=True)
@@ -210,7 +209,7 @@ def summarise(folder: Path) -> RunSummary:
     start: dict[str, Any] = {}
     stop: dict[str, Any] = {}
     try:
-        with open(folder / "documents.jsonl", encoding="utf-8") as file:
+        with open(folder / DOCUMENTS, encoding="utf-8") as file:
             for line in file:
                 # A line that was cut off by a kill is the last one, and tells nothing more.
                 if line.startswith('["start"') and line.endswith("\n"):
@@ -233,25 +232,25 @@ def summarise(folder: Path) -> RunSummary:
         status=str(stop.get("exit_status", "not closed")),
         reason=str(stop.get("reason", "") or outcome.get("reason", "")),
         frames=count_rows(folder / "frames.csv"),
-        readings=count_rows(folder / "bias.csv"),
+        readings=count_rows(folder / BIAS),
     )
 
 
 def count_rows(table: Path) -> int:
-    """Return the number of whole rows under the header of a CSV file; 0 when there is none."""
+    """Return the number of whole rows under the header of a CSV file; 0 if it cannot be read."""
     try:
         with open(table, "rb") as file:
             return max(
                 0, sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b"")) - 1
             )
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 
 def write_outcome(folder: Path, outcome: dict[str, Any]) -> None:
     """Write how a run ended into its folder; a disk that is full by now changes nothing."""
     with contextlib.suppress(OSError):
-        (folder / OUTCOME).write_text(json.dumps(outcome, indent=1) + "\n", "utf-8")
+        replace_file(folder / OUTCOME, (json.dumps(outcome, indent=1) + "\n").encode())
 
 
 def list_runs(root: Path) -> tuple[list[RunSummary], list[str]]:
@@ -269,7 +268,7 @@ def list_runs(root: Path) -> tuple[list[RunSummary], list[str]]:
     except OSError as error:
         raise RecordingError(f"data folder {root}: {error.strerror}") from None
     for folder in folders:
-        if (folder / "documents.jsonl").exists():
+        if (folder / DOCUMENTS).exists():
             try:
                 runs.append(summarise(folder))
             except RecordingError as error:

@@ -237,7 +237,8 @@ class Session:
             status=status,
             reason=reason,
             safe=safe,
-            frames=count_rows(folder / "frames.csv"),
+            # A disk that was pulled out cannot be asked any more.
+            frames=count_rows(folder / "frames.csv") or int(self.camera.frames_written.get()),
             dropped=int(self.camera.dropped.get()),
             readings=count_rows(folder / "bias.csv"),
             total_dose_e_per_A2=float(self.camera.total_dose.get()),

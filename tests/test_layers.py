@@ -35,7 +35,7 @@ FLOORS = [
     {"contact_sheet"},
     {"connect"},
     {"session"},
-    {"progress", "doctor"},
+    {"progress", "doctor", "recover"},
     {"console", "demo"},
     {"cli"},
 ]

@@ -65,3 +65,20 @@ COLUMNS = (
     Column("total_dose_e_per_A2", float, "e/A^2", "Dose since the run began, in frames or not."),
     Column("mean_counts", float, "counts", "Mean counts in a pixel."),
 )
+
+#: The same for the table of readings.
+BIAS_SCHEMA_VERSION = 2
+
+#: Of ``bias.csv``: one row a reading of the source.
+BIAS_COLUMNS = (
+    Column("run_time_s", float, "s", "Middle of the reading in run time."),
+    Column("time_s", float, "s", "The same, Unix time."),
+    Column("time_uncertainty_s", float, "s", "Both are right within so much, + or -."),
+    Column("instrument_time_s", float, "s", "The source's own time stamp, as it came."),
+    Column("bias_set_V", float, "V", "Level of the source."),
+    Column("voltage_V", float, "V", "Voltage read."),
+    Column("current_A", float, "A", "Current read; positive out of the high terminal."),
+    Column("in_compliance", bool, "", "Whether the source was at its limit."),
+    Column("phase", str, "", "Phase of the experiment; the stream's name outside of one."),
+    Column("cycle", int, "", "Cycle of the experiment, from 1; 0 outside."),
+)

@@ -72,3 +72,67 @@ def test_run_time_counts_from_the_start_of_the_run() -> None:
     line = Timeline()
     line.start_run(10.0)
     assert line.run_time(12.5) == 2.5
+
+
+@given(st.lists(st.tuples(times, st.integers()), unique_by=lambda e: e[0]), times, times)
+def test_a_cut_has_what_held_and_what_came(
+    entries: list[tuple[float, int]], a: float, b: float
+) -> None:
+    start, stop = min(a, b), max(a, b)
+    line = Timeline()
+    for t, value in entries:
+        line.record("x", t, value, 0.5 * t)
+    cut = line.cut("x", start, stop)
+    before = [entry for entry in sorted(entries) if entry[0] <= start][-1:]
+    after = [entry for entry in sorted(entries) if start < entry[0] <= stop]
+    assert list(zip(cut.times, cut.values, strict=True)) == before + after
+    assert cut.uncertainties == [0.5 * t for t in cut.times]
+
+
+@given(
+    st.lists(st.tuples(times, st.booleans()), unique_by=lambda e: e[0]),
+    times,
+    st.lists(times, max_size=5),
+    st.booleans(),
+)
+def test_seconds_of_the_run_count_from_its_start(
+    entries: list[tuple[float, bool]], run_start: float, moments: list[float], default: bool
+) -> None:
+    line = Timeline()
+    line.start_run(run_start)
+    for number, (t, value) in enumerate(entries):
+        line.record("blanked", t, value)
+        if number == len(entries) // 2:  # what came late counts as what came in time
+            line.seconds_true_in_run("blanked", moments, default=default)
+    for t, seconds in zip(
+        moments, line.seconds_true_in_run("blanked", moments, default=default), strict=True
+    ):
+        low, high = min(t, run_start), max(t, run_start)
+        expected = line.seconds_true("blanked", low, high, default=default)
+        assert seconds == pytest.approx(expected if t > run_start else -expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("default", [True, False])
+def test_what_is_forgotten_still_counts(default: bool) -> None:
+    line = Timeline(keep=20)
+    line.start_run(1.0)
+    for i in range(200):
+        line.record("blanked", 2.0 + i, i % 4 != 0)
+        line.record("x", 2.0 + i, i)
+        (total,) = line.seconds_true_in_run("blanked", [2.0 + i], default=default)
+        assert total == default + i - (i + 3) // 4
+    assert len(line.entries("blanked")[0]) <= 20
+    assert line.last("x") == 199
+    line.start_run(190.0)
+    assert line.seconds_true_in_run("blanked", [190.0, 193.0], default=default) == [0.0, 2.0]
+
+
+def test_listeners_hear_what_is_recorded_until_they_end() -> None:
+    line = Timeline()
+    heard: list[tuple[str, float, object, float]] = []
+    end = line.listen(lambda *entry: heard.append(entry))
+    line.start_run(1.0)
+    line.record("phase", 2.0, "deposit", 0.1)
+    end()
+    line.record("phase", 3.0, "strip")
+    assert heard == [("", 1.0, None, 0.0), ("phase", 2.0, "deposit", 0.1)]

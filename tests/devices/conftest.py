@@ -315,12 +315,15 @@ def console() -> FakeConsole:
 
 
 @pytest.fixture
-def probe(console: FakeConsole, clock: HandClock, links: Callable[[Any], Link]) -> PiezoProbe:
+def probe(
+    console: FakeConsole, clock: HandClock, timeline: Timeline, links: Callable[[Any], Link]
+) -> PiezoProbe:
     """A connected probe with 1000 Hz, 30 V, 100 V of fine travel and 200 steps."""
     made = PiezoProbe(
         name="probe",
         controller=Anc300(links(console), timeout_s=0.1),
         clock=clock,
+        timeline=timeline,
         max_fine_V=100.0,
     )
     made.connect(W)
@@ -349,7 +352,10 @@ def camera(merlin: FakeMerlin, clock: HandClock, timeline: Timeline) -> Iterator
         pixel_size_nm=2.5,
         dose_rate_e_per_A2_s=20.0,
         frames_per_file=4,
+        ring_MB=1.0,
+        process=False,
     )
+    made.settle_s = 0.05
     made.connect(W)
     yield made
     made.disconnect()

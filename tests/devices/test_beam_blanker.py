@@ -1,5 +1,6 @@
 """The beam blanker: one line of the source's port, blanked whenever in doubt."""
 
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from bluesky.protocols import Movable, Pausable, Readable, Stageable, Stoppable
 from stmtem_control.devices import BeamBlanker, BiasSource
 from stmtem_control.devices.keithley import Keithley2400
 from stmtem_control.errors import LimitError
+from stmtem_control.exchanges import Exchange
 from stmtem_control.timeline import Timeline
 
 W = 5.0  # wall seconds that a test waits at most
@@ -182,3 +184,11 @@ def test_documents_carry_the_dose_rate(beam: BeamBlanker) -> None:
     keys: Any = beam.describe_configuration()
     assert values["beam_dose_rate"]["value"] == 20.0
     assert keys["beam_dose_rate"]["units"] == "e/A^2/s"
+
+
+def test_frames_know_how_sure_the_blanking_is(beam: BeamBlanker, timeline: Timeline) -> None:
+    sent: Future[Exchange] = Future()
+    sent.set_result(Exchange(2.0, 2.5))
+    beam._send = lambda *_, **__: sent  # type: ignore[method-assign]
+    beam.set("open").wait(W)
+    assert [series[-1] for series in timeline.entries("blanked")] == [2.25, False, 0.25]

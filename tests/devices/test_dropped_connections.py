@@ -253,7 +253,9 @@ def test_a_probe_is_stopped_after_its_connection_dropped(
     url = f"socket://{place['host']}:{place['port']}"
     link = opened(lambda: SerialTransport(url), "probe")
     probe = PiezoProbe(
-        controller=Anc300(link, password=place["password"]), clock=StationClock(bench.clock.speed)
+        controller=Anc300(link, password=place["password"]),
+        clock=StationClock(bench.clock.speed),
+        timeline=Timeline(),
     )
     probe.connect(W)
     probe.connect(W)  # a second time there is no log-in

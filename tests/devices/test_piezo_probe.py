@@ -7,6 +7,7 @@ import pytest
 from bluesky.protocols import Movable, Pausable, Readable, Stoppable
 
 from stmtem_control.devices import PiezoProbe
+from stmtem_control.devices.anc300 import Anc300
 from stmtem_control.errors import (
     InstrumentError,
     InterlockError,
@@ -14,6 +15,7 @@ from stmtem_control.errors import (
     TransportError,
     TransportTimeout,
 )
+from stmtem_control.timeline import Timeline
 
 W = 5.0  # wall seconds that a test waits at most
 
@@ -277,3 +279,67 @@ def test_nothing_is_sent_to_look(probe: PiezoProbe, console: Any) -> None:
     assert read["probe_z_mode"]["value"] == "stp+"
     assert probe.describe_configuration()
     assert len(console.sent) == before
+
+
+def test_frames_know_where_the_probe_was(
+    probe: PiezoProbe, timeline: Timeline, clock: Any, console: Any
+) -> None:
+    for axis in ("x", "y", "z"):
+        assert timeline.entries(f"probe_{axis}_V") == ([0.0], [0.0], [0.0])
+    assert timeline.last("probe_z_steps") == 0
+    answer = console.answer
+
+    def slowly(line: str) -> str:
+        if line.startswith("seta"):
+            clock.t += 0.02
+        return str(answer(line))
+
+    console.answer = slowly
+    clock.t = 1.0
+    probe.x.fine.set(12.5).wait(W)
+    times, values, sure = timeline.entries("probe_x_V")
+    assert values == [0.0, 12.5]
+    assert times[1] == pytest.approx(1.01)  # the middle of the exchange
+    assert sure[1] == pytest.approx(0.01)
+    clock.t = 2.0
+    probe.z.coarse.set(-7).wait(W)
+    probe.x.coarse.set(3).wait(W)
+    times, values, _ = timeline.entries("probe_z_steps")
+    assert values == [0, -7]
+    assert times[1] == pytest.approx(2.0, abs=0.02)
+    clock.t = 3.0
+    probe.ground()
+    assert timeline.at("probe_x_V", 3.0) == 0.0
+    assert timeline.last("probe_z_steps") == -7
+
+
+def test_an_offset_that_a_module_cannot_have_is_unknown(
+    console: Any, clock: Any, links: Any
+) -> None:
+    console.module = "ANM150A-1"
+    timeline = Timeline()
+    made = PiezoProbe(controller=Anc300(links(console)), clock=clock, timeline=timeline)
+    made.connect(W)
+    assert timeline.last("probe_z_V") is None
+    assert timeline.last("probe_z_steps") == 0
+
+
+def test_steps_that_were_stopped_are_noted_as_an_estimate(
+    probe: PiezoProbe, timeline: Timeline, clock: Any, console: Any
+) -> None:
+    begun = threading.Event()
+    answer = console.answer
+
+    def noting(line: str) -> str:
+        if line == "geto 3":
+            begun.set()
+        return str(answer(line))
+
+    console.answer = noting
+    console.endless = True
+    status = probe.z.coarse.set(100)
+    assert begun.wait(W)
+    clock.t = 0.04
+    probe.stop()
+    status.wait(W)
+    assert timeline.entries("probe_z_steps")[1] == [0, 40]

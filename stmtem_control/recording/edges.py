@@ -1,0 +1,334 @@
+"""In which frame an edge of the bias falls, and whether that is certain.
+
+The rule: frame k owns the time from the start of its exposure to the start of the next frame's,
+the first moment included and the last not.  A frame that nothing follows directly (the last one,
+one before lost frames or before a pause) owns one period.  An edge in lost frames is in no
+recorded one.
+
+An edge is certain when it is at least as far from every border as the times of the edge and of
+that border may be wrong together.  Where a trigger line ties edge and frame to each other, no time
+is needed: the channel :data:`BY_TRIGGER` then names the frame.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stmtem_control.errors import RecordingError
+from stmtem_control.timeline import Timeline
+
+from .facts import FrameFacts
+
+LEVEL = "bias_set_V"
+#: Channel of a timeline: at the very time of an entry of ``bias_set_V``, the number of the frame
+#: that this edge falls into, which a trigger line tells; -1 for none that is recorded.
+BY_TRIGGER = "bias_edge_frame"
+JOURNAL = "timeline.jsonl"
+TABLE = "frames.csv"
+
+Floats = NDArray[np.float64]
+
+
+class Edge(NamedTuple):
+    """A change of the bias, and where it is.
+
+    Attributes
+    ----------
+    t : float
+        When, in run time, s.
+    from_V, to_V : float
+        Levels before and after.
+    frame : int or None
+        Number of the frame that owns it; None when it falls between recorded frames.
+    certain : bool
+        Whether the times, or a trigger, leave no other choice.
+    """
+
+    t: float
+    from_V: float
+    to_V: float
+    frame: int | None
+    certain: bool
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The changes of the bias: arrays of one length, oldest first.
+
+    Attributes
+    ----------
+    t, uncertainty_s : array
+        Station time in s, right within +- the uncertainty.
+    from_V, to_V : array
+        Levels before and after.
+    frame : array of int
+        Number of the frame that a trigger names, -1 for none that is recorded; -2 where the times
+        must tell.
+    """
+
+    t: Floats
+    uncertainty_s: Floats
+    from_V: Floats
+    to_V: Floats
+    frame: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Spans:
+    """What frames own: arrays of one length, in order of time.
+
+    Attributes
+    ----------
+    start, stop : array
+        Borders in station s.
+    start_first, start_last, stop_first, stop_last : array
+        Between what times each border lies for certain.
+    """
+
+    start: Floats
+    stop: Floats
+    start_first: Floats
+    start_last: Floats
+    stop_first: Floats
+    stop_last: Floats
+
+
+def bias_changes(
+    entries: tuple[Sequence[float], Sequence[Any], Sequence[float]],
+    triggered: tuple[Sequence[float], Sequence[Any], Sequence[float]] = ((), (), ()),
+) -> Changes:
+    """Return the changes in the entries of the channel ``bias_set_V``.
+
+    Parameters
+    ----------
+    entries : tuple of sequences
+        Its times (s), levels (V) and uncertainties (s), as :meth:`.Timeline.entries` gives them.
+        The first sets a level; only others can change it.
+    triggered : tuple of sequences
+        The same for the channel :data:`BY_TRIGGER`.
+    """
+    times, values, uncertainties = entries
+    levels = np.asarray(values, np.float64)
+    where = 1 + np.flatnonzero(np.diff(levels) != 0.0)  # NaN too: it is not known to be equal
+    named = dict(zip(triggered[0], triggered[1], strict=True))
+    t = np.asarray(times, np.float64)[where]
+    return Changes(
+        t=t,
+        uncertainty_s=np.asarray(uncertainties, np.float64)[where],
+        from_V=levels[where - 1],
+        to_V=levels[where],
+        frame=np.asarray([named.get(float(moment), -2) for moment in t], np.int64),
+    )
+
+
+def spans(
+    start_s: ArrayLike,
+    uncertainty_s: ArrayLike,
+    period_s: ArrayLike,
+    sequence: ArrayLike,
+    *,
+    following: tuple[float, float] | None = None,
+) -> Spans:
+    """Return what the frames own.
+
+    Parameters
+    ----------
+    start_s, uncertainty_s : array
+        Start of each exposure in station s, in order, and how sure that is (+-); NaN for a guess.
+    period_s : array
+        Time to the next start, for frames that none follows directly.
+    sequence : array of int
+        The camera's numbers: a frame follows directly when its number is the next.
+    following : (float, float), optional
+        Start and uncertainty of the frame that directly follows the last, if it is known.
+    """
+    start = np.maximum.accumulate(np.asarray(start_s, np.float64))
+    unsure = np.nan_to_num(np.asarray(uncertainty_s, np.float64), nan=math.inf, posinf=math.inf)
+    end = start + np.asarray(period_s, np.float64)
+    # Frames follow one another: what is sure of one limits all after it, or before it.
+    first = np.maximum.accumulate(start - unsure)
+    last = np.minimum.accumulate((start + unsure)[::-1])[::-1]
+    stop = end.copy()
+    stop_first, stop_last = np.maximum(end - unsure, first), end + unsure
+    if len(start) > 1:
+        direct = np.diff(np.asarray(sequence, np.int64)) == 1
+        stop[:-1] = np.where(direct, start[1:], np.minimum(end[:-1], start[1:]))
+        early, late = np.minimum(stop_first[:-1], first[1:]), np.minimum(stop_last[:-1], last[1:])
+        stop_first[:-1] = np.where(direct, first[1:], early)
+        stop_last[:-1] = np.where(direct, last[1:], late)
+    if following is not None and len(start):
+        t, wrong = following
+        wrong = math.inf if math.isnan(wrong) else wrong
+        stop[-1] = max(t, start[-1])
+        stop_first[-1], stop_last[-1] = max(t - wrong, first[-1]), max(t + wrong, last[-1])
+    return Spans(start, stop, first, last, stop_first, stop_last)
+
+
+def owners(
+    t: ArrayLike, uncertainty_s: ArrayLike, owned: Spans
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return for each edge the index of the frame that owns it, -1 for none, and if it is certain.
+
+    Parameters
+    ----------
+    t, uncertainty_s : array
+        Station time of each edge in s, and how sure that is, +- s.
+    owned : Spans
+        What the frames own.
+    """
+    edge = np.asarray(t, np.float64)
+    unsure = np.asarray(uncertainty_s, np.float64)
+    index = np.searchsorted(owned.start, edge, "right").astype(np.int64) - 1
+    if not len(owned.start):
+        return index, np.ones(edge.shape, np.bool_)
+    # A guess at an edge before all frames would index the last frame; it is taken back below.
+    index = np.where((index >= 0) & (edge < owned.stop[index]), index, -1)
+    inside = (edge - unsure >= owned.start_last[index]) & (edge + unsure < owned.stop_first[index])
+    # How many frames may have it: those that may begin before it ends, less those that surely end
+    # before it begins.  An edge outside all frames is certain when that is none.
+    candidates = np.searchsorted(owned.start_first, edge + unsure, "right") - np.searchsorted(
+        np.sort(owned.stop_last), edge - unsure, "right"
+    )
+    return index, np.where(index >= 0, inside, candidates == 0)
+
+
+def marks(changes: Changes, numbers: ArrayLike, owned: Spans) -> list[str]:
+    """Return for each frame "edge" if one surely falls into it, "ambiguous" if one may, or "".
+
+    Parameters
+    ----------
+    changes : Changes
+        Of the bias.
+    numbers : array of int
+        The frames' numbers in the run.
+    owned : Spans
+        What the frames own.
+    """
+    number = np.asarray(numbers, np.int64)
+    timed = changes.frame == -2
+    edge, unsure = changes.t[timed], changes.uncertainty_s[timed]
+    index, certain = owners(edge, unsure, owned)
+    sure = np.isin(number, changes.frame[~timed])
+    sure[index[certain & (index >= 0)]] = True
+    # Edges that may have begun before the frame ends, less those that surely ended before it.
+    earliest, latest = np.sort(edge - unsure), np.sort(edge + unsure)
+    may = np.searchsorted(earliest, owned.stop_last, "left") > (
+        np.searchsorted(latest, owned.start_first, "left")
+    )
+    return np.where(sure, "edge", np.where(may, "ambiguous", "")).tolist()  # type: ignore[no-any-return]
+
+
+def bias_edges(
+    timeline: Timeline, facts: Sequence[FrameFacts], *, following: FrameFacts | None = None
+) -> list[str]:
+    """Return the column ``bias_edge`` for frames in order: "", "edge" or "ambiguous".
+
+    Parameters
+    ----------
+    timeline : Timeline
+        What was true when.
+    facts : sequence of FrameFacts
+        The frames.
+    following : FrameFacts, optional
+        The frame after the last of them, if it is known: it says where that one ends.
+    """
+    changes = bias_changes(timeline.entries(LEVEL), timeline.entries(BY_TRIGGER))
+    after = None
+    if following is not None and facts and following.sequence == facts[-1].sequence + 1:
+        after = (following.start_s, following.uncertainty_s)
+    owned = spans(
+        [frame.start_s for frame in facts],
+        [frame.uncertainty_s for frame in facts],
+        [frame.period_s for frame in facts],
+        [frame.sequence for frame in facts],
+        following=after,
+    )
+    return marks(changes, [frame.number for frame in facts], owned)
+
+
+def edge_frames(run_folder: Path | str) -> list[Edge]:
+    """Return every edge of the bias in a run, with the frame that it falls into.
+
+    Parameters
+    ----------
+    run_folder : path
+        With ``timeline.jsonl`` and ``frames.csv``.
+
+    Raises
+    ------
+    RecordingError
+        A file is missing or is not what its name says.
+    """
+    folder = Path(run_folder)
+    run_start, entries, triggered = _levels(folder / JOURNAL)
+    changes = bias_changes(entries, triggered)
+    number, owned = _frames(folder / TABLE)
+    inside = changes.t >= run_start
+    index, certain = owners(changes.t - run_start, changes.uncertainty_s, owned)
+    known = set(number.tolist())
+    edges: list[Edge] = []
+    for place in np.flatnonzero(inside).tolist():
+        told = int(changes.frame[place])
+        if told == -2:
+            found = int(number[index[place]]) if index[place] >= 0 else None
+        else:
+            found = told if told in known else None
+        edges.append(
+            Edge(
+                t=float(changes.t[place]) - run_start,
+                from_V=float(changes.from_V[place]),
+                to_V=float(changes.to_V[place]),
+                frame=found,
+                certain=told != -2 or bool(certain[place]),
+            )
+        )
+    return edges
+
+
+_Entries = tuple[list[float], list[Any], list[float]]
+
+
+def _levels(path: Path) -> tuple[float, _Entries, _Entries]:
+    """Return the run's start (station s) and the entries of the two channels, in order of time."""
+    found: dict[str, list[tuple[float, Any, float]]] = {LEVEL: [], BY_TRIGGER: []}
+    try:
+        with path.open(encoding="utf-8") as lines:
+            run_start = float(json.loads(next(lines))["run_start_s"])
+            for line in lines:
+                if not line.endswith("\n"):
+                    break  # torn when its writer was killed
+                channel, t, value, uncertainty_s = json.loads(line)
+                if channel in found:
+                    level = math.nan if value is None else value
+                    found[channel].append((float(t), level, float(uncertainty_s)))
+    except (OSError, StopIteration, ValueError, KeyError, TypeError) as error:
+        raise RecordingError(f"{path}: no journal of a run: {error!r}") from error
+    columns: list[_Entries] = []
+    for channel in (LEVEL, BY_TRIGGER):
+        entries = sorted(found[channel], key=lambda entry: entry[0])
+        columns.append(([e[0] for e in entries], [e[1] for e in entries], [e[2] for e in entries]))
+    return run_start, columns[0], columns[1]
+
+
+def _frames(path: Path) -> tuple[NDArray[np.int64], Spans]:
+    """Return the numbers of a table's frames and what they own, in run time."""
+    import csv
+
+    wanted = ("frame", "sequence", "run_time_s", "time_uncertainty_s")
+    try:
+        with path.open(newline="", encoding="utf-8") as lines:
+            rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+            table = [[float(row[name] or "nan") for name in wanted] for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordingError(f"{path}: no table of frames: {error!r}") from error
+    number, sequence, start, unsure = np.asarray(table, np.float64).reshape(-1, 4).T
+    steps = np.diff(start)[np.diff(sequence) == 1.0]
+    period = float(np.median(steps)) if len(steps) else 0.0
+    owned = spans(start, unsure, np.full(len(start), period), sequence)
+    return number.astype(np.int64), owned

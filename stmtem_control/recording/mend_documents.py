@@ -1,0 +1,369 @@
+"""Close the documents of a run that was killed: declare what is on disk, and say how it ended.
+
+Bluesky's documents are appended as they are emitted; a kill can cut them off anywhere.  Here the
+frames that are on disk but in no document are declared, those that are declared but lost are taken
+out again, and a stop document says what happened.  Numbers go on where they were: frame i of the
+run has index i and sequence number i + 1.
+"""
+
+import json
+import math
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+PAGE_ROWS = 1000  # rows in one event page
+NAME = re.compile(r"(\d{8}T\d{6})Z_(.*)_([0-9a-f]{8})$")  # of a run folder
+EMPTY = {"string": "", "boolean": False, "integer": 0}  # where a row has no value; else NaN
+EXTERNAL = "STREAM:"
+
+
+@dataclass(frozen=True)
+class FramesOnDisk:
+    """What the documents have to say of the frames that are on disk.
+
+    Attributes
+    ----------
+    rows : sequence of mapping
+        One a frame, in order.
+    stamps : sequence of float
+        Start of each exposure, Unix time in s.
+    declare : callable
+        Returns what to declare if no document is left that did: the data keys, and the
+        stream resource.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    stamps: Sequence[float]
+    declare: Callable[[], tuple[dict[str, Any], dict[str, Any]]]
+
+
+@dataclass
+class Documents:
+    """The documents of a run as they are on disk, as far as they can be read.
+
+    Attributes
+    ----------
+    lines : list of (name, document)
+    torn : bytes
+        The last line, if it was cut off.
+    broken : list of bytes
+        Other lines that are no documents.
+    changed : bool
+        Whether what is here differs from what is on disk.
+    lost : list
+        Documents, or parts of them, that tell of frames which are not on disk.
+    added : list of str
+        What was added, in words.
+    """
+
+    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    torn: bytes = b""
+    broken: list[bytes] = field(default_factory=list)
+    changed: bool = False
+    lost: list[Any] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+
+    def first(self, name: str) -> dict[str, Any] | None:
+        """Return the first document of that name."""
+        return next((doc for kind, doc in self.lines if kind == name), None)
+
+    def encoded(self) -> bytes:
+        """Return the lines of the file."""
+        return b"".join(json.dumps(line).encode() + b"\n" for line in self.lines)
+
+
+def read_documents(path: Path) -> Documents:
+    """Read ``documents.jsonl``; a file that is not there has no documents.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    found = Documents()
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        found.changed = True
+        return found
+    *whole, found.torn = data.split(b"\n")
+    for line in whole:
+        document = _parsed(line)
+        if document is None:
+            found.broken.append(line)
+        else:
+            found.lines.append(document)
+    found.changed = bool(found.torn or found.broken)
+    return found
+
+
+def mend_documents(
+    found: Documents,
+    folder: Path,
+    frames: FramesOnDisk | None,
+    *,
+    reason: Callable[[], str],
+    ended: float,
+) -> None:
+    """Change `found` so that it fits the frames on disk, and ends.
+
+    Parameters
+    ----------
+    found : Documents
+        As read.
+    folder : Path
+        Of the run; its name stands in for a start document that was lost.
+    frames : FramesOnDisk, optional
+        None where the run has none.
+    reason : callable
+        Returns what the stop document shall say; asked only if one is made or changed.
+    ended : float
+        Unix time (s) of the last sign of life.
+    """
+    if found.first("start") is None:
+        found.lines.insert(0, ("start", _start(found, folder)))
+        _note(found, "a start document, as far as its fields are known")
+    descriptor, key = _frames_descriptor(found)
+    n = 0 if frames is None else len(frames.rows)
+    if descriptor is not None:
+        _take_back(found, descriptor["uid"], n)
+    if frames is not None and n:
+        _declare(found, frames, descriptor, key)
+    _close(found, reason, ended)
+
+
+def _parsed(line: bytes) -> tuple[str, dict[str, Any]] | None:
+    from event_model import DocumentNames
+
+    try:
+        name, doc = json.loads(line)
+        return (name, doc) if isinstance(doc, dict) and name in DocumentNames.__members__ else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _note(found: Documents, what: str) -> None:
+    found.changed = True
+    found.added.append(what)
+
+
+def _start(found: Documents, folder: Path) -> dict[str, Any]:
+    """Return a start document from what is left of the run's own, and from its folder's name."""
+    from event_model import compose_run
+
+    name = NAME.match(folder.name)
+    moment, plan, short = name.groups() if name else ("19700101T000000", "run", "0" * 8)
+    text = b"".join([*found.broken, found.torn]).decode("utf-8", "replace")
+    if not text.startswith('["start"'):
+        text = ""
+    known = next((doc["run_start"] for _, doc in found.lines if "run_start" in doc), None)
+    uid = re.search(r'"uid": "([0-9a-f-]{36})"', text)
+    # The same folder always gets the same one.
+    made_up = short + str(uuid.uuid5(uuid.NAMESPACE_URL, folder.name))[8:]
+    began = re.search(r'"time": ([0-9.]+),', text)
+    unix = datetime.strptime(moment, "%Y%m%dT%H%M%S").replace(tzinfo=UTC).timestamp()
+    return dict(
+        compose_run(
+            uid=known or (uid[1] if uid else made_up),
+            time=float(began[1]) if began else unix,
+            metadata={"plan_name": plan, "recovered": True},
+        ).start_doc
+    )
+
+
+def _frames_descriptor(found: Documents) -> tuple[dict[str, Any] | None, str]:
+    """Return the descriptor of the stream with the images, and their data key."""
+    for name, doc in found.lines:
+        if name == "descriptor":
+            for key, what in doc.get("data_keys", {}).items():
+                if what.get("external") == EXTERNAL:
+                    return doc, key
+    return None, ""
+
+
+def _take_back(found: Documents, descriptor: str, n: int) -> None:
+    """Take out of the documents what they tell of frames from number `n` on."""
+    kept: list[tuple[str, dict[str, Any]]] = []
+    for name, doc in found.lines:
+        if doc.get("descriptor") != descriptor or name not in ("stream_datum", "event_page"):
+            kept.append((name, doc))
+            continue
+        inside = _cut_datum(doc, n) if name == "stream_datum" else _cut_page(doc, n)
+        if inside is not doc:
+            found.changed = True
+            found.lost.append([name, doc])
+        if inside is not None:
+            kept.append((name, inside))
+    found.lines = kept
+
+
+def _cut_datum(doc: dict[str, Any], n: int) -> dict[str, Any] | None:
+    indices, numbers = doc["indices"], doc["seq_nums"]
+    over = indices["stop"] - max(n, indices["start"])
+    if over <= 0:
+        return doc
+    if indices["start"] >= n:
+        return None
+    return {
+        **doc,
+        "indices": {**indices, "stop": indices["stop"] - over},
+        "seq_nums": {**numbers, "stop": numbers["stop"] - over},
+    }
+
+
+def _cut_page(doc: dict[str, Any], n: int) -> dict[str, Any] | None:
+    keep = [place for place, number in enumerate(doc["seq_num"]) if number <= n]
+    if len(keep) == len(doc["seq_num"]):
+        return doc
+    if not keep:
+        return None
+
+    def cut(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return {key: [values[place] for place in keep] for key, values in columns.items()}
+
+    return {
+        **doc,
+        **{k: [doc[k][i] for i in keep] for k in ("uid", "time", "seq_num") if k in doc},
+        **{k: cut(doc[k]) for k in ("data", "timestamps", "filled") if k in doc},
+    }
+
+
+def _declare(
+    found: Documents, frames: FramesOnDisk, descriptor: dict[str, Any] | None, key: str
+) -> None:
+    """Add what is missing so that every frame on disk is declared, with its row."""
+    import event_model
+
+    n = len(frames.rows)
+    start: Any = found.first("start")
+    place = next((i for i, (name, _) in enumerate(found.lines) if name == "stop"), len(found.lines))
+    new: list[tuple[str, Any]] = []
+    if descriptor is None:
+        keys, _ = frames.declare()
+        key = next(name for name, what in keys.items() if "external" in what)
+        bundle = event_model.compose_descriptor(
+            start=start, streams={}, event_counters={}, name="frames", data_keys=keys
+        )
+        descriptor = dict(bundle.descriptor_doc)
+        new.append(("descriptor", descriptor))
+        _note(found, "the descriptor of the frames")
+    resource = next(
+        (
+            doc
+            for name, doc in found.lines
+            if name == "stream_resource" and doc.get("data_key") == key
+        ),
+        None,
+    )
+    if resource is None:
+        resource = {**frames.declare()[1], "data_key": key, "run_start": start["uid"]}
+        new.append(("stream_resource", resource))
+        _note(found, "the stream resource of the frames")
+    told: set[int] = set()
+    rows_told: set[int] = set()
+    data = 0  # stream data there are
+    for name, doc in found.lines:
+        if name == "stream_datum" and doc["stream_resource"] == resource["uid"]:
+            told.update(range(doc["indices"]["start"], doc["indices"]["stop"]))
+            data += 1
+        elif name == "event_page" and doc["descriptor"] == descriptor["uid"]:
+            rows_told.update(number - 1 for number in doc["seq_num"])
+    for number, (first, last) in enumerate(_gaps(told, n)):
+        datum = {
+            "stream_resource": resource["uid"],
+            "uid": f"{resource['uid']}/{data + number}",
+            "seq_nums": {"start": first + 1, "stop": last + 1},
+            "indices": {"start": first, "stop": last},
+            "descriptor": descriptor["uid"],
+        }
+        new.append(("stream_datum", datum))
+        _note(found, f"the declaration of {_frames(first, last)}")
+    for first, last in _gaps(rows_told, n):
+        for begin in range(first, last, PAGE_ROWS):
+            page = _page(frames, descriptor, begin, min(begin + PAGE_ROWS, last))
+            new.append(("event_page", page))
+        _note(found, f"the rows of {_frames(first, last)}")
+    found.lines[place:place] = new
+
+
+def _gaps(told: set[int], n: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges (first, behind the last) of the frames 0 to n - 1 that are not in `told`."""
+    first: int | None = None
+    for number in range(n + 1):
+        missing = number < n and number not in told
+        if missing and first is None:
+            first = number
+        elif not missing and first is not None:
+            yield first, number
+            first = None
+
+
+def _page(
+    frames: FramesOnDisk, descriptor: dict[str, Any], first: int, last: int
+) -> dict[str, Any]:
+    """Return the event page of the frames from `first` to before `last`."""
+    image = next(k for k, what in descriptor["data_keys"].items() if what.get("external"))
+    device = image.removesuffix("image")
+    data: dict[str, list[Any]] = {}
+    for key, what in descriptor["data_keys"].items():
+        if "external" not in what:
+            empty = EMPTY.get(what["dtype"], math.nan)
+            values = [row.get(key.removeprefix(device)) for row in frames.rows[first:last]]
+            data[key] = [empty if value is None else value for value in values]
+    stamps = list(frames.stamps[first:last])
+    return {
+        "uid": [str(uuid.uuid4()) for _ in stamps],
+        "time": stamps,
+        "data": data,
+        "timestamps": {key: list(stamps) for key in data},
+        "seq_num": list(range(first + 1, last + 1)),
+        "filled": {},
+        "descriptor": descriptor["uid"],
+    }
+
+
+def _close(found: Documents, reason: Callable[[], str], ended: float) -> None:
+    """Add a stop document, or make the one that is there count right."""
+    import event_model
+
+    start: Any = found.first("start")
+    stop = found.first("stop")
+    counts = _counts(found)
+    if stop is None:
+        counters = {stream: count + 1 for stream, count in counts.items()}
+        made = event_model.compose_stop(
+            start=start,
+            event_counters=counters,
+            poison_pill=[],
+            exit_status="fail",
+            reason=reason(),
+            time=ended,
+        )
+        found.lines.append(("stop", dict(made)))
+        _note(found, "a stop document")
+    elif found.changed or any(
+        stop.get("num_events", {}).get(stream, 0) != count for stream, count in counts.items()
+    ):
+        stop["num_events"] = counts
+        stop["reason"] = "; ".join(filter(None, (stop.get("reason", ""), reason())))
+        _note(found, "what was found, in the stop document")
+
+
+def _counts(found: Documents) -> dict[str, int]:
+    """Return how many events each stream has."""
+    streams = {doc["uid"]: doc.get("name", "") for kind, doc in found.lines if kind == "descriptor"}
+    counts = dict.fromkeys(streams.values(), 0)
+    for kind, doc in found.lines:
+        if kind in ("event", "event_page") and doc.get("descriptor") in streams:
+            count = len(doc["seq_num"]) if kind == "event_page" else 1
+            counts[streams[doc["descriptor"]]] += count
+    return counts
+
+
+def _frames(first: int, last: int) -> str:
+    return f"frame {first}" if last == first + 1 else f"frames {first} to {last - 1}"
