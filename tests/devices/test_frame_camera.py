@@ -23,7 +23,6 @@ from bluesky.protocols import (
 )
 
 from stmtem_control.devices import FrameCamera
-from stmtem_control.recording.columns import COLUMNS
 from stmtem_control.errors import (
     InstrumentError,
     InterlockError,
@@ -32,6 +31,7 @@ from stmtem_control.errors import (
     RecordingError,
     TransportError,
 )
+from stmtem_control.recording.columns import COLUMNS
 from stmtem_control.recording.frame_files import read_frames, read_rows
 from stmtem_control.timeline import Timeline
 
