@@ -32,7 +32,7 @@ FLOORS = [
     {"recording"},
     {"visa", "serial_port", "tcp", "link", "frames", "run_folder"},
     {"bench_process", "log_file", "station_lock", "end_signals"},
-    {"contact_sheet"},
+    {"contact_sheet", "run_report", "show_run", "export_run", "run_commands"},
     {"connect"},
     {"session"},
     {"progress", "doctor"},
