@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .anc300 import Anc300 as Anc300
     from .beam_blanker import BeamBlanker as BeamBlanker
     from .bias_source import BiasSource as BiasSource
+    from .clock_alignment import ClockAlignment as ClockAlignment
     from .frame_camera import FrameCamera as FrameCamera
     from .frame_documents import data_keys as data_keys
     from .frame_documents import stream_resource as stream_resource
@@ -24,6 +25,7 @@ __all__ = [
     "Anc300",
     "BeamBlanker",
     "BiasSource",
+    "ClockAlignment",
     "FrameCamera",
     "Keithley2400",
     "Merlin",
@@ -47,6 +49,7 @@ _MODULES = {
     "Merlin": "merlin",
     "BeamBlanker": "beam_blanker",
     "BiasSource": "bias_source",
+    "ClockAlignment": "clock_alignment",
     "FrameCamera": "frame_camera",
     "PiezoAxis": "piezo_probe",
     "PiezoProbe": "piezo_probe",
