@@ -15,10 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .clock_model import ClockModel
 from .errors import RecordingError
+from .recording.aligned_clock import read_clock
 from .recording.frame_files import FrameFiles, frame_files
 from .recording.frame_table import TABLE
-from .recording.journal import JOURNAL
+from .recording.journal import JOURNAL, read_journal
 from .recording.line_file import hold, is_held, replace_file, whole_lines
 from .recording.mend_documents import (
     NAME,
@@ -194,7 +196,8 @@ class _Recovery:
         self._mend_pages()
         self._cut_lines(JOURNAL)
         self._cut_lines(BIAS)
-        made = rebuild_tables(self._folder, write=False)
+        model = self._clock_model()
+        made = rebuild_tables(self._folder, model, write=False)
         self._report.frames = len(made.rows)
         self._report.readings = count_rows(self._folder / BIAS)
         self._tell_tables(made)
@@ -204,13 +207,24 @@ class _Recovery:
             # First what is about to be taken out elsewhere; the outcome last.
             self._keep_lost()
             if made.amended or made.table_changed:
-                rebuild_tables(self._folder)
+                rebuild_tables(self._folder, model)
             if documents.changed:
                 replace_file(self._folder / DOCUMENTS, documents.encoded())
             if outcome is not None:
                 data = json.dumps(outcome, indent=1) + "\n"
                 replace_file(self._folder / OUTCOME, data.encode())
         return self._report
+
+    def _clock_model(self) -> ClockModel | None:
+        """Return the model by which a closed run dates its frames, if one was found.
+
+        The session may have been killed while the frames were being dated by it.
+        """
+        with contextlib.suppress(RecordingError):
+            model = read_clock(self._folder)
+            read_journal(self._folder)  # without it no frame can be dated again
+            return model
+        return None
 
     def _mend_pages(self) -> None:
         """Cut torn pages off, and move away what lies behind a gap."""
@@ -284,7 +298,7 @@ class _Recovery:
     def _tell_tables(self, made: Rebuilt) -> None:
         report = self._report
         if made.amended:
-            report.mended.append(f"rows in the pages: {_numbers(made.amended)} made final")
+            report.mended.append(f"rows in the pages: {_numbers(made.amended)} made again")
         if made.damaged:
             report.lost.append(f"rows in the pages: {_numbers(made.damaged)}")
         if made.table_changed:
