@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .bias_source import BiasSource as BiasSource
     from .clock_alignment import ClockAlignment as ClockAlignment
     from .frame_camera import FrameCamera as FrameCamera
+    from .frame_documents import data_keys as data_keys
+    from .frame_documents import stream_resource as stream_resource
     from .keithley import Keithley2400 as Keithley2400
     from .merlin import Merlin as Merlin
     from .piezo_probe import PiezoAxis as PiezoAxis
@@ -29,6 +31,8 @@ __all__ = [
     "Merlin",
     "PiezoAxis",
     "PiezoProbe",
+    "data_keys",
+    "stream_resource",
 ]
 
 # Which device stands behind which table of the station file.
@@ -49,6 +53,8 @@ _MODULES = {
     "FrameCamera": "frame_camera",
     "PiezoAxis": "piezo_probe",
     "PiezoProbe": "piezo_probe",
+    "data_keys": "frame_documents",
+    "stream_resource": "frame_documents",
 }
 
 
