@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from concurrent.futures import Future
 from typing import Any, Literal
 
 from ophyd import Device
@@ -103,8 +104,8 @@ class BeamBlanker(Device):
             self._open = not blanked
             future = self._send(blanked, safe=False)
 
-        def publish(sent: Exchange | float) -> None:
-            self._publish(blanked, sent)
+        def publish(taken: Exchange) -> None:
+            self._publish(blanked, taken)
             self.unsafe = None
 
         return follow(
@@ -182,12 +183,9 @@ class BeamBlanker(Device):
             return value == "blanked"
         raise LimitError(f'{self.name}: {value!r}; set it to "blanked" or "open"')
 
-    def _send(self, blanked: bool, *, safe: bool = True) -> Any:
+    def _send(self, blanked: bool, *, safe: bool = True) -> "Future[Exchange]":
         return self.source.set_line(self._line, blanked == self._high_is_blanked, safe=safe)
 
-    def _publish(self, blanked: bool, sent: Exchange | float) -> None:
-        t, uncertainty_s = (
-            (sent.t, sent.uncertainty_s) if isinstance(sent, Exchange) else (sent, 0.0)
-        )
-        self.timeline.record("blanked", t, blanked, uncertainty_s)
-        self.blanked.publish(blanked, self.clock.wall_time(t))
+    def _publish(self, blanked: bool, taken: Exchange) -> None:
+        self.timeline.record("blanked", taken.t, blanked, taken.uncertainty_s)
+        self.blanked.publish(blanked, self.clock.wall_time(taken.t))

@@ -11,8 +11,10 @@ from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import LimitError, StmTemError
+from stmtem_control.exchanges import Exchange
 from stmtem_control.timeline import Timeline
 
+from .bias_sequencer import BiasSequencer
 from .keithley import Keithley2400
 from .keithley_answers import Reading as Measurement
 from .keithley_answers import SourceState
@@ -50,11 +52,18 @@ class BiasSource(Device):
         Fixed measurement range in A; by default the compliance's.
     leak_S : float
         Conductance of holder and cables without contact, from the calibration, in S.
+
+    Attributes
+    ----------
+    sequence : BiasSequencer
+        Levels that the source steps through in its own time; a flyer.
     """
 
     voltage = reading("Voltage at the output, as measured.", "V", kind="hinted")
     current = reading("Current through the output, as measured.", "A", kind="hinted")
     in_compliance = reading("Whether the last reading was limited.", value=False)
+    instrument_time = reading("Time stamp of the last reading, by the source's own timer.", "s")
+    time_uncertainty = reading("The last reading's time was right within so much, + or -.", "s")
     setpoint = reading("Level that the source is set to.", "V")
     output = reading("Whether the output is on.", value=False)
     compliance = setting("Limit of the current, both signs.", "A", kind="config")
@@ -102,6 +111,9 @@ class BiasSource(Device):
         self.leak.publish(leak_S)
         self.compliance.publish(compliance_A)
         self.nplc.publish(nplc)
+        self.sequence = BiasSequencer(
+            name=f"{name}_sequence", source=source, clock=clock, timeline=timeline, bias=self
+        )
 
     # Life
 
@@ -165,9 +177,9 @@ class BiasSource(Device):
             self._demand = volts
             future = self.source.set_level(volts)
 
-        def publish(t: float) -> None:
-            self.timeline.record("bias_set_V", t, volts)
-            stamp = self.clock.wall_time(t)
+        def publish(taken: Exchange) -> None:
+            self.timeline.record("bias_set_V", taken.t, volts, taken.uncertainty_s)
+            stamp = self.clock.wall_time(taken.t)
             self.setpoint.publish(volts, stamp)
             self.output.publish(True, stamp)
             self.unsafe = None
@@ -323,9 +335,9 @@ class BiasSource(Device):
         future = self.source.zero_and_off()
         problem = problem_of(future, STOP_S)
         if problem is None:
-            t = future.result()
-            self.timeline.record("bias_set_V", t, 0.0)
-            self.output.publish(False, self.clock.wall_time(t))
+            gone = future.result()
+            self.timeline.record("bias_set_V", gone.t, 0.0, gone.uncertainty_s)
+            self.output.publish(False, self.clock.wall_time(gone.t))
         else:
             log.error("%s: 0 V and output off NOT confirmed: %s", self.name, problem)
             problem = f"0 V and output off not confirmed: {problem}"
@@ -334,12 +346,15 @@ class BiasSource(Device):
 
     def _publish_reading(self, found: Measurement) -> None:
         stamp = self.clock.wall_time(found.t)
-        self.timeline.record("voltage_V", found.t, found.voltage)
-        self.timeline.record("current_A", found.t, found.current)
-        self.timeline.record("compliance", found.t, found.compliance)
+        sure = found.uncertainty_s
+        self.timeline.record("voltage_V", found.t, found.voltage, sure)
+        self.timeline.record("current_A", found.t, found.current, sure)
+        self.timeline.record("compliance", found.t, found.compliance, sure)
         self.voltage.publish(found.voltage, stamp)
         self.current.publish(found.current, stamp)
         self.in_compliance.publish(found.compliance, stamp)
+        self.instrument_time.publish(found.instrument_time, stamp)
+        self.time_uncertainty.publish(sure, stamp)
 
     def _publish_no_reading(self) -> None:
         """Instead of a reading that was dropped: what was read before must not pass as new."""

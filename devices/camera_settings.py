@@ -15,7 +15,7 @@ from stmtem_control.errors import InterlockError, LimitError
 
 from .merlin import DEPTH_OF_COUNTER, IDLE, Merlin
 from .merlin_stream import DEPTHS
-from .signals import follow, reading, setting
+from .signals import done, follow, reading, setting
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +126,8 @@ class CameraSettings(Device):
         rate = float(self.frame_rate_Hz.get() if frame_rate_Hz is None else frame_rate_Hz)
         self.check_timing(exposure_s=exposure, frame_rate_Hz=rate)
         if self.running:
+            if (exposure, rate) == (self.exposure_s.get(), self.frame_rate_Hz.get()):
+                return done(self)  # as it is: a plan may set up a camera that is armed
             raise InterlockError(f"{self.name}: frames are being taken; complete first")
 
         def publish(_: None) -> None:

@@ -1,8 +1,5 @@
 """The frame camera: a flyer whose frames go to disk, and whose table goes into the documents."""
 
-import contextlib
-import logging
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,32 +8,25 @@ from typing import Any
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
-from stmtem_control.errors import (
-    InterlockError,
-    RecordingError,
-    StmTemError,
-)
+from stmtem_control.errors import InterlockError, RecordingError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.timeline import Timeline
 
-from .camera_settings import CameraSettings
-from .frame_documents import FrameDocuments, data_keys
-from .frame_reader import FrameReader
+from .camera_acquisition import START_S, CameraAcquisition
+from .frame_documents import Columns, FrameDocuments, data_keys
+from .frame_recording import FrameRecording
 from .merlin import Merlin
-from .merlin_stream import FrameStream
-from .signals import Setting, done, follow, problem_of, reading, setting
+from .signals import Setting, done, reading, setting
 
-log = logging.getLogger(__name__)
-
-STOP_S = 0.5  # wall seconds that a stop waits for the camera, and again for the reader
-START_S = 10.0
+SETTLE_S = 0.25  # wall seconds that a reading needs from its end to the recorder, at most
 
 
-class FrameCamera(CameraSettings):
+class FrameCamera(CameraAcquisition):
     """A Merlin detector that records every frame from kickoff to complete.
 
-    Frames go to ``directory`` while they come; ``collect`` tells the documents which are on disk,
-    and gives the table's rows for them.
+    A recorder of its own, see :mod:`.recorder_process`, reads the frames and writes them to
+    ``directory`` while they come; ``collect`` tells the documents which are on disk, and gives the
+    table's rows for them.
 
     Parameters
     ----------
@@ -57,6 +47,16 @@ class FrameCamera(CameraSettings):
     reading_s : float
         Instrument seconds that one reading of the source takes: a frame's row waits for half of
         that, so that a reading in the middle of which it was exposed is in it.
+    ring_MB : float
+        Memory for frames that wait for the disk, and for the look-back.
+    look_back_s : float
+        Station seconds of frames that are kept while the camera is armed.
+    method : {"auto", "direct", "buffered"}
+        How pages are written, see :class:`~stmtem_control.recording.page_writer.PageWriter`.
+    compression : {"zstd", "deflate"}, optional
+        Of the pages, without loss.
+    process : bool, optional
+        Whether the recorder is a process of its own; by default where the platform can.
 
     Notes
     -----
@@ -86,37 +86,35 @@ class FrameCamera(CameraSettings):
         frames_per_file: int = 256,
         counter_depth: int = 12,
         reading_s: float = 0.05,
+        ring_MB: float = 512.0,
+        look_back_s: float = 0.0,
+        method: str = "auto",
+        compression: str | None = None,
+        process: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            name=name, merlin=merlin, clock=clock, counter_depth=counter_depth, **kwargs
+            name=name,
+            merlin=merlin,
+            clock=clock,
+            timeline=timeline,
+            counter_depth=counter_depth,
+            ring_MB=ring_MB,
+            look_back_s=look_back_s,
+            process=process,
+            **kwargs,
         )
-        merlin.now = clock.now  # the frames are dated by the times of its exchanges
-        self.timeline = timeline
-        self.unsafe: str | None = None
         self.last_row: dict[str, Any] = {}
         self.frames_per_file = frames_per_file
+        self.settle_s = SETTLE_S
         self._reading_s = reading_s
+        self._writing = {"method": method, "compression": compression}
         self._directory: Path | None = None
-        self._reader: FrameReader | None = None
-        self._lock = threading.RLock()
-        self._acquiring = False
-        self._paused = False
-        self._started: Status | None = None  # of the last kickoff
-        self._may_be_replayed = False  # Bluesky repeats messages after a pause, kickoff among them
         self._documents = FrameDocuments(name)
-        self._reported: Exception | None = None
         self.pixel_size_nm.publish(pixel_size_nm)
         self.dose_rate.publish(dose_rate_e_per_A2_s)
         for channel, signal in (("phase", self.phase), ("cycle", self.cycle)):
             signal.apply = self._marker(channel, signal)
-
-    # Life
-
-    def disconnect(self) -> None:
-        """End acquisition and thread, and close the link."""
-        self.stop()
-        self.merlin.link.close()
 
     @property
     def directory(self) -> Path | None:
@@ -125,27 +123,16 @@ class FrameCamera(CameraSettings):
 
     @directory.setter
     def directory(self, folder: Path | str) -> None:
-        # Not under the lock: what waits for the reader's end needs it.
-        self._end_reader()
+        # Not under the lock: what waits for the end of the recording needs it.
+        if not self._armed:
+            self._end_recording()
         with self._lock:
             self._directory = Path(folder)
-            self._reader = None
             self._documents = FrameDocuments(self.name)
-            self._reported = None
             self.last_row = {}
-            for signal in (
-                self.frames_captured,
-                self.frames_written,
-                self.dropped,
-                self.total_dose,
-            ):
-                signal.publish(0)
-
-    @property
-    def running(self) -> bool:
-        """Whether frames are being taken, or wait to be written."""
-        reader = self._reader
-        return reader is not None and reader.running
+        self._recording.begin_run(self._directory, self.dose_rate.get())
+        for signal in (self.frames_captured, self.frames_written, self.dropped, self.total_dose):
+            signal.publish(0)
 
     def mark(self, phase: str, cycle: int) -> None:
         """Say what phase of which cycle begins now."""
@@ -159,7 +146,7 @@ class FrameCamera(CameraSettings):
 
         In one run there may be several, also after a :meth:`stop`: numbers and files go on.  A
         kickoff that the RunEngine repeats after a pause finds its acquisition under way, and is
-        done at once.
+        done at once.  An armed camera only begins to record, with the frames of the look-back.
 
         Raises
         ------
@@ -176,41 +163,28 @@ class FrameCamera(CameraSettings):
                     f"{self.name}: no folder for the frames; set {self.name}.directory, or run the "
                     "plan in a session, which gives each run its folder"
                 )
-            if self._shape is None:
-                raise InterlockError(f"{self.name}: not connected")
             replayed, self._may_be_replayed = self._may_be_replayed, False
-            reader = self._reader
-            if reader is not None and reader.running:
-                if replayed:
-                    return done(self)
-                raise InterlockError(f"{self.name}: frames are being taken already; complete first")
-            if reader is None:
-                reader = self._reader = self._new_reader(self._directory)
-            error = self._unreported(reader)
-            if error is not None:
-                raise error
-            reader.make_ready()
-            reader.error = self._reported = None
-            exposure, rate = self.exposure_s.get(), self.frame_rate_Hz.get()
-            self._paused = False
-            self._acquiring = True
+            if replayed and self.running:
+                return done(self)
+            if not self._armed:
+                self._check_free()
+        error = self._recording.unreported()
+        if error is not None:
+            raise error
+        # Not under the lock: the thread that hears the answer may need it first.
+        self._recording.record(self._settings())
+        with self._lock:
+            armed, self._armed = self._armed and self.running, False
+        return (self._started or done(self)) if armed else self._start()
 
-        def begin(found: tuple[FrameStream, Exchange]) -> None:
-            stream, exchange = found
-            with self._lock:
-                if self._acquiring:
-                    reader.begin(stream, exchange, exposure, 1.0 / rate)
-                    return
-            stream.close()
-            raise InterlockError(f"{self.name}: was stopped while it started")
-
-        self._started = follow(
-            self.merlin.start(exposure_s=exposure, period_s=1.0 / rate),
-            self,
-            timeout=START_S,
-            publish=begin,
-        )
-        return self._started
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "pixel_size_nm": self.pixel_size_nm.get(),
+            "frame_interval_s": 1.0 / self.frame_rate_Hz.get(),
+            "frames_per_file": self.frames_per_file,
+            "settle_s": self.settle_s + 0.5 * self.clock.wall_seconds(self._reading_s),
+            **self._writing,
+        }
 
     def complete(self) -> Status:
         """Stop the acquisition; done when the last frame is on disk.
@@ -219,15 +193,13 @@ class FrameCamera(CameraSettings):
         not raised it yet, and when the camera did not take the stop: a :meth:`stop` tries again.
         """
         status = Status(self, timeout=START_S + self.clock.wall_seconds(self._longest_s()))
+        recording = self._recording
         with self._lock:
-            reader, self._acquiring = self._reader, False
+            self._acquiring = self._armed = False
             self._paused = self._may_be_replayed = False
-        if reader is None:
-            status.set_finished()
-            return status
 
         def ended() -> None:
-            error = self._unreported(reader)
+            error = recording.unreported()
             if error is None:
                 status.set_finished()
             else:
@@ -236,13 +208,16 @@ class FrameCamera(CameraSettings):
         def stopped(future: "Future[Exchange]") -> None:
             error = future.exception()
             if error is None:
-                reader.stopped(future.result())
-                reader.finish(ended)
+                recording.stopped(future.result())
+                recording.finish(ended)
                 return
             self._acquiring = True
-            status.set_exception(self._unreported(reader) or error)
+            status.set_exception(recording.unreported() or error)
 
-        reader.expect(False)
+        if self._directory is None:
+            status.set_finished()
+            return status
+        recording.expect(False)
         self.merlin.command("STOPACQUISITION", safe=True).add_done_callback(stopped)
         return status
 
@@ -261,106 +236,23 @@ class FrameCamera(CameraSettings):
             What ended the recording; once.
         """
         with self._lock:
-            reader = self._reader
-            if reader is None:
+            if self._directory is None or self._shape is None:
                 return
             self._may_be_replayed = False
             # An error is told once; then what was written before it can still be collected.
-            error = self._unreported(reader)
+            error = self._recording.unreported()
             if error is not None:
                 raise error
-            documents = self._documents.assets(reader.writer, *reader.take())
+            first, rows = self._recording.take()
+            documents = self._documents.assets(
+                self._directory, self._shape, self._recording.frames_per_file, first, rows
+            )
         yield from documents
 
     def collect_pages(self) -> Iterator[dict[str, Any]]:
         """Yield the table's rows for exactly the frames of the last stream datum."""
-        start, documents = self.timeline.run_start, self._documents
-        yield from documents.pages(lambda run_time: self.clock.wall_time(run_time + start))
-
-    # Stoppable, Pausable, Stageable
-
-    def stop(self, *, success: bool = True) -> None:
-        """End acquisition, thread and files, whatever their state; never raises.
-
-        A later kickoff in the same run goes on with the next number, in the same file.
-        """
-        with self._lock:
-            was_acquiring, self._acquiring = self._acquiring, False
-            self._may_be_replayed = False
-            reader = self._reader
-            running = reader is not None and reader.running
-        self.unsafe = self._stop_camera() if was_acquiring or running else None
-        self._end_reader()
-
-    def make_safe(self) -> list[tuple[str, bool, str]]:
-        """Stop, and tell whether it worked: (part, ok, what is wrong)."""
-        self.stop(success=False)
-        return [("camera stopped", self.unsafe is None, self.unsafe or "")]
-
-    def pause(self) -> None:
-        """Stop the acquisition; frames that are under way are still recorded."""
-        with self._lock:
-            acquiring, started = self._acquiring, self._started
-        if not acquiring:
-            return
-        if started is not None and not started.done:
-            # What has begun to start is stopped when it has started, so that it can go on later.
-            with contextlib.suppress(Exception):
-                started.wait(STOP_S)
-        with self._lock:
-            reader = self._reader
-            if reader is None or not reader.running:
-                return
-            self._paused = True
-            reader.expect(False)
-        self._stop_camera()
-
-    def resume(self) -> None:
-        """Start again after a pause; the frames' numbers go on.
-
-        If somebody has stopped the camera in the pause, it stays so, and the next collect (or
-        kickoff) raises: a plan shall not go on without the frames that it counts on.
-
-        Raises
-        ------
-        StmTemError
-            The camera did not start.
-        """
-        with self._lock:
-            reader, paused, self._paused = self._reader, self._paused, False
-            acquiring = self._acquiring
-        if reader is None or not paused:
-            return
-        if not acquiring:
-            reader.fail(
-                InterlockError(
-                    f"{self.name}: was stopped during the pause, so no frames are taken any more; "
-                    "run the plan again"
-                )
-            )
-            return
-        if not reader.running:
-            return  # it failed, which is told already, or by the next collect
-        self._wait_until_idle()
-        acquisition = reader.begin_again()
-
-        def date(ended: "Future[Exchange]") -> None:
-            if ended.exception() is None:
-                acquisition.started = ended.result()
-
-        future = self.merlin.command("STARTACQUISITION")
-        future.add_done_callback(date)
-        try:
-            future.result(STOP_S + 0.5)
-        except TimeoutError as error:
-            raise StmTemError(f"{self.name}: did not start again after the pause") from error
-        reader.expect(True)
-        self._may_be_replayed = True
-
-    def unstage(self) -> list[object]:
-        """End acquisition, thread and files."""
-        self.stop()
-        return list(super().unstage())
+        start = self.clock.wall_time(self.timeline.run_start)
+        yield from self._documents.pages(start, self.clock.wall_seconds(1.0))
 
     # The rest is for this class.
 
@@ -373,63 +265,14 @@ class FrameCamera(CameraSettings):
 
         return apply
 
-    def _new_reader(self, folder: Path) -> FrameReader:
-        assert self._shape is not None
-        return FrameReader(
-            name=self.name,
-            directory=folder,
-            clock=self.clock,
-            timeline=self.timeline,
-            pixel_size_nm=self.pixel_size_nm.get(),
-            dose_rate_e_per_A2_s=self.dose_rate.get(),
-            frames_per_file=self.frames_per_file,
-            shape=self._shape,
-            dtype=self._dtype.newbyteorder("="),
-            frame_interval_s=1.0 / self.frame_rate_Hz.get(),
-            reading_s=self._reading_s,
-            ask_status=lambda: self.merlin.get("DETECTORSTATUS"),
-            on_frame=self._on_frame,
-            on_end=self._publish_counts,
-        )
+    def _publish_counts(self, recording: FrameRecording) -> None:
+        self.frames_captured.publish(recording.captured)
+        self.dropped.publish(recording.dropped)
 
-    def _publish_counts(self, reader: FrameReader) -> None:
-        if reader is self._reader:  # not one of a run before
-            self.frames_captured.publish(reader.captured)
-            self.dropped.publish(reader.dropped)
-
-    def _on_frame(self, reader: FrameReader, row: dict[str, Any], mean: float) -> None:
-        if reader is not self._reader:
-            return
+    def _take_rows(self, recording: FrameRecording, columns: Columns) -> None:
+        row = {name: values[-1] for name, values in columns.items()}
         self.last_row = row
-        self._publish_counts(reader)
-        self.frames_written.publish(row["frame"] + 1)
+        self._publish_counts(recording)
         self.total_dose.publish(row["total_dose_e_per_A2"])
-        self.mean_counts.publish(mean)
-
-    def _unreported(self, reader: FrameReader) -> Exception | None:
-        with self._lock:
-            if reader.error is None or reader.error is self._reported:
-                return None
-            self._reported = reader.error
-            return reader.error
-
-    def _stop_camera(self) -> str | None:
-        """Send the stop; return what went wrong, or None."""
-        future = self.merlin.command("STOPACQUISITION", safe=True)
-        problem = problem_of(future, STOP_S)
-        if problem is None:
-            if self._reader is not None:
-                self._reader.stopped(future.result())
-            return None
-        log.error("%s: stop NOT confirmed: %s", self.name, problem)
-        return f"stop not confirmed: {problem}"
-
-    def _end_reader(self) -> None:
-        reader = self._reader
-        if reader is None:
-            return
-        if reader.end(2.0 * STOP_S):
-            reader.close()
-        else:
-            log.error("%s: the reading thread did not end; a disk may hang", self.name)
-            reader.finish(reader.close)
+        self.mean_counts.publish(row["mean_counts"])
+        self.frames_written.publish(row["frame"] + 1)

@@ -3,16 +3,19 @@
 The shapes are those that Bluesky's RunEngine takes from a flyer that gives both.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from event_model import compose_stream_resource
 
-from stmtem_control.frames import TEMPLATE, FrameWriter
+from stmtem_control.recording.columns import COLUMNS
+from stmtem_control.recording.frame_files import TEMPLATE
 
-from .frame_rows import COLUMNS
 from .signals import DTYPES, NUMPY
+
+Columns = dict[str, list[Any]]  # rows of the table, as a list for each column
 
 MIMETYPE = "multipart/related;type=image/tiff;pages=multi"
 
@@ -43,42 +46,46 @@ def data_keys(name: str, shape: tuple[int, int], dtype: np.dtype[Any]) -> dict[s
     return keys
 
 
-def stream_resource(name: str, writer: FrameWriter) -> Any:
+def stream_resource(name: str, folder: Path, shape: tuple[int, int], frames_per_file: int) -> Any:
     """Return event-model's bundle for the files of a run; one for each run."""
-    height, width = writer.shape
-    folder = writer.directory.resolve().as_uri().replace("file:///", "file://localhost/", 1)
+    height, width = shape
+    uri = folder.resolve().as_uri().replace("file:///", "file://localhost/", 1)
     return compose_stream_resource(
         mimetype=MIMETYPE,
-        uri=folder + "/",  # the template is put right behind it
+        uri=uri + "/",  # the template is put right behind it
         data_key=f"{name}_image",
         parameters={
             "template": TEMPLATE,
-            "frames_per_file": writer.frames_per_file,
+            "frames_per_file": frames_per_file,
             "chunk_shape": [1, height, width],
         },
     )
 
 
-def event_page(name: str, rows: Sequence[dict[str, Any]], stamps: list[float]) -> dict[str, Any]:
-    """Return the page of some rows of the table; `stamps` are their Unix times in s."""
-    columns = [column.name for column in COLUMNS]
-    return {
-        "time": stamps,
-        "data": {f"{name}_{column}": [row[column] for row in rows] for column in columns},
-        "timestamps": {f"{name}_{column}": list(stamps) for column in columns},
-    }
-
-
 class FrameDocuments:
-    """The documents of one run, in the order in which the RunEngine asks for them."""
+    """The documents of one run, in the order in which the RunEngine asks for them.
+
+    Rows come and go as lists of columns: what a frame costs here is some list items.
+
+    Parameters
+    ----------
+    name : str
+        Of the camera; the documents' keys begin with it.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._keys = [(f"{name}_{column.name}", column.name) for column in COLUMNS]
         self._resource: Any = None
-        self._batch: list[dict[str, Any]] = []
+        self._batch: list[Columns] = []
 
     def assets(
-        self, writer: FrameWriter, first: int, rows: list[dict[str, Any]]
+        self,
+        folder: Path,
+        shape: tuple[int, int],
+        frames_per_file: int,
+        first: int,
+        rows: list[Columns],
     ) -> list[tuple[str, dict[str, Any]]]:
         """Return the asset documents for frames that are on disk, from number `first` on."""
         self._batch += rows
@@ -86,14 +93,31 @@ class FrameDocuments:
         if not rows:
             return documents
         if self._resource is None:
-            self._resource = stream_resource(self._name, writer)
+            self._resource = stream_resource(self._name, folder, shape, frames_per_file)
             documents.append(("stream_resource", dict(self._resource.stream_resource_doc)))
-        indices = {"start": first, "stop": first + len(rows)}
+        count = sum(len(columns["frame"]) for columns in rows)
+        indices = {"start": first, "stop": first + count}
         documents.append(("stream_datum", dict(self._resource.compose_stream_datum(indices))))
         return documents
 
-    def pages(self, unix_time: Callable[[float], float]) -> Iterator[dict[str, Any]]:
-        """Yield the rows of the assets told last; `unix_time` is that of a run time."""
-        rows, self._batch = self._batch, []
-        if rows:
-            yield event_page(self._name, rows, [unix_time(row["run_time_s"]) for row in rows])
+    def pages(self, wall0: float, per_second: float) -> Iterator[dict[str, Any]]:
+        """Yield the rows of the assets told last.
+
+        Their Unix time is ``wall0 + run_time_s * per_second``.
+        """
+        batch, self._batch = self._batch, []
+        if not batch:
+            return
+        stamps = [wall0 + t * per_second for columns in batch for t in columns["run_time_s"]]
+        yield {
+            "time": stamps,
+            "data": {key: joined(batch, column) for key, column in self._keys},
+            "timestamps": {key: stamps for key, _ in self._keys},
+        }
+
+
+def joined(batch: Sequence[Columns], column: str) -> list[Any]:
+    """Return one column of all batches."""
+    if len(batch) == 1:
+        return batch[0][column]
+    return [value for columns in batch for value in columns[column]]

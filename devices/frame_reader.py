@@ -1,7 +1,6 @@
-"""The camera's reading thread: frames from the data socket to disk, each with its row.
+"""The recorder's reading thread: frames from the camera's data socket into the shared ring.
 
-A frame waits a moment before its row is made: a current reading whose middle lies in its exposure
-ends after it.  Only what is on disk is counted.
+It does nothing that could wait but read the socket: what becomes of a frame is decided elsewhere.
 """
 
 import logging
@@ -11,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,133 +18,140 @@ from numpy.typing import NDArray
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import RecordingError, StmTemError, TransportError, TransportTimeout
 from stmtem_control.exchanges import Exchange
-from stmtem_control.frames import FrameWriter
-from stmtem_control.timeline import Timeline
+from stmtem_control.recording.ring import FrameRing
 
-from .frame_rows import COLUMNS, frame_row
 from .frame_times import Acquisition
-from .merlin import IDLE
 from .merlin_stream import FrameHeader, FrameStream
 
 log = logging.getLogger(__name__)
 
-SETTLE_S = 0.05  # wall seconds that a reading needs from its end to the timeline, at most
+IDLE = "0"  # DETECTORSTATUS
 SILENCE_S = 2.0  # wall seconds without a frame that are an error, if five periods are shorter
 TICK_S = 0.02
 QUIET_S = 0.05  # wall seconds without a byte, after which a camera that is idle has sent all
 LATE_S = 1.0  # the same, while a frame is overdue
-PENDING_BYTES = 1 << 28
+LEAVE_S = 0.5  # wall seconds in which what has come is read when the session is gone
+ALL_PIXELS = 512 * 512  # of a larger frame some rows stand for all
+SAMPLES = 1 << 15
 
 
-@dataclass
-class _Pending:
+@dataclass(slots=True)
+class ReceivedFrame:
+    """A frame in the ring.
+
+    Attributes
+    ----------
+    arrival : float
+        Of its first byte, in station s.
+    monotonic : float
+        The same, on ``time.monotonic()``.
+    dropped_before : int
+        Frames that were taken but did not come to the ring, between the one before and this.
+    mean_counts : float
+        In a pixel.
+    number : int
+        In the run, from 0, when it is known.
+    """
+
     acquisition: Acquisition
     header: FrameHeader
-    image: NDArray[Any]
-    arrival: float  # of its first byte, in station time
-    due: float  # monotonic time
+    slot: int
+    arrival: float
+    monotonic: float
     dropped_before: int
+    mean_counts: float
+    number: int = -1
+
+
+def mean_counts(image: NDArray[Any]) -> float:
+    """Return the mean of all pixels, or of evenly spaced rows of an image that is large."""
+    step = -(-image.size // ALL_PIXELS)
+    rows = image[::step] if step > 1 else image
+    if image.dtype.itemsize < 4 and rows.shape[1] <= 1 << 16:
+        # Sums of rows fit into 32 bits, which are three times as fast as 64.
+        total = int(rows.sum(axis=1, dtype=np.uint32).sum(dtype=np.uint64))
+    else:
+        total = int(rows.sum(dtype=np.uint64))
+    return total / rows.size
 
 
 class FrameReader:
-    """Reads, dates, and writes the frames of one run; survives pauses and repeated starts.
+    """Reads one data stream after the other; survives pauses and repeated starts.
 
     Parameters
     ----------
     name : str
         The camera's name, for messages.
-    directory : Path
-        The run folder.
-    clock, timeline : StationClock, Timeline
-        Station time, and what was true when.
-    pixel_size_nm : float
-        For the files' axes.
-    dose_rate_e_per_A2_s : float
-        Of the open beam.
-    frames_per_file : int
-        Frames in one TIFF file.
-    shape, dtype : tuple, numpy.dtype
-        What was declared; a frame that differs is an error.
-    reading_s : float
-        Station seconds that one reading of the source takes.  Its time is that of its middle, and
-        it is known half of its length later: so long each frame waits.
+    ring : FrameRing
+        Where frames go.
+    clock : StationClock
+        Station time.
     ask_status : callable
         Asks the camera for its DETECTORSTATUS; returns a Future.
+    make_room : callable
+        Called when the ring is full; tells whether a slot was freed.
     on_frame : callable
-        Called with the reader, and the row and the mean counts of each frame that is on disk.
+        Called with each frame that is in the ring.
+    on_lost : callable
+        Called with how many frames were found to be lost, and what lost them.
+    on_come : callable
+        Called with the station time at which the first byte of an acquisition came.
     on_end : callable
-        Called with the reader when its thread ends.
+        Called when the thread ends: with the error that ended it or None, and whether what is
+        left shall be recorded at once.
     """
 
     def __init__(
         self,
         *,
         name: str,
-        directory: Path,
+        ring: FrameRing,
         clock: StationClock,
-        timeline: Timeline,
-        pixel_size_nm: float,
-        dose_rate_e_per_A2_s: float,
-        frames_per_file: int,
-        shape: tuple[int, int],
-        dtype: np.dtype[Any],
-        frame_interval_s: float,
-        reading_s: float,
         ask_status: Callable[[], "Future[str]"],
-        on_frame: Callable[["FrameReader", dict[str, Any], float], None],
-        on_end: Callable[["FrameReader"], None],
+        make_room: Callable[[], bool],
+        on_frame: Callable[[ReceivedFrame], None],
+        on_lost: Callable[[int, str], None],
+        on_come: Callable[[float], None],
+        on_end: Callable[[Exception | None, bool], None],
     ) -> None:
         self.name = name
-        self.directory = directory
-        self.captured = 0
-        self.dropped = 0
-        self.error: Exception | None = None
-        self.writer = FrameWriter(
-            directory,
-            shape=shape,
-            dtype=dtype,
-            pixel_size_nm=pixel_size_nm,
-            frame_interval_s=frame_interval_s,
-            frames_per_file=frames_per_file,
-            columns=COLUMNS,
-        )
+        self.samples: deque[tuple[float, ...]] = deque(maxlen=SAMPLES)
+        self._ring = ring
         self._clock = clock
-        self._timeline = timeline
-        self._dose_rate = dose_rate_e_per_A2_s
-        self._settle_s = SETTLE_S + 0.5 * clock.wall_seconds(reading_s)
         self._ask_status = ask_status
+        self._make_room = make_room
         self._on_frame = on_frame
+        self._on_lost = on_lost
+        self._on_come = on_come
         self._on_end = on_end
         self._lock = threading.Lock()
-        self._rows: list[dict[str, Any]] = []
-        self._taken = 0
         self._acquisition: Acquisition | None = None  # the last that was started
-        self._lost_before = 0  # frames that were lost at the end of the acquisition before
-        self._free: list[NDArray[Any]] = []
+        self._lost_before = 0  # frames that were lost since the last that came
         self._stream: FrameStream | None = None
         self._thread: threading.Thread | None = None
-        self._when_done: list[Callable[[], None]] = []
         self._expecting = False
         self._ending = False
         self._given_up = False
+        self._leave_at: float | None = None  # monotonic time to end at whatever comes
         self._status: Future[str] | None = None  # asked for, and perhaps not answered yet
         self._idle_at: float | None = None  # monotonic time at which the camera was found idle
         self._active_at = 0.0  # monotonic time of the last sign of life
 
-    # Called by the camera, from any thread
+    # From any thread
 
-    def begin(
-        self, stream: FrameStream, started: Exchange, exposure_s: float, period_s: float
-    ) -> None:
-        """Start reading from a newly opened stream; all times are in station seconds.
+    @property
+    def running(self) -> bool:
+        """Whether the thread is at work."""
+        with self._lock:
+            return self._thread is not None
 
-        `started` is the exchange of the STARTACQUISITION that the stream belongs to.
-        """
+    def begin(self, stream: FrameStream, exposure_s: float, period_s: float) -> None:
+        """Start reading from a newly opened stream, for an acquisition that is about to start."""
         with self._lock:
             self._stream = stream
-            self._acquisition = Acquisition(exposure_s, period_s, started, self._acquisition)
+            self._acquisition = Acquisition(exposure_s, period_s, None, self._acquisition)
             self._ending = self._given_up = False
-            self._expecting = True
+            self._expecting = False  # until it has started
             self._status = self._idle_at = None
             self._active_at = time.monotonic()
             self._thread = threading.Thread(
@@ -154,16 +159,21 @@ class FrameReader:
             )
             self._thread.start()
 
-    def begin_again(self) -> Acquisition:
-        """Say that the stopped acquisition is about to be started again, on the same stream.
-
-        Returns the new acquisition, for the times of its start when they are known.
-        """
+    def begin_again(self) -> None:
+        """Say that the stopped acquisition is about to be started again, on the same stream."""
         with self._lock:
             before = self._acquisition
             assert before is not None
             self._acquisition = Acquisition(before.exposure_s, before.period_s, None, before)
-            return self._acquisition
+
+    def started(self, exchange: Exchange | None) -> None:
+        """Say when the acquisition was started, in station time; None if nobody knows."""
+        with self._lock:
+            if self._acquisition is not None:
+                self._acquisition.started = exchange
+                self._acquisition.answer_lost = exchange is None
+            self._expecting = True
+            self._active_at = time.monotonic()
 
     def stopped(self, exchange: Exchange) -> None:
         """Say that the acquisition was stopped, by a STOPACQUISITION with these times."""
@@ -171,140 +181,149 @@ class FrameReader:
             if self._acquisition is not None and self._acquisition.stopped is None:
                 self._acquisition.stopped = exchange
 
-    def fail(self, error: Exception) -> None:
-        """Note an error that ends the recording, to be told by the next collect."""
-        with self._lock:
-            self.error = self.error or error
-
-    def make_ready(self) -> None:
-        """Open the files again if an earlier stop, or an error, has closed them.
-
-        Raises
-        ------
-        RecordingError
-            They cannot be written any more.
-        """
-        self.writer.close()
-        self.writer.reopen()
-
-    @property
-    def running(self) -> bool:
-        """Whether the reading thread is at work."""
-        with self._lock:
-            return self._thread is not None
-
     def expect(self, frames: bool) -> None:
         """Say whether frames are on their way, so that silence is an error, or not."""
         with self._lock:
             self._expecting = frames
             self._active_at = time.monotonic()
 
-    def finish(self, then: Callable[[], None] | None = None) -> None:
-        """End the thread when what is under way has come; call `then` when it has ended."""
+    def finish(self) -> None:
+        """End the thread when what is under way has come."""
         with self._lock:
             self._expecting = False
             self._ending = True
             self._active_at = time.monotonic()
-            if self._thread is not None:
-                if then is not None:
-                    self._when_done.append(then)
-                return
-        if then is not None:
-            then()
 
-    def end(self, timeout: float) -> bool:
-        """End the thread within `timeout` wall seconds, waiting for late frames half of it."""
-        self.finish()
+    def cut(self) -> None:
+        """End the thread now, in the middle of a frame if need be."""
         with self._lock:
-            thread, stream = self._thread, self._stream
-        if thread is None or stream is None:
-            return True
-        thread.join(0.5 * timeout)
-        if thread.is_alive():
             self._given_up = True
+            stream = self._stream
+        if stream is not None:
             stream.interrupt()
-            thread.join(0.5 * timeout)
-        return not thread.is_alive()
 
-    def take(self) -> tuple[int, list[dict[str, Any]]]:
-        """Return the number of the first row that was not yet taken, and all rows from there."""
+    def leave(self) -> None:
+        """End the thread when what has come is read: nobody steers the camera any more."""
         with self._lock:
-            first, rows = self._taken, self._rows
-            self._rows = []
-            self._taken += len(rows)
-            return first, rows
-
-    def close(self) -> None:
-        """Close the files; what is recorded stays readable."""
-        self.writer.close()
+            self._leave_at = time.monotonic() + LEAVE_S
 
     # The thread
 
     def _run(self, stream: FrameStream) -> None:
-        pending: deque[_Pending] = deque()
+        error: Exception | None = None
         try:
-            self._read(stream, pending)
-        except Exception as error:
-            self._note(error)
+            self._read(stream)
+        except Exception as problem:
+            error = self._noted(problem)
+        try:
+            if self._acquisition is not None:
+                self._count_missing(self._acquisition)
         finally:
-            try:
-                while pending and not isinstance(self.error, RecordingError):
-                    self._record(pending.popleft())
-                if self._acquisition is not None:
-                    self._lost_before = self._count_missing(self._acquisition)
-                self._on_end(self)
-            except Exception as error:
-                self._note(error)
             stream.close()
             with self._lock:
                 self._thread = self._stream = None
-                callbacks, self._when_done = self._when_done, []
-            for callback in callbacks:
-                callback()
+                hurry = error is not None or self._given_up or self._leave_at is not None
+            self._on_end(error, hurry)
 
-    def _note(self, error: Exception) -> None:
+    def _noted(self, error: Exception) -> Exception | None:
         if self._given_up and isinstance(error, TransportError):
-            return  # it was cut off on purpose
+            return None  # it was cut off on purpose
         if not isinstance(error, StmTemError):
             log.exception("%s: the reading thread failed", self.name, exc_info=error)
-            error = RecordingError(f"{self.name}: the reading thread failed: {error}")
-        elif not str(error).startswith(self.name):
-            error = type(error)(f"{self.name}: {error}")
-        log.error("%s", error)
-        with self._lock:
-            self.error = self.error or error
+            return RecordingError(f"{self.name}: the reading thread failed: {error}")
+        if not str(error).startswith(self.name):
+            return type(error)(f"{self.name}: {error}")
+        return error
 
-    def _read(self, stream: FrameStream, pending: deque[_Pending]) -> None:
+    def _read(self, stream: FrameStream) -> None:
         acquisition = self._acquisition
+        assert acquisition is not None  # begin() has made it
         while True:
-            if stream.wait(TICK_S):
-                arrival = self._clock.now()  # of the first byte; the last may be long in coming
+            if stream.wait(0.0 if self._leave_at is not None else TICK_S):
+                # Of the first byte; the last may be long in coming.
+                arrival, monotonic = self._clock.now(), time.monotonic()
                 # A message that has begun must end: it is judged as silence is.
-                got = stream.next_frame(time.monotonic() + self._patience_s(), self._buffer())
-                self._active_at = time.monotonic()
-                if got is None:  # the header of an acquisition: the numbers begin anew
+                deadline = monotonic + self._patience_s()
+                header = stream.next_header(deadline)
+                if header is None:  # of an acquisition: the numbers begin anew
                     acquisition = self._next_acquisition(acquisition)
+                    self._on_come(arrival)
                 else:
-                    pending.append(self._received(acquisition, *got, arrival))
-            elif not pending and self._is_over():
+                    self._take(stream, deadline, acquisition, header, arrival, monotonic)
+                self._active_at = time.monotonic()
+                if self._leave_at is not None and self._active_at > self._leave_at:
+                    return
+            elif self._leave_at is not None or self._is_over():
                 return
-            now = time.monotonic()
-            while pending and (pending[0].due <= now or self._too_many(pending)):
-                self._record(pending.popleft())
 
-    def _next_acquisition(self, old: Acquisition | None) -> Acquisition | None:
+    def _take(
+        self,
+        stream: FrameStream,
+        deadline: float,
+        acquisition: Acquisition,
+        header: FrameHeader,
+        arrival: float,
+        monotonic: float,
+    ) -> None:
+        ring = self._ring
+        if (header.height, header.width) != ring.shape or (
+            header.dtype.newbyteorder("=") != ring.dtype
+        ):
+            raise RecordingError(
+                f"frame {header.sequence} is {header.width} x {header.height} "
+                f"{header.dtype.newbyteorder('=').name}; declared were {ring.shape[1]} x "
+                f"{ring.shape[0]} {ring.dtype.name}"
+            )
+        slot = ring.take()
+        if slot is None and self._make_room():
+            slot = ring.take()
+        if slot is None:
+            stream.read_pixels(header, deadline, None)
+            self._lose(acquisition.receive(header, arrival), "did not come")
+            self._lose(1, "found the ring full: the disk is too slow")
+            return
+        image = ring.image(slot)
+        try:
+            stream.read_pixels(header, deadline, image)
+        except BaseException:
+            ring.refuse(slot)
+            raise
+        self._lose(acquisition.receive(header, arrival), "did not come")
+        lost, self._lost_before = self._lost_before, 0
+        mean = mean_counts(image)
+        ring.filled(slot, header.sequence)
+        self.samples.append(
+            (
+                header.unix_time_s,
+                header.exposure_s,
+                acquisition.period_s,
+                mean,
+                header.sequence,
+                lost,
+                monotonic,
+            )
+        )
+        self._on_frame(ReceivedFrame(acquisition, header, slot, arrival, monotonic, lost, mean))
+
+    def _lose(self, count: int, how: str) -> None:
+        if count:
+            self._lost_before += count
+            self._on_lost(count, how)
+
+    def _next_acquisition(self, old: Acquisition) -> Acquisition:
         with self._lock:
             new = self._acquisition
-        if old is not None and new is not old:
-            self._lost_before = self._count_missing(old)
+        assert new is not None
+        if new is not old:
+            self._count_missing(old)
+        self.samples.clear()
         return new
 
-    def _count_missing(self, acquisition: Acquisition) -> int:
+    def _count_missing(self, acquisition: Acquisition) -> None:
         missing = acquisition.missing_at_end()
         if missing:
             log.warning("%s: %d frames before the stop did not come", self.name, missing)
-            self.dropped += missing
-        return missing
+            self._lose(missing, "before the stop did not come")
 
     def _longest_s(self) -> float:
         """Return the wall seconds until the frame under way has ended."""
@@ -356,52 +375,3 @@ class FrameReader:
             return True
         self._status = None  # ask again, one tick later
         return False
-
-    def _buffer(self) -> NDArray[Any]:
-        if self._free:
-            return self._free.pop()
-        return np.empty(self.writer.shape, self.writer.dtype)
-
-    def _too_many(self, pending: deque[_Pending]) -> bool:
-        return len(pending) > 1 and len(pending) * pending[0].image.nbytes > PENDING_BYTES
-
-    def _received(
-        self,
-        acquisition: Acquisition | None,
-        header: FrameHeader,
-        image: NDArray[Any],
-        arrival: float,
-    ) -> _Pending:
-        assert acquisition is not None  # begin() has made it
-        if image.shape != self.writer.shape or image.dtype != self.writer.dtype:
-            raise RecordingError(
-                f"frame {header.sequence} is {header.width} x {header.height} "
-                f"{image.dtype.name}; declared were {self.writer.shape[1]} x "
-                f"{self.writer.shape[0]} {self.writer.dtype.name}"
-            )
-        missing = acquisition.receive(header, arrival)
-        self.captured += 1
-        self.dropped += missing
-        missing += self._lost_before
-        self._lost_before = 0
-        due = time.monotonic() + self._settle_s
-        return _Pending(acquisition, header, image, arrival, due, missing)
-
-    def _record(self, frame: _Pending) -> None:
-        start, uncertainty = frame.acquisition.date(frame.header, frame.arrival)
-        row = frame_row(
-            self._timeline,
-            frame.header,
-            start,
-            uncertainty,
-            dose_rate_e_per_A2_s=self._dose_rate,
-            number=self.writer.count,
-            dropped_before=frame.dropped_before,
-        )
-        self.writer.write(frame.image, row)
-        mean = float(frame.image.mean())
-        if len(self._free) < 4:
-            self._free.append(frame.image)
-        with self._lock:
-            self._rows.append(row)
-        self._on_frame(self, row, mean)

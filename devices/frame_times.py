@@ -39,6 +39,8 @@ class Acquisition:
     ----------
     stopped : Exchange or None
         Of STOPACQUISITION, in station time.
+    answer_lost : bool
+        The times of the start will never be known.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Acquisition:
         self.period_s = period_s
         self.started = started
         self.stopped: Exchange | None = None
+        self.answer_lost = False
         self._previous = previous
         self._first: tuple[FrameHeader, float] | None = None
         self._last: tuple[FrameHeader, float] | None = None
@@ -61,7 +64,17 @@ class Acquisition:
     @property
     def offset(self) -> tuple[float, float] | None:
         """What to add to the camera's time, and the uncertainty; None before the first frame."""
-        return self._offset
+        return None if self._first is None else self._known_offset()
+
+    @property
+    def known(self) -> bool:
+        """Whether all is known that its frames' times rest on; before, they are guesses."""
+        return self.started is not None or self.answer_lost
+
+    @property
+    def time_source(self) -> str:
+        """What the times rest on: "start", or "arrival" where nothing but that is known."""
+        return "arrival" if math.isnan(self._known_offset()[1]) else "start"
 
     @property
     def lateness_s(self) -> float:
@@ -113,9 +126,13 @@ class Acquisition:
         return max(0, math.ceil((self.stopped.sent - following) / period - 1e-6))
 
     def _known_offset(self) -> tuple[float, float]:
-        if self._offset is None:
-            self._offset = self._find_offset()
-        return self._offset
+        if self._offset is not None:
+            return self._offset
+        found = self._find_offset()
+        # Frames may come before the session has told when it started.
+        if self._first is not None and self.known:
+            self._offset = found
+        return found
 
     def _find_offset(self) -> tuple[float, float]:
         """Return what to add to the camera's time to get station time, and how sure that is."""

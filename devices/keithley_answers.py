@@ -41,7 +41,9 @@ class Reading:
     status : int
         The instrument's status word, as sent.
     t : float
-        The middle of the exchange, on the clock that the driver was given.
+        The middle of the measurement, in s on the clock that the driver was given.
+    uncertainty_s : float
+        It was within so much of `t`, + or -.
     """
 
     voltage: float
@@ -50,6 +52,7 @@ class Reading:
     compliance: bool
     status: int
     t: float
+    uncertainty_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,34 @@ def parse_reading(line: str, t: float = math.nan) -> Reading:
     """
     try:
         voltage, current, stamp, status = (float(part) for part in line.split(","))
-        word = int(status)
+        return _reading(voltage, current, stamp, int(status), t)
     except (ValueError, OverflowError):
         raise ProtocolError(
             f":READ? was answered {line!r}, not voltage, current, time and status"
         ) from None
+
+
+def parse_readings(line: str) -> list[Reading]:
+    """Take apart what the buffer holds: VOLT, CURR, TIME, STAT of one reading after the other.
+
+    Raises
+    ------
+    ProtocolError
+        It is not four numbers for each reading.
+    """
+    try:
+        numbers = [float(part) for part in line.split(",")]
+        rows = zip(*(numbers[i::4] for i in range(4)), strict=True)
+        return [_reading(v, i, stamp, int(status), math.nan) for v, i, stamp, status in rows]
+    except (ValueError, OverflowError):
+        text = line if len(line) <= 60 else line[:60] + "..."
+        raise ProtocolError(
+            f":TRAC:DATA? was answered {text!r}, not voltage, current, time and status of "
+            "each reading"
+        ) from None
+
+
+def _reading(voltage: float, current: float, stamp: float, word: int, t: float) -> Reading:
     return Reading(
         voltage=math.nan if abs(voltage) >= NOT_A_READING else voltage,
         current=math.nan if abs(current) >= NOT_A_READING else current,

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Protocol
 
 from stmtem_control.errors import IdentityError, InstrumentError, ProtocolError
 from stmtem_control.exchanges import Exchange
@@ -27,6 +28,20 @@ IDLE = "0"  # DETECTORSTATUS
 JOIN_S = 0.05  # wall seconds in which the camera takes a data connection; it tells nobody
 HEADER_S = 0.1  # wall seconds in which the header follows a start
 DEPTH_OF_COUNTER = {1: "U08", 6: "U08", 12: "U16", 24: "U32"}
+
+
+class Joined(Protocol):
+    """A connection to the data socket, whoever reads it."""
+
+    came_s: float | None
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether something is there, waiting at most `seconds`."""
+        ...
+
+    def close(self) -> None:
+        """Close it: the start has failed."""
+        ...
 
 
 def control_message(kind: str, name: str, value: object = None) -> bytes:
@@ -146,8 +161,13 @@ class Merlin:
         return self.link.submit(job, name="exposure and period", topic="acquisition")
 
     def start(
-        self, *, exposure_s: float, period_s: float, frames: int = 0
-    ) -> "Future[tuple[FrameStream, Exchange]]":
+        self,
+        *,
+        exposure_s: float,
+        period_s: float,
+        opener: Callable[[str, int], Joined] | None = None,
+        frames: int = 0,
+    ) -> "Future[tuple[Joined, Exchange]]":
         """Connect the data socket and start; the Future gives the stream and the start's times.
 
         The trigger is the internal one: the first exposure begins after STARTACQUISITION was sent
@@ -157,12 +177,14 @@ class Merlin:
         ----------
         exposure_s, period_s : float
             Of the frames.
+        opener : callable, optional
+            Connects the data socket, whose host and port it is given, for who reads it elsewhere.
         frames : int
             How many; 0 until STOPACQUISITION.
         """
 
-        def job(transport: Transport) -> tuple[FrameStream, Exchange]:
-            return self._start(transport, exposure_s, period_s, frames)
+        def job(transport: Transport) -> tuple[Joined, Exchange]:
+            return self._start(transport, exposure_s, period_s, frames, opener)
 
         return self.link.submit(job, name="start of the acquisition", topic="acquisition")
 
@@ -179,7 +201,7 @@ class Merlin:
         return self.link.submit(job, name="image size")
 
     def open_stream(self) -> FrameStream:
-        """Connect the data socket; do so before STARTACQUISITION.
+        """Connect the data socket, to be read here; do so before STARTACQUISITION.
 
         Raises
         ------
@@ -196,10 +218,15 @@ class Merlin:
                 log.info("%s", error)
 
     def _start(
-        self, transport: Transport, exposure_s: float, period_s: float, frames: int
-    ) -> tuple[FrameStream, Exchange]:
+        self,
+        transport: Transport,
+        exposure_s: float,
+        period_s: float,
+        frames: int,
+        opener: Callable[[str, int], Joined] | None,
+    ) -> tuple[Joined, Exchange]:
         self._make_idle(transport)
-        stream = self.open_stream()
+        stream = opener(self._host, self._data_port) if opener else self.open_stream()
         try:
             joined = time.monotonic() + JOIN_S
             self._set_timing(transport, exposure_s, period_s)
@@ -215,13 +242,15 @@ class Merlin:
             start = self._command(transport, "STARTACQUISITION")
             # The header shows that it has begun, and that may be later than the answer.
             stream.wait(HEADER_S)
-            return stream, Exchange(start.sent, self.now())
+            came = self.now() if stream.came_s is None else stream.came_s
+            return stream, Exchange(start.sent, max(start.answered, came))
         except BaseException:
             stream.close()
             raise
 
     def _size_of_a_frame(self, transport: Transport) -> tuple[int, int]:
-        stream, _ = self._start(transport, 0.01, 0.02, frames=1)
+        stream, _ = self._start(transport, 0.01, 0.02, 1, None)
+        assert isinstance(stream, FrameStream)
         try:
             deadline = time.monotonic() + 2.0 * self._timeout_s
             while (got := stream.next_frame(deadline)) is None:

@@ -20,6 +20,8 @@ PREFIX = re.compile(rb"^MPX,(\d{1,10})$")
 PREFIX_BYTES = 14  # "MPX," and ten digits
 SMALLEST_HEADER = 256  # before the 128 bytes of each chip
 LARGEST_MESSAGE = 1 << 28
+CHUNK = 1 << 18  # bytes that stay in a core's cache from the socket to their place in the image
+STAMP_BYTES = 30  # 2026-11-26T11:20:15.123456789Z
 DEPTHS: dict[str, DTypeLike] = {"U08": ">u1", "U16": ">u2", "U32": ">u4"}
 ISO_STAMP = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z$")
 
@@ -136,6 +138,79 @@ def _iso_seconds(text: str) -> float:
     return seconds + int((match[2] or "0").ljust(9, "0")) * 1e-9
 
 
+class HeaderParser:
+    """Parses the MQ1 headers of one stream; one that looks like the one before costs little.
+
+    Most of a header is the same in every frame.  What differs (number and time stamp) is taken out
+    where it was found by :func:`parse_frame_header`; whatever else has changed is parsed with care.
+    """
+
+    def __init__(self) -> None:
+        self._last: FrameHeader | None = None
+        self._parts: list[bytes] = []
+        self._extension = 0  # place of "MQ1A" among the fields
+        self._second = b""
+        self._second_s = 0.0
+
+    @property
+    def last(self) -> FrameHeader | None:
+        """The header that was parsed last."""
+        return self._last
+
+    def parse(self, header: bytes) -> FrameHeader:
+        """Return what a header says; raises as :func:`parse_frame_header` does."""
+        found = self._quick(header)
+        if found is None:
+            found = parse_frame_header(header)
+            self._remember(header)
+        self._last = found
+        return found
+
+    def _remember(self, header: bytes) -> None:
+        self._parts = header.split(b"\0", 1)[0].split(b",")
+        self._extension = self._parts.index(b"MQ1A") if b"MQ1A" in self._parts else 0
+
+    def _quick(self, header: bytes) -> FrameHeader | None:
+        last, old, place = self._last, self._parts, self._extension
+        if last is None or not place:
+            return None
+        parts = header.split(b",", place + 3)
+        if (
+            len(parts) < place + 4
+            or parts[0] != b"MQ1"
+            or parts[2:9] != old[2:9]
+            or parts[10 : place + 1] != old[10 : place + 1]
+            or parts[place + 2] != old[place + 2]
+        ):
+            return None
+        number, stamp = parts[1], parts[place + 1]
+        second, nanoseconds = stamp[:20], stamp[20:29]
+        if (
+            len(stamp) != STAMP_BYTES
+            or len(parts[9]) != len(old[9])
+            or not (number.isdigit() and nanoseconds.isdigit())
+            or stamp[19:20] != b"."
+            or stamp[29:] != b"Z"
+        ):
+            return None
+        if second != self._second:
+            try:
+                self._second_s = _iso_seconds(second[:19].decode("ascii") + "Z")
+            except ValueError:
+                return None
+            self._second = second
+        return FrameHeader(
+            int(number),
+            last.offset,
+            last.chips,
+            last.width,
+            last.height,
+            last.dtype,
+            self._second_s + int(nanoseconds) * 1e-9,
+            last.exposure_s,
+        )
+
+
 class FrameStream:
     """The data socket, read by one thread.
 
@@ -145,9 +220,13 @@ class FrameStream:
         Connected before the acquisition starts, or its first frames are lost.
     """
 
+    came_s: float | None = None  # when something came is known to who reads
+
     def __init__(self, transport: TcpTransport) -> None:
         self._transport = transport
         self._raw = bytearray()
+        self._headers = HeaderParser()
+        self._prefix = b""  # of the frame before
         self.acquisition_header = ""
 
     def wait(self, seconds: float) -> bool:
@@ -174,38 +253,75 @@ class FrameStream:
         TransportError
             The connection broke, or the message did not come in time.
         """
-        length = body_length(self._transport.read_exactly(PREFIX_BYTES, deadline))
-        start = self._transport.read_exactly(min(length, 1 + SMALLEST_HEADER), deadline)
-        if start.startswith(b",HDR,"):
-            rest = self._transport.read_exactly(length - len(start), deadline)
-            self.acquisition_header = (start + rest)[5:].decode("ascii", "replace")
+        header = self.next_header(deadline)
+        if header is None:
             return None
-        offset = header_offset(start[1:])
-        if not SMALLEST_HEADER <= offset < length:
-            raise ProtocolError(f"an MQ1 header gives {offset} as the place of the pixels")
-        header = parse_frame_header(
-            start[1:] + self._transport.read_exactly(offset + 1 - len(start), deadline)
-        )
-        if length != 1 + offset + header.pixel_bytes:
-            raise ProtocolError(
-                f"frame {header.sequence}: {length - 1 - offset} bytes of pixels, "
-                f"{header.width} x {header.height} {header.dtype.name} need {header.pixel_bytes}"
-            )
-        return header, self._pixels(header, deadline, out)
-
-    def _pixels(
-        self, header: FrameHeader, deadline: float, out: NDArray[Any] | None
-    ) -> NDArray[Any]:
-        if len(self._raw) != header.pixel_bytes:
-            self._raw = bytearray(header.pixel_bytes)
-        self._transport.read_into(memoryview(self._raw), deadline)
-        shape = (header.height, header.width)
         native = header.dtype.newbyteorder("=")
-        if out is None or out.shape != shape or out.dtype != native:
-            out = np.empty(shape, native)
+        if out is None or out.shape != (header.height, header.width) or out.dtype != native:
+            out = np.empty((header.height, header.width), native)
+        self.read_pixels(header, deadline, out)
+        return header, out
+
+    def next_header(self, deadline: float) -> FrameHeader | None:
+        """Read up to the pixels of a frame, which must be read next.
+
+        An acquisition header is read whole, and None returned.  Raises as :meth:`next_frame` does.
+        """
+        prefix = self._exactly(PREFIX_BYTES + 1, deadline)
+        last = self._headers.last
+        if last is not None and prefix == self._prefix:
+            header = self._exactly(last.offset, deadline)
+        else:
+            length = body_length(prefix[:PREFIX_BYTES])
+            start = self._exactly(min(length - 1, SMALLEST_HEADER), deadline)
+            if start.startswith(b"HDR,"):
+                rest = self._exactly(length - 1 - len(start), deadline)
+                self.acquisition_header = (start + rest)[4:].decode("ascii", "replace")
+                return None
+            offset = header_offset(start)
+            if not SMALLEST_HEADER <= offset < length:
+                raise ProtocolError(f"an MQ1 header gives {offset} as the place of the pixels")
+            header = start + self._exactly(offset - len(start), deadline)
+        if header.startswith(b"HDR,"):  # as long as the frames are
+            assert last is not None
+            rest = self._exactly(last.pixel_bytes, deadline)
+            self.acquisition_header = (header + rest)[4:].decode("ascii", "replace")
+            return None
+        found = self._headers.parse(header)
+        length = body_length(prefix[:PREFIX_BYTES])
+        if found.offset != len(header) or length != 1 + found.offset + found.pixel_bytes:
+            raise ProtocolError(
+                f"frame {found.sequence}: {length - 1 - len(header)} bytes of pixels, "
+                f"{found.width} x {found.height} {found.dtype.name} need {found.pixel_bytes}"
+            )
+        self._prefix = prefix
+        return found
+
+    def read_pixels(self, header: FrameHeader, deadline: float, out: NDArray[Any] | None) -> None:
+        """Read the pixels that follow a header, into `out`; None throws them away.
+
+        A few rows at a time, so that they are turned to native byte order and put in their place
+        while they are in the cache.  Raises TransportError as :meth:`next_frame` does.
+        """
+        row_bytes = header.width * header.dtype.itemsize
+        rows = max(1, min(header.height, CHUNK // row_bytes))
+        if len(self._raw) != rows * row_bytes:
+            self._raw = bytearray(rows * row_bytes)
+        view = memoryview(self._raw)
+        band = np.frombuffer(self._raw, header.dtype).reshape(rows, header.width)
         # The bottom row comes first on the wire.
-        np.copyto(out, np.frombuffer(self._raw, header.dtype).reshape(shape)[::-1])
-        return out
+        bottom = header.height
+        while bottom:
+            n = min(rows, bottom)
+            self._transport.read_into(view[: n * row_bytes], deadline)
+            if out is not None:
+                np.copyto(out[bottom - n : bottom], band[n - 1 :: -1] if n < rows else band[::-1])
+            bottom -= n
+
+    def _exactly(self, n: int, deadline: float) -> bytes:
+        data = bytearray(n)
+        self._transport.read_into(memoryview(data), deadline)
+        return bytes(data)
 
     def interrupt(self) -> None:
         """Make a blocked or later read fail at once; for another thread."""

@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable
 
 from stmtem_control.errors import InstrumentError, ProtocolError
+from stmtem_control.exchanges import Exchange
 from stmtem_control.transport import Transport, excerpt
 
 from .keithley_answers import parse_error
 
 LONGEST_QUEUE = 12  # the error queue holds ten, and one for "Queue overflow"
+ERRORS = ":SYST:ERR?"
 
 
 class Scpi:
@@ -33,9 +35,21 @@ class Scpi:
         """Send commands, each a message of its own, at once; nothing is read."""
         transport.write("".join(command + "\n" for command in commands).encode("ascii"))
 
+    def ask(
+        self, transport: Transport, command: str, measuring_s: float = 0.0
+    ) -> tuple[str, Exchange]:
+        """Send a question; return its answer, which may take `measuring_s` longer, and when."""
+        sent = self.now()
+        self.write(transport, command)
+        answer = self.answer(transport, command, measuring_s)
+        return answer, Exchange(sent, self.now())
+
     def query(self, transport: Transport, command: str, measuring_s: float = 0.0) -> str:
         """Send a question and return its answer, which may take `measuring_s` longer."""
-        self.write(transport, command)
+        return self.ask(transport, command, measuring_s)[0]
+
+    def answer(self, transport: Transport, command: str, measuring_s: float = 0.0) -> str:
+        """Return the answer to a question that was sent."""
         deadline = time.monotonic() + self.timeout_s + measuring_s
         line = transport.read_until(b"\n", deadline)
         try:
@@ -53,26 +67,33 @@ class Scpi:
                 f"{self.name}: {command} was answered {answer!r}, not a number"
             ) from None
 
-    def set(self, transport: Transport, command: str) -> float:
-        """Send a command and empty the error queue; return the time between the two.
+    def set(self, transport: Transport, command: str) -> Exchange:
+        """Send a command and look for an error; return the exchange, in which it took effect.
+
+        The question goes out in the same packet, as a message of its own: one round trip, which
+        no delayed acknowledgement can prolong, and a command that the instrument discards cannot
+        take the question with it.
 
         Raises
         ------
         InstrumentError
             The instrument refused the command.
         """
-        start = self.now()
-        self.write(transport, command)
-        errors = self.errors(transport)
-        if errors:
+        sent = self.now()
+        self.write(transport, command, ERRORS)
+        first = self.answer(transport, ERRORS)
+        exchange = Exchange(sent, self.now())
+        code, text = parse_error(first)
+        if code:
+            errors = [f"{code:+d} {text}", *self.errors(transport)]
             raise InstrumentError(f"{self.name}: {command} was refused: {'; '.join(errors)}")
-        return 0.5 * (start + self.now())
+        return exchange
 
     def errors(self, transport: Transport) -> list[str]:
         """Empty the error queue and return what was in it."""
         errors: list[str] = []
         for _ in range(LONGEST_QUEUE):
-            code, text = parse_error(self.query(transport, ":SYST:ERR?"))
+            code, text = parse_error(self.query(transport, ERRORS))
             if code == 0:
                 break
             errors.append(f"{code:+d} {text}")

@@ -18,6 +18,7 @@ from .source_models import model_named
 from .source_sense import add_measurement_commands, add_sense_commands
 from .source_system import add_common_commands, add_system_commands
 from .source_table import CommandTable
+from .source_timer import Timer
 
 _TERMINATOR = re.compile(rb"[\r\n]+")
 # ^C and ^X; the manual gives the second as decimal 18, which is ^R.
@@ -48,6 +49,8 @@ class SourceMeter:
     serial_terminator : str, optional
         What ends a reply on the serial port, one of CR, LF, CR+LF and LF+CR.  By default the
         factory setting, CR, until a client ends its messages otherwise; then as the client does.
+    timer : Timer, optional
+        Another timer than a SourceMeter's, which is coarse and fast.
 
     Attributes
     ----------
@@ -73,6 +76,7 @@ class SourceMeter:
         serial_number: str = "1117422",
         seed: int = 1,
         serial_terminator: str | None = None,
+        timer: Timer | None = None,
     ) -> None:
         self._clock = clock
         self._lock = threading.RLock()
@@ -90,6 +94,7 @@ class SourceMeter:
             model_named(model),
             serial_number,
             seed,
+            Timer() if timer is None else timer,
             enter=self._enter,
             send_pulse=lambda line: self._wires.post(self.trigger_out[line - 1].pulse),
             send_pattern=self._send_pattern,

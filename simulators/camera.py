@@ -2,6 +2,7 @@
 
 import threading
 from functools import partial
+from typing import Protocol
 
 from .clock import Clock
 from .lines import Line
@@ -94,11 +95,40 @@ class MerlinCamera:
         self._engine.close()
 
 
+class Acquirer(Protocol):
+    """What the control port commands; every command returns an error code."""
+
+    @property
+    def busy(self) -> bool:
+        """True from the start of an acquisition or a process to its end."""
+        ...
+
+    def start(self, *, scan: bool = False) -> int:
+        """Start an acquisition, or a threshold scan."""
+        ...
+
+    def trigger(self) -> int:
+        """Take a soft trigger."""
+        ...
+
+    def stop(self) -> int:
+        """End the acquisition with the frame that is being exposed."""
+        ...
+
+    def abort(self) -> int:
+        """End everything at once."""
+        ...
+
+    def process(self, seconds: float) -> int:
+        """Be busy for a while with something that sends no frames."""
+        ...
+
+
 class ControlPort:
     """The control port; a Talker.  ``MPX,<length>,<TYPE>,<NAME>[,<value>]``, no terminator."""
 
     def __init__(
-        self, settings: Settings, outputs: TriggerOutputs, engine: Engine, size: int
+        self, settings: Settings, outputs: TriggerOutputs, engine: Acquirer, size: int
     ) -> None:
         self._settings = settings
         self._outputs = outputs

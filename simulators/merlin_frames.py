@@ -157,7 +157,7 @@ def frame(
     counts : array of uint16, shape (size, size)
         Top row first; saturates at the depth of the counter.
     """
-    return _frame_header(head, number, counter, thresholds_keV, stamp) + pixels(counts, head.depth)
+    return frame_header(head, number, counter, thresholds_keV, stamp) + pixels(counts, head.depth)
 
 
 def pixels(counts: NDArray[np.uint16], depth: int) -> bytes:
@@ -166,9 +166,10 @@ def pixels(counts: NDArray[np.uint16], depth: int) -> bytes:
     return np.minimum(counts[::-1], np.uint16(ceiling)).astype(DEPTHS[depth][1]).tobytes()
 
 
-def _frame_header(
+def frame_header(
     head: Head, number: int, counter: int, thresholds_keV: tuple[float, ...], stamp: Stamp
 ) -> bytes:
+    """Return what stands before a frame's pixels; the parameters are those of :func:`frame`."""
     offset = 256 + 128 * head.chips
     seconds, nanoseconds = divmod(stamp.start_ns, 10**9)
     moment = datetime.fromtimestamp(seconds, UTC)

@@ -2,14 +2,12 @@
 
 import argparse
 import json
-import os
-import select
-import signal
 import sys
 from collections.abc import Sequence
 
 from .bench import MODELS, SIZES, Bench
 from .presets import PRESETS
+from .service import EndOfService
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,12 +52,7 @@ def _add_options(options: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     """Run the bench and return the exit code: 0 after a signal, 2 when it cannot start."""
-    # A signal writes to this pipe, so that the wait below ends without a race.
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_write, False)
-    old_wake = signal.set_wakeup_fd(wake_write)
-    old = {s: signal.signal(s, lambda *_: None) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with EndOfService(until_eof=options.until_eof) as end:
         try:
             bench = Bench(
                 preset=options.preset,
@@ -83,20 +76,10 @@ def _run(options: argparse.Namespace) -> int:
                 print(f"stmtem sim: standard output: {error.strerror}", file=sys.stderr)
                 sys.stdout = None
                 return 2
-            watched = [wake_read, sys.stdin.fileno()] if options.until_eof else [wake_read]
-            while True:
-                ready, _, _ = select.select(watched, [], [])
-                if wake_read in ready or not os.read(sys.stdin.fileno(), 4096):
-                    break
+            end.wait()
         if not options.json:
             print("bench closed")
         return 0
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(old_wake)
-        os.close(wake_read)
-        os.close(wake_write)
 
 
 def _announce(bench: Bench, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from .source_models import OVERFLOW, SOURCE_ERRORS, Model
 from .source_output import OutputStage
 from .source_readings import Meter, Reading, TraceBuffer, encode
 from .source_settings import MOST_POINTS, Settings
+from .source_timer import Timer
 from .source_trigger import Sequencer, TriggerModel
 
 # What a source memory location does not hold (tables 18-1 to 18-11, column "source memory").
@@ -41,6 +42,8 @@ class SourceCore:
         Its serial number.
     seed : int
         Of the meter's noise.
+    timer : Timer
+        Gives the time stamps.
     enter : Callable
         Calls a function with the lock held; given to the alarms.
     post : Callable
@@ -56,6 +59,7 @@ class SourceCore:
         model: Model,
         serial_number: str,
         seed: int,
+        timer: Timer,
         *,
         enter: Callable[[Callable[[], None]], None],
         send_pulse: Callable[[int], None],
@@ -74,13 +78,14 @@ class SourceCore:
         self.status = StatusModel({**STANDARD_ERRORS, **SOURCE_ERRORS})
         self.status.operation.hold(10, True)
         self.status.measurement.hold(11, True)
-        self.trace = TraceBuffer()
+        self.trace = TraceBuffer(timer)
         self.samples: deque[Reading] = deque(maxlen=MOST_POINTS)
         self.sequencer = Sequencer(clock, enter)
         self.trigger_model = TriggerModel(clock, self)
         self.memories: dict[int, Settings] = {}
         self.setups: dict[int, Settings] = {}
-        self.origin = clock.now()
+        self.timer = timer
+        timer.reset(clock.now())
         self.serial_port = False  # how the present command came in
         self.last_key = 0
         self._send_pulse = send_pulse
@@ -149,7 +154,7 @@ class SourceCore:
         operation = self.trigger_model.operation()
         self.samples.clear()
         if self.settings.time_auto_reset:
-            self.origin = self.clock.now()
+            self.timer.reset(self.clock.now())
         self.sequencer.start(operation)
 
     def abort(self) -> None:
@@ -165,7 +170,7 @@ class SourceCore:
         if not readings:
             raise ScpiError(-230)
         values = [
-            reading.element(name, self.origin)
+            reading.element(name, self.timer.stamp)
             for reading in readings
             for name in self.settings.elements
         ]
@@ -203,7 +208,7 @@ class SourceCore:
 
     def limit_value(self, reading: Reading) -> float:
         """Return what the limit tests look at, less the null offset."""
-        value = reading.element(self.settings.limit_feed, 0.0)
+        value = reading.element(self.settings.limit_feed)
         if self.settings.null and abs(value) < OVERFLOW:
             value -= self.settings.null_offset
         return value

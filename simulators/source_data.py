@@ -213,7 +213,7 @@ def add_calculate_commands(table: CommandTable, core: SourceCore) -> None:
     def acquire() -> None:
         if not core.samples:
             raise ScpiError(-230)
-        settings.null_offset = core.samples[-1].element(settings.limit_feed, 0.0)
+        settings.null_offset = core.samples[-1].element(settings.limit_feed)
 
     table.action(":CALCulate2:NULL:ACQuire", acquire)
 

@@ -5,6 +5,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, stdev
 
 import numpy as np
@@ -14,6 +15,7 @@ from .ports import Terminals
 from .source_models import NOT_A_NUMBER, OVERFLOW, Scale, fitting
 from .source_output import OutputStage
 from .source_settings import MOST_POINTS, Settings
+from .source_timer import Timer
 
 # A wait of the instrument: a time on its clock (s), or the name of a trigger.
 Step = float | str
@@ -45,13 +47,13 @@ class Reading:
     status: int
     calc: float = NOT_A_NUMBER
 
-    def element(self, name: str, origin: float) -> float:
-        """Return a data element; times count from `origin` (s)."""
+    def element(self, name: str, stamp: Callable[[float], float] = float) -> float:
+        """Return a data element; `stamp` tells what the timer shows at a time (s)."""
         values = {
             "VOLT": self.volts,
             "CURR": self.amps,
             "RES": self.ohms,
-            "TIME": (self.time - origin) % 99999.999,
+            "TIME": stamp(self.time),
             "STAT": float(self.status),
             "CALC": self.calc,
         }
@@ -308,9 +310,16 @@ def _quantised(value: float, scale: Scale) -> float:
 
 
 class TraceBuffer:
-    """The data store: up to 2500 readings, filled once and then kept."""
+    """The data store: up to 2500 readings, filled once and then kept.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    timer : Timer
+        Its stamps count from the first reading that is kept, or from the one before.
+    """
+
+    def __init__(self, timer: Timer) -> None:
+        self._timer = timer
         self.size = 100
         self.feed = "SENS"
         self.active = False
@@ -352,7 +361,8 @@ class TraceBuffer:
         found = []
         origin = self.readings[0].time if self.readings else 0.0
         for reading in self.readings:
-            found += [reading.element(name, origin) for name in elements]
+            stamp = partial(self._timer.between, origin)
+            found += [reading.element(name, stamp) for name in elements]
             if self.delta:
                 origin = reading.time
         return found
@@ -361,7 +371,7 @@ class TraceBuffer:
         """Return MEAN, SDEV, MAX, MIN or PKPK of each of the elements."""
         results = []
         for name in elements:
-            column = [reading.element(name, 0.0) for reading in self.readings]
+            column = [reading.element(name) for reading in self.readings]
             good = [value for value in column if value < OVERFLOW]
             if not good:
                 results.append(NOT_A_NUMBER)

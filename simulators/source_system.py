@@ -179,10 +179,10 @@ def add_system_commands(table: CommandTable, core: SourceCore) -> None:
     add(":SYSTem:LFRequency:AUTO", set_line_auto, lambda p: str(int(core.line_auto)))
 
     def time() -> Reply:
-        return nr3((core.clock.now() - core.origin) % 99999.999)
+        return nr3(core.timer.stamp(core.clock.now()))
 
     def reset_time() -> None:
-        core.origin = core.clock.now()
+        core.timer.reset(core.clock.now())
 
     table.query(":SYSTem:TIME", time)
     table.action(":SYSTem:TIME:RESet", reset_time)

@@ -16,6 +16,7 @@ examples:
   stmtem demo                         the main job on simulated instruments
   stmtem sim                          only the simulated instruments, to attach to
   stmtem doctor --station my_lab.toml say whether a station's instruments answer
+  stmtem recover runs/20261123T...    mend a run whose recording was killed
   stmtem session --station sim        IPython with the RunEngine, devices and plans
 """
 
@@ -64,6 +65,18 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
 
     add_run_commands(commands)
+
+    recover = commands.add_parser(
+        "recover",
+        help="mend runs whose recording was killed",
+        description="Cut off what is torn, rebuild the rows of the last frames, declare what is on "
+        "disk, and close the documents. Run twice, it changes nothing.",
+        epilog="exit codes: 0 mended, or nothing to do; 1 more is lost than the frame that was "
+        "being written; 2 not a run, or in use",
+    )
+    recover.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a run")
+    recover.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    recover.set_defaults(run=_recover)
 
     session = commands.add_parser("session", help="open IPython at a station")
     session.add_argument("--station", default="sim", help="a station's name or file (default sim)")
@@ -139,6 +152,12 @@ def _doctor(options: argparse.Namespace) -> int:
     from .doctor import examine
 
     return examine(options.station)
+
+
+def _recover(options: argparse.Namespace) -> int:
+    from .recover import run_recover
+
+    return run_recover(options.runs, dry_run=options.dry_run)
 
 
 def _session(options: argparse.Namespace) -> int:

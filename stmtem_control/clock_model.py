@@ -19,6 +19,7 @@ from .exchanges import Exchange
 
 Z95 = 1.959963984540054  # half width of the central 95 % of a normal law, in standard deviations
 LARGEST_DRIFT = 2e-4  # two cheap quartz clocks, each wrong by 100 ppm the other way
+BEST = 3  # exchanges that a part of the window keeps
 SMALLEST_S = 1e-9  # no bound is taken for sharper than this
 
 Matrix = tuple[tuple[float, float], tuple[float, float]]
@@ -226,7 +227,8 @@ class ClockFit:
     window_s : float
         Exchanges older than this are forgotten: the drift itself drifts, with the temperature.
     bins : int
-        Of each part of the window the shortest round trips and the sharpest bounds are kept.
+        Of each part of the window the shortest round trip and the sharpest bounds are kept, at
+        least; the parts are as long as what is in the window is old.
     """
 
     def __init__(
@@ -235,33 +237,25 @@ class ClockFit:
         *,
         max_drift: float = LARGEST_DRIFT,
         window_s: float = 600.0,
-        bins: int = 30,
+        bins: int = 20,
     ) -> None:
         self.source = source
         self.resets = 0
         self._max_drift = max_drift
-        self._bin_s = window_s / bins
+        self._window_s = window_s
         self._bins = bins
-        self._kept: dict[int, list[StampedExchange]] = {}
+        self._kept: list[StampedExchange] = []
         self._model: ClockModel | None = None
         self._current = True
 
     def add(self, exchange: StampedExchange) -> None:
         """Take an exchange into account."""
-        number = math.floor(exchange.instrument_s / self._bin_s)
-        kept = self._kept.setdefault(number, [])
-        kept.append(exchange)
-        best = {
-            min(kept, key=lambda one: one.answered - one.sent),
-            max(kept, key=lambda one: one.sent - one.instrument_s - one.resolution_s),
-            min(kept, key=lambda one: one.answered - one.instrument_s + one.resolution_s),
-        }
-        kept[:] = best
-        if exchange in best:
-            self._current = False
-        for old in [n for n in self._kept if n <= number - self._bins]:
-            del self._kept[old]
-            self._current = False
+        oldest = exchange.instrument_s - self._window_s
+        self._kept = [one for one in self._kept if one.instrument_s >= oldest]
+        self._kept.append(exchange)
+        self._current = False
+        if len(self._kept) > 2 * BEST * self._bins:
+            self._thin_out()
 
     def reset(self) -> None:
         """Forget everything: the instrument's clock was set, or it is another one."""
@@ -274,7 +268,7 @@ class ClockFit:
         """The present model; None as long as nothing bounds the offset.
 
         When the exchanges contradict each other, as after a reset of the instrument's timer that
-        nobody told of, all but those of the newest part of the window are forgotten.
+        nobody told of, all but the newest are forgotten.
         """
         if not self._current:
             self._model = self._fit()
@@ -282,16 +276,33 @@ class ClockFit:
         return self._model
 
     def _fit(self) -> ClockModel | None:
-        everything = [one for kept in self._kept.values() for one in kept]
         try:
-            return fit_clock(everything, source=self.source, max_drift=self._max_drift)
+            return fit_clock(self._kept, source=self.source, max_drift=self._max_drift)
         except LimitError:
             return None
         except InstrumentError:
-            newest = max(everything, key=lambda one: one.answered)
-            self._kept = {math.floor(newest.instrument_s / self._bin_s): [newest]}
+            self._kept = self._kept[-1:]
             self.resets += 1
-            return fit_clock([newest], source=self.source, max_drift=self._max_drift)
+            return fit_clock(self._kept, source=self.source, max_drift=self._max_drift)
+
+    def _thin_out(self) -> None:
+        model = self.model
+        rate = 1.0 if model is None else 1.0 + model.drift
+        times = [one.instrument_s for one in self._kept]
+        first, length = min(times), (max(times) - min(times)) / self._bins or 1.0
+        parts: dict[int, list[StampedExchange]] = {}
+        for one in self._kept:
+            number = min(self._bins - 1, int((one.instrument_s - first) / length))
+            parts.setdefault(number, []).append(one)
+        self._kept = []
+        for part in parts.values():
+            best = (
+                min(part, key=lambda one: one.answered - one.sent),
+                max(part, key=lambda one: one.sent - rate * one.instrument_s - one.resolution_s),
+                min(part, key=lambda one: one.answered - rate * one.instrument_s
+                    + one.resolution_s),
+            )  # fmt: skip
+            self._kept += [one for one in part if any(one is kept for kept in best)]
 
 
 def _middle(exchanges: Sequence[StampedExchange]) -> float:

@@ -87,6 +87,10 @@ class CameraTable(_Table):
     data_port: Port = 6342
     pixel_size_nm: Positive
     frames_per_file: Annotated[int, Field(ge=1, le=100_000)] = 256
+    ring_MB: Annotated[Positive, Field(le=1_000_000)] = 512.0
+    look_back_s: Annotated[Number, Field(ge=0, le=3600)] = 0.0
+    method: Literal["auto", "direct", "buffered"] = "auto"
+    compression: Literal["", "zstd", "deflate"] = ""
 
 
 class BeamTable(_Table):

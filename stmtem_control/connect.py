@@ -192,6 +192,10 @@ def connect(
         frames_per_file=station.camera.frames_per_file,
         # Voltage and current are converted one after the other, each with its overhead.
         reading_s=2.0 * (source.nplc / source.line_frequency_Hz + 2.5e-3),
+        ring_MB=station.camera.ring_MB,
+        look_back_s=station.camera.look_back_s,
+        method=station.camera.method,
+        compression=station.camera.compression or None,
     )
     beam = BeamBlanker(
         name="beam",

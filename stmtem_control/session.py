@@ -132,6 +132,8 @@ class Session:
                     "in_compliance": self.bias.in_compliance.name,
                     "phase": self.camera.phase.name,
                     "cycle": self.camera.cycle.name,
+                    "instrument_time_s": self.bias.instrument_time.name,
+                    "time_uncertainty_s": self.bias.time_uncertainty.name,
                 },
                 run_time=lambda moment: self.timeline.run_time(self.clock.station_time(moment)),
                 on_open=self._run_opened,

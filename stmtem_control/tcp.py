@@ -96,9 +96,13 @@ class TcpTransport(BufferedTransport):
                     raise TransportTimeout(
                         f"{self.address}: {len(view) - place} of {len(view)} bytes did not come"
                     )
-                if not self._ready(min(left, 0.2)):
+                # The socket itself waits for SEND_S at most: a look before costs a call.
+                if left < SEND_S and not self._ready(left):
                     continue
-                n = self._socket.recv_into(view[place:])
+                try:
+                    n = self._socket.recv_into(view[place:])
+                except TimeoutError:
+                    continue
                 if n == 0:
                     raise self._gone()
                 place += n

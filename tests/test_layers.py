@@ -35,7 +35,7 @@ FLOORS = [
     {"contact_sheet", "run_report", "show_run", "export_run", "run_commands"},
     {"connect"},
     {"session"},
-    {"progress", "doctor"},
+    {"progress", "doctor", "recover"},
     {"console", "demo"},
     {"cli"},
 ]

@@ -74,13 +74,19 @@ class Codec:
             return memoryview(self._zstd(image, level=ZSTD_LEVEL)), bits
         # Matches of a distance alone: counts have no words that come again, and it is fast.
         packer = zlib.compressobj(1, strategy=zlib.Z_RLE)
-        return memoryview(packer.compress(image) + packer.flush()), bits
+        return memoryview(packer.compress(image_bytes(image)) + packer.flush()), bits
 
     def close(self) -> None:
         """End the threads; safe to call again, and it can be gone on with."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown()
+
+
+def image_bytes(image: NDArray[Any]) -> memoryview:
+    """Return the bytes of an image whose rows lie one behind another, without a copy."""
+    buffer: Any = image
+    return memoryview(buffer).cast("B")
 
 
 def decode(data: bytes, compression: int) -> bytes:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .page_layout import ALIGNMENT
@@ -218,8 +217,3 @@ class _WriteBack:
             dont_need = os.POSIX_FADV_DONTNEED
             os.posix_fadvise(self._descriptor, self._done, self._begun - self._done, dont_need)
         self._done, self._begun = self._begun, end
-
-
-def view_of(array: NDArray[Any]) -> memoryview:
-    """Return the bytes of a contiguous array, without a copy."""
-    return memoryview(array.reshape(-1).view(np.uint8))

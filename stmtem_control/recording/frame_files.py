@@ -4,10 +4,10 @@ import json
 import mmap
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +102,7 @@ class _File:
         self._map = None  # arrays that show it keep it alive
 
 
-class FrameFiles(Sequence[NDArray[Any]]):
+class FrameFiles:
     """The frames of a run: a sequence of images, which grows while the run is recorded.
 
     Frames that are not compressed are shown where they lie on disk, without a copy; they cannot be
@@ -163,10 +163,11 @@ class FrameFiles(Sequence[NDArray[Any]]):
         """Return how many frames are on disk now."""
         return self._look()
 
-    @overload
-    def __getitem__(self, index: int) -> NDArray[Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> NDArray[Any]: ...
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Yield the frames that are there now, in order."""
+        for number in range(len(self)):
+            yield self[number]
+
     def __getitem__(self, index: int | slice) -> NDArray[Any]:
         """Return a frame, or those of a slice as one array of three dimensions."""
         if not isinstance(index, slice):

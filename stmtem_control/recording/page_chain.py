@@ -1,7 +1,7 @@
 """Follows the pages of a TIFF file, also of one that ends in the middle of a page, and mends it.
 
-Reads what :mod:`.page_layout` and tifffile write: little-endian TIFF and BigTIFF whose chain of
-directories runs forwards.
+Reads what :mod:`.page_layout` and tifffile write: little-endian TIFF and BigTIFF, each image in one
+piece.
 """
 
 import os
@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from stmtem_control.errors import RecordingError
 
-from .page_layout import CAMERA_BITS_TAG, NO_COMPRESSION, ROW_TAG
+from .page_layout import (
+    ALIGNMENT,
+    CAMERA_BITS_TAG,
+    HEADER_BYTES,
+    NO_COMPRESSION,
+    ROW_TAG,
+    SECOND_DIRECTORY,
+    padded,
+)
 
 #: Behind the name of a file until its first page is whole.
 UNFINISHED = ".new"
@@ -125,14 +133,14 @@ def extend_chain(chain: Chain, descriptor: int) -> None:
         if not chain.bigtiff and head[:4] != b"II\x2a\0":
             raise RecordingError("not a little-endian TIFF file")
         place = _link(chain, descriptor, 8 if chain.bigtiff else 4)
-    behind = 0
-    while place > behind:
+    seen = {page.directory for page in chain.pages}
+    while place and place not in seen:
         page = _read_page(chain, descriptor, place)
         if page is None:
-            chain.ended = False
-            return
+            break
         chain.pages.append(page)
-        behind, place = place, _link(chain, descriptor, page.link)
+        seen.add(place)
+        place = _link(chain, descriptor, page.link)
     chain.ended = place == 0 and bool(chain.pages)
 
 
@@ -216,7 +224,8 @@ def complete_pages(path: Path) -> int:
 def truncate_torn(path: Path) -> int:
     """Cut off what lies behind the last whole page, and tell viewers how many pages there are.
 
-    A file without any whole page is removed.  A second call changes nothing.
+    Pages of :mod:`.page_layout` that are whole, but that nothing leads to yet, become part of the
+    file.  A file without any whole page is removed.  A second call changes nothing.
 
     Parameters
     ----------
@@ -240,12 +249,32 @@ def truncate_torn(path: Path) -> int:
             return 0
         descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
         try:
+            _adopt(descriptor, chain)
             _end(descriptor, chain)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise RecordingError(f"{path} cannot be mended: {error.strerror or error}") from None
     return len(chain.pages)
+
+
+def _adopt(descriptor: int, chain: Chain) -> None:
+    """Link whole pages that lie where the next ones belong."""
+    first = chain.pages[0]
+    if first.data != HEADER_BYTES or first.compression != NO_COMPRESSION:
+        return  # nobody knows where they would lie
+    while True:
+        last, number = chain.pages[-1], len(chain.pages)
+        place = last.data + padded(last.data_bytes) + ALIGNMENT
+        directory = place + padded(last.data_bytes) if number > 1 else SECOND_DIRECTORY
+        page = _read_page(chain, descriptor, directory)
+        if page is None or (page.data, page.shape) != (place, last.shape):
+            return
+        os.pwrite(
+            descriptor, page.directory.to_bytes(8 if chain.bigtiff else 4, "little"), last.link
+        )
+        chain.pages.append(page)
+        chain.ended = _link(chain, descriptor, page.link) == 0
 
 
 def _end(descriptor: int, chain: Chain) -> None:
@@ -267,17 +296,27 @@ def _end(descriptor: int, chain: Chain) -> None:
         os.fsync(descriptor)
 
 
-def told_count(description: bytes, count: int) -> bytes:
+def told_count(description: bytes, count: int | None) -> bytes:
     """Return an ImageJ description that tells of so many frames, of the same length.
 
-    Any other text, and one without room for the numbers, comes back as it is.
+    Parameters
+    ----------
+    description : bytes
+        With the room behind its text.
+    count : int, optional
+        Without it viewers count the pages themselves.
+
+    Returns
+    -------
+    bytes
+        Any other text, and one without room for the numbers, comes back as it is.
     """
     lines = description.rstrip(b"\n\0").split(b"\n")
     if not lines[0].startswith(b"ImageJ="):
         return description
     told = (b"images=", b"frames=", b"hyperstack=")
     rest = [line for line in lines[1:] if not line.startswith(told)]
-    numbers = [b"images=%d" % count, b"frames=%d" % count, b"hyperstack=true"]
+    numbers = [b"images=%d" % count, b"frames=%d" % count, b"hyperstack=true"] if count else []
     text = b"\n".join([lines[0], *numbers, *rest, b""])
     if len(text) >= len(description):
         return description

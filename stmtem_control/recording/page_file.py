@@ -11,7 +11,7 @@ import numpy as np
 
 from .direct_io import OpenFile, address, aligned_memory
 from .page_chain import UNFINISHED
-from .page_layout import ALIGNMENT, Page, PageLayout, padded
+from .page_layout import ALIGNMENT, HEADER_BYTES, Page, PageLayout, padded, place_page
 
 _ZEROS = bytes(ALIGNMENT)
 
@@ -30,15 +30,13 @@ class AlignedBlocks:
     def __init__(self, pages: int, data_bytes: int) -> None:
         self._pages = pages
         self._room = padded(data_bytes)
-        # For each page a directory and the end of its data, and one for what comes before them.
-        self._blocks = memoryview(aligned_memory((2 * pages + 1) * ALIGNMENT))
+        # For each page a directory and the end of its data, and two for what comes before them.
+        self._blocks = memoryview(aligned_memory((2 * pages + 2) * ALIGNMENT))
         self._copies: memoryview | None = None
 
-    def block(self, number: int, content: "bytes | bytearray") -> memoryview:
-        """Return 4096 bytes, copied; number 0 is for what comes before all pages."""
-        block = self._blocks[number * ALIGNMENT : (number + 1) * ALIGNMENT]
-        block[:] = content
-        return block
+    def before(self, *contents: "bytes | bytearray") -> list[memoryview]:
+        """Return up to two times 4096 bytes, copied, for what comes before the pages."""
+        return [self._block(number, content) for number, content in enumerate(contents)]
 
     def data(self, page: int, data: memoryview) -> list[memoryview]:
         """Return the data of a page, padded with zeros, and copied only if it is not aligned."""
@@ -49,12 +47,17 @@ class AlignedBlocks:
         if not rest:
             return [data]
         end = bytes(data[size - rest :]).ljust(ALIGNMENT, b"\0")
-        tail = self.block(2 * page + 1, end)
+        tail = self._block(2 * page + 2, end)
         return [data[: size - rest], tail] if size > rest else [tail]
 
     def directory(self, page: int, content: bytearray) -> memoryview:
         """Return the directory of a page, copied."""
-        return self.block(2 * page + 2, content)
+        return self._block(2 * page + 3, content)
+
+    def _block(self, number: int, content: "bytes | bytearray") -> memoryview:
+        block = self._blocks[number * ALIGNMENT : (number + 1) * ALIGNMENT]
+        block[:] = content
+        return block
 
     def _copied(self, page: int, data: memoryview) -> memoryview:
         self._room = max(self._room, padded(data.nbytes))
@@ -142,18 +145,19 @@ class PageFile:
         self, file: OpenFile, stored: Sequence[tuple[memoryview, int]], rows: Sequence[bytes]
     ) -> int:
         pages = self._places(stored)
-        if self.pages and len({page.bits for page in (*self.pages[-1:], *pages)}) > 1:
+        if self.pages and len({page.bits for page in (self.pages[-1], *pages)}) > 1:
             self._tell_viewers(None, mixed=True)
+        old = len(self.pages)
         directories = [
             self.layout.directory_page(
                 page,
                 row,
-                first=page.data == ALIGNMENT,
+                first=old + i == 0,
                 link=pages[i + 1].directory if i + 1 < len(pages) else 0,
             )
             for i, (page, row) in enumerate(zip(pages, rows, strict=True))
         ]
-        place, buffers = self._before(pages)
+        place, buffers = self._before(file, pages, directories)
         for i, ((data, _), directory) in enumerate(zip(stored, directories, strict=True)):
             if self._blocks is not None:
                 buffers += self._blocks.data(i, data)
@@ -163,53 +167,53 @@ class PageFile:
                 tail = [memoryview(_ZEROS)[rest:]] if rest else []
                 buffers += [data, *tail, memoryview(directory)]
         written, error = file.append(buffers, place)
-        whole = sum(page.directory + ALIGNMENT <= place + written for page in pages)
+        whole = sum(page.end <= place + written for page in pages)
         self._take(file, pages[:whole], directories[:whole], whole=error is None)
         if error is not None:
             raise error
         return written
 
     def _places(self, stored: Sequence[tuple[memoryview, int]]) -> list[Page]:
-        place = self.pages[-1].directory + ALIGNMENT if self.pages else ALIGNMENT
-        pages = []
-        for data, bits in stored:
-            pages.append(Page(place, place + padded(data.nbytes), data.nbytes, bits))
-            place += padded(data.nbytes) + ALIGNMENT
+        place = self.pages[-1].end if self.pages else HEADER_BYTES
+        pages: list[Page] = []
+        for number, (data, bits) in enumerate(stored, len(self.pages)):
+            pages.append(place_page(number, place, data.nbytes, bits))
+            place = pages[-1].end
         return pages
 
-    def _before(self, pages: list[Page]) -> tuple[int, list[memoryview]]:
+    def _before(
+        self, file: OpenFile, pages: list[Page], directories: list[bytearray]
+    ) -> tuple[int, list[memoryview]]:
         """Return what goes out before the data of the next page, and where it begins."""
-        if not self.pages:
+        old = len(self.pages)
+        if old == 0:
             mixed = len({page.bits for page in pages}) > 1
             header = self.layout.header_page(pages[0], None, mixed=mixed)
-            return 0, [self._blocks.block(0, header) if self._blocks else memoryview(header)]
-        if self._blocks is None:
-            return pages[0].data, []
-        # With its link: linking costs no call of its own.
-        last = bytearray(self._last)
-        self.layout.set_link(last, first=len(self.pages) == 1, to=pages[0].directory)
-        return self.pages[-1].directory, [self._blocks.block(0, last)]
+            second = directories[1] if len(pages) > 1 else _ZEROS
+            if self._blocks is None:
+                return 0, [memoryview(header), memoryview(second)]
+            return 0, self._blocks.before(header, second)
+        if old == 1:  # it lies in the header, and nothing leads to it yet
+            file.change(pages[0].directory, directories[0])
+        return pages[0].data, []
 
     def _take(
         self, file: OpenFile, pages: list[Page], directories: list[bytearray], *, whole: bool
     ) -> None:
         """Make whole pages part of the file; after a failed write cut off what lies behind."""
-        if not whole and (pages or self.pages):
-            last = directories[-1] if pages else self._last
-            place = (pages or self.pages)[-1].directory
-            self.layout.set_link(last, first=len(self.pages) + len(pages) == 1, to=0)
-            file.change(place, last)
-            file.cut(place + ALIGNMENT)
+        old = len(self.pages)
+        if not whole and (pages or old):
+            last, page = (directories[-1], pages[-1]) if pages else (self._last, self.pages[-1])
+            self.layout.set_link(last, first=old + len(pages) == 1, to=0)
+            file.change(page.directory, last)
+            file.cut(page.end)
         if not pages:
             return
-        if self.pages and self._blocks is None:  # through the cache: only now the chain leads on
-            first = len(self.pages) == 1
-            self.layout.set_link(self._last, first=first, to=pages[0].directory)
-            place, size = self.layout.link_place(first=first)
-            link = memoryview(self._last)[place : place + size]
-            file.change(self.pages[-1].directory + place, link)
-        elif not self.pages:
+        if old == 0:
             file.renamed(self.path)
+        else:  # only now the chain leads on
+            self.layout.set_link(self._last, first=old == 1, to=pages[0].directory)
+            file.change(self.pages[-1].directory, self._last)
         self.pages += pages
         self._last = directories[-1]
 

@@ -2,17 +2,26 @@
 
 ::
 
-    0       header page    4096 bytes: TIFF header, what viewers are told, values of tags
-    4096    data 0         pixels, little-endian, top row first; padded to a multiple of 4096
-            directory 0    4096 bytes: its tags, then the row of the frame as JSON
+    0       header         4096 bytes: TIFF header, values of tags, what viewers are told
+    4096    directory 1    4096 bytes: its tags, then the row of the frame as JSON
+    8192    data 0         pixels, little-endian, top row first; padded to a multiple of 4096
+            directory 0    4096 bytes
             data 1
-            directory 1
+            (unused)       4096 bytes
+            data 2
+            directory 2
             ...
 
 All parts begin at multiples of 4096 bytes, so that direct I/O can write them as they are.  The
-directory comes behind its data, and data k + 1 right behind directory k: one write of (directory k
-with its link, data k + 1, directory k + 1) adds a page and links it.  The room of a row is fixed
-and filled up with spaces, so that a row can be replaced in place.
+directory comes right behind its data: one write adds a page, or several.
+Then the directory before gets its link, through the page cache; to write it along with the next
+data, from where it lies in front of them, would write a block twice and cost a tenth of the disk's
+speed.  The room of a row is fixed and filled up with spaces, so that a row can be replaced in
+place.
+
+Only directory 1 lies elsewhere.  tifffile takes a file with ImageJ's description for one whose
+images lie side by side, if there is room for all of them in front of the second directory; of two
+pages it would show the second one shifted.
 
 Sources: TIFF Revision 6.0 (Adobe, 1992), section 2; BigTIFF as in libtiff's specification; tags
 65003 to 65025 as Gatan DigitalMicrograph writes them; the description as ImageJ's TiffDecoder
@@ -30,6 +39,8 @@ from numpy.typing import DTypeLike
 
 #: Files, memory and lengths of a direct write are multiples of this, bytes.
 ALIGNMENT = 4096
+#: Before the data of the first page, bytes; the directory of the second is in it.
+HEADER_BYTES, SECOND_DIRECTORY = 2 * ALIGNMENT, ALIGNMENT
 #: Where the JSON of a row begins in a directory page, bytes.
 ROW_PLACE = 768
 #: The longest row, bytes; a NUL byte follows it.
@@ -46,7 +57,7 @@ SOFTWARE = b"stmtem-control\0"
 
 # Where things lie in the header page, bytes.
 _VALUES_PLACE = 64
-_DESCRIPTION_PLACE, _DESCRIPTION_BYTES = 1024, 1024
+_DESCRIPTION_PLACE, _DESCRIPTION_BYTES = 256, 256
 
 _SHORT, _LONG, _RATIONAL, _ASCII, _DOUBLE, _LONG8 = 3, 4, 5, 2, 12, 16
 _SIZES = {_SHORT: 2, _LONG: 4, _RATIONAL: 8, _ASCII: 1, _DOUBLE: 8, _LONG8: 8}
@@ -71,6 +82,17 @@ class Page(NamedTuple):
     directory: int
     data_bytes: int
     bits: int
+
+    @property
+    def end(self) -> int:
+        """Where the next page begins, bytes."""
+        return self.data + padded(self.data_bytes) + ALIGNMENT
+
+
+def place_page(number: int, place: int, data_bytes: int, bits: int) -> Page:
+    """Return the page with that number in its file, whose data begin at `place`."""
+    directory = SECOND_DIRECTORY if number == 1 else place + padded(data_bytes)
+    return Page(place, directory, data_bytes, bits)
 
 
 def padded(size: int) -> int:
@@ -120,9 +142,8 @@ class PageLayout:
 
     def page(self, number: int) -> Page:
         """Return where an uncompressed page of a file lies."""
-        data = ALIGNMENT + number * self.stride
-        directory = data + self.stride - ALIGNMENT
-        return Page(data, directory, self.frame_bytes, 8 * self.dtype.itemsize)
+        place = HEADER_BYTES + number * self.stride
+        return place_page(number, place, self.frame_bytes, 8 * self.dtype.itemsize)
 
     def header_page(self, first: Page, count: int | None, *, mixed: bool = False) -> bytes:
         """Return the first 4096 bytes of a file.
@@ -337,4 +358,4 @@ class _Places(NamedTuple):
 
 def is_classic_enough(layout: PageLayout, pages: int) -> bool:
     """Return whether a file of so many pages stays so small that ImageJ's own reader takes it."""
-    return ALIGNMENT + pages * layout.stride <= CLASSIC_LIMIT
+    return HEADER_BYTES + pages * layout.stride <= CLASSIC_LIMIT

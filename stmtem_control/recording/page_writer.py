@@ -9,14 +9,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from stmtem_control.errors import RecordingError
 
-from .compressed_pages import Codec
+from .compressed_pages import Codec, image_bytes
 from .direct_io import direct_works
 from .frame_files import TEMPLATE
 from .page_chain import read_chain
@@ -33,7 +33,10 @@ from .page_layout import (
     padded_bytes,
 )
 
-__all__ = ["ALIGNMENT", "ROW_BYTES", "PageWriter", "padded_bytes"]
+if TYPE_CHECKING:
+    from .tiff_writer import TiffWriter
+
+__all__ = ["ALIGNMENT", "ROW_BYTES", "PageWriter", "open_writer", "padded_bytes"]
 
 Method = Literal["auto", "direct", "buffered"]
 Compression = Literal["zstd", "deflate"]
@@ -131,18 +134,9 @@ class PageWriter:
             self.layout = replace(self.layout, bigtiff=True)
         self._codec = Codec(compression, self.dtype, threads) if compression else None
         small = compression is not None or self.layout.frame_bytes < DIRECT_BYTES
-        try:
-            self._check_folder()
-            if (self.directory / TEMPLATE.format(0)).exists():
-                raise RecordingError(
-                    f"{self.directory}: there are frames already; give each run its own folder"
-                )
-            wanted = method == "direct" or (method == "auto" and not small)
-            self.direct = wanted and direct_works(self.directory)
-        except OSError as error:
-            if isinstance(error, RecordingError):
-                raise
-            raise self._refused(error) from error
+        no_frames_yet(self.directory)
+        wanted = method == "direct" or (method == "auto" and not small)
+        self.direct = wanted and direct_works(self.directory)
         room = padded_bytes(self.shape, self.dtype)
         self._batch = max(1, min(BATCH_PAGES, BATCH_BYTES // room))
         self._blocks = AlignedBlocks(self._batch, room) if self.direct else None
@@ -199,7 +193,7 @@ class PageWriter:
             stored = self._codec.encode(images)
         else:
             bits = 8 * self.dtype.itemsize
-            stored = [(memoryview(image).cast("B"), bits) for image in images]
+            stored = [(image_bytes(image), bits) for image in images]
         try:
             try:
                 self._unsynced += file.append(stored, [row for _, row in frames])
@@ -212,7 +206,7 @@ class PageWriter:
                 file.sync()
                 self._unsynced = 0
         except OSError as error:
-            raise self._refused(error) from error
+            raise refusal(self.directory, self.count, error) from error
 
     def _file(self, number: int) -> PageFile:
         """Return the file with that number, remembered or new."""
@@ -270,7 +264,7 @@ class PageWriter:
             for file in self._files.values():
                 file.sync()
         except OSError as error:
-            raise self._refused(error) from error
+            raise refusal(self.directory, self.count, error) from error
 
     def reopen(self) -> None:
         """Go on after :meth:`close`, with the next page of the same file; harmless when open.
@@ -281,11 +275,11 @@ class PageWriter:
             The folder cannot be written any more.
         """
         try:
-            self._check_folder()
+            _check_folder(self.directory)
             if self.count % self.frames_per_file:
                 self._file(self.count // self.frames_per_file).open()
         except OSError as error:
-            raise self._refused(error) from error
+            raise refusal(self.directory, self.count, error) from error
         self._closed = False
 
     def close(self) -> None:
@@ -308,13 +302,50 @@ class PageWriter:
                 f"{self.count} frames in them are safe"
             ) from error
 
-    def _check_folder(self) -> None:
-        if not self.directory.is_dir():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
-    def _refused(self, error: OSError) -> RecordingError:
-        reason = error.strerror or str(error)
-        return RecordingError(
-            f"frame {self.count} cannot be written to {self.directory}: {reason}; the "
-            f"{self.count} frames before it are safe"
-        )
+def no_frames_yet(directory: Path) -> None:
+    """Raise RecordingError if a folder is not there, or holds frames."""
+    try:
+        _check_folder(directory)
+    except OSError as error:
+        raise refusal(directory, 0, error) from error
+    if (directory / TEMPLATE.format(0)).exists():
+        raise RecordingError(f"{directory}: there are frames already; give each run its own folder")
+
+
+def refusal(directory: Path, count: int, error: OSError) -> RecordingError:
+    """Return what to tell when the frame behind the first `count` could not be written."""
+    reason = error.strerror or str(error)
+    return RecordingError(
+        f"frame {count} cannot be written to {directory}: {reason}; the {count} frames before it "
+        "are safe"
+    )
+
+
+def _check_folder(directory: Path) -> None:
+    if not directory.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def open_writer(
+    directory: Path, *, method: "Method | Literal['tifffile']" = "auto", **options: Any
+) -> "PageWriter | TiffWriter":
+    """Return a :class:`PageWriter`, or with method "tifffile" the simple one, of the same use.
+
+    Parameters
+    ----------
+    directory, method, **options
+        As :class:`PageWriter` takes them; "tifffile" knows neither compression nor direct I/O.
+
+    Raises
+    ------
+    RecordingError, ValueError
+        As :class:`PageWriter`.
+    """
+    if method != "tifffile":
+        return PageWriter(directory, method=method, **options)
+    from .tiff_writer import TiffWriter
+
+    if options.pop("compression", None) is not None:
+        raise ValueError("method tifffile does not compress: use auto")
+    return TiffWriter(directory, **options)

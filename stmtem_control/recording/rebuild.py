@@ -20,7 +20,7 @@ from stmtem_control.timeline import Timeline
 
 from .columns import COLUMNS
 from .facts import FrameFacts
-from .frame_files import frame_files
+from .frame_files import TEMPLATE, frame_files
 from .frame_table import TABLE, read_table, replace_table
 from .journal import JOURNAL, read_journal
 from .page_chain import StoredPage, read_chain
@@ -53,8 +53,12 @@ class Rebuilt:
         Whether ``frames.csv`` is another than before.
     beyond : list of dict
         Rows that ``frames.csv`` had of frames which are not on disk.
+    behind : list of Path
+        Files of frames that do not follow on those before them: there is a gap.
     clock : StationClock or None
         The run's, if there is a journal.
+    run_start_s : float
+        The zero of run time in station s; 0 without a journal.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -62,7 +66,9 @@ class Rebuilt:
     damaged: list[int] = field(default_factory=list)
     table_changed: bool = False
     beyond: list[dict[str, Any]] = field(default_factory=list)
+    behind: list[Path] = field(default_factory=list)
     clock: StationClock | None = None
+    run_start_s: float = 0.0
 
 
 @dataclass
@@ -104,7 +110,8 @@ def rebuild_tables(
         A file cannot be read or written, or frames shall be dated and there is no journal.
     """
     made = Rebuilt()
-    frames = list(_read_frames(folder))
+    files, made.behind = follow_files(folder)
+    frames = [frame for path in files for frame in _read_frames(path)]
     known = _old_table(folder)
     for number, frame in enumerate(frames):
         if not frame.row:
@@ -115,6 +122,7 @@ def rebuild_tables(
     if (folder / JOURNAL).exists():
         timeline, made.clock, about = _journal(folder, required=clock_model is not None)
         if timeline is not None and made.clock is not None:
+            made.run_start_s = timeline.run_start
             rate = float(about.get("dose_rate_e_per_A2_s", math.nan))
             dates = None if clock_model is None else (clock_model, time_source)
             _settle(frames, timeline, made.clock, rate, dates)
@@ -149,21 +157,45 @@ def _journal(
         return None, None, {}
 
 
-def _read_frames(folder: Path) -> Iterator[_Frame]:
-    for path in frame_files(folder):
-        pages = read_chain(path).pages
+def follow_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files of frames up to the first gap between frames, and those behind it.
+
+    Raises
+    ------
+    RecordingError
+        A file cannot be read.
+    """
+    paths = frame_files(folder)
+    expected = 0
+    for place, path in enumerate(paths):
         try:
-            with open(path, "rb", buffering=0) as file:
-                for page in pages:
-                    file.seek(page.row)
-                    text = (file.read(page.row_bytes) or b"").rstrip(b"\0 ")
-                    try:
-                        row, settled = parse_row(text)
-                    except ValueError:
-                        row, settled = {}, False
-                    yield _Frame(path, page, row, settled, text)
-        except OSError as error:
-            raise RecordingError(f"{path} cannot be read: {error.strerror or error}") from None
+            pages = read_chain(path).pages
+            first = next(_read_frames(path)).row.get("frame", expected) if pages else None
+        except RecordingError:
+            if not path.stat().st_size:
+                raise
+            first, pages = None, []  # not what this program writes
+        if path.name != TEMPLATE.format(place) or first != expected:
+            return paths[:place], paths[place:]
+        expected += len(pages)
+    return paths, []
+
+
+def _read_frames(path: Path) -> Iterator[_Frame]:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            for page in read_chain(path).pages:
+                file.seek(page.row)
+                text = (file.read(page.row_bytes) or b"").rstrip(b"\0 ")
+                try:
+                    row, settled = parse_row(text)
+                except ValueError:
+                    row, settled = {}, False
+                yield _Frame(path, page, row, settled, text)
+    except OSError as error:
+        if isinstance(error, RecordingError):
+            raise
+        raise RecordingError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def _old_table(folder: Path) -> list[dict[str, Any]] | None:

@@ -199,8 +199,7 @@ class TestRunningFit:
     """The fit that goes along with a run."""
 
     def test_it_agrees_with_the_fit_of_all(self) -> None:
-        instrument, fit = Instrument(8), ClockFit("test")
-        assert fit.model is None
+        instrument, fit = Instrument(8), ClockFit("test", bins=8)
         exchanges = [instrument.exchange() for _ in range(120)]
         for one in exchanges:
             fit.add(one)
@@ -227,6 +226,7 @@ class TestRunningFit:
 
     def test_a_reset_of_the_timer_begins_anew(self) -> None:
         fit = ClockFit("test")
+        assert fit.model is None
         for t in (1.0, 2.0, 3.0):
             fit.add(StampedExchange(t, t + 1e-4, t + 100.0))
         fit.add(StampedExchange(4.0, 4.0001, 0.5))

@@ -89,6 +89,7 @@ class FakeSource(FakeInstrument):
             ":SENS:CURR:NPLC": 1.0,
             ":SOUR:VOLT": 0.0,
             ":SOUR2:TTL": 15.0,
+            ":SYST:TIME": 0.0,
         }
         self.output = False
         self.current = 2e-10
@@ -351,7 +352,10 @@ def camera(merlin: FakeMerlin, clock: HandClock, timeline: Timeline) -> Iterator
         pixel_size_nm=2.5,
         dose_rate_e_per_A2_s=20.0,
         frames_per_file=4,
+        ring_MB=1.0,
+        process=False,
     )
+    made.settle_s = 0.05
     made.connect(W)
     yield made
     made.disconnect()

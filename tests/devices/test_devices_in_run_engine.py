@@ -14,7 +14,7 @@ from bluesky.utils import RunEngineInterrupted
 from event_model import DocumentNames, schema_validators
 
 from stmtem_control.devices import BeamBlanker, BiasSource, FrameCamera
-from stmtem_control.frames import read_frames
+from stmtem_control.recording.frame_files import read_frames
 
 W = 5.0  # wall seconds that a test waits at most
 STAMP = 1_795_000_000.0

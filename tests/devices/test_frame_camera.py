@@ -23,7 +23,7 @@ from bluesky.protocols import (
 )
 
 from stmtem_control.devices import FrameCamera
-from stmtem_control.devices.frame_rows import COLUMNS
+from stmtem_control.recording.columns import COLUMNS
 from stmtem_control.errors import (
     InstrumentError,
     InterlockError,
@@ -32,29 +32,35 @@ from stmtem_control.errors import (
     RecordingError,
     TransportError,
 )
-from stmtem_control.frames import read_frames, read_rows
+from stmtem_control.recording.frame_files import read_frames, read_rows
 from stmtem_control.timeline import Timeline
 
 W = 5.0  # wall seconds that a test waits at most
 STAMP = 1_795_000_000.0
 
 
-@pytest.fixture
-def until(camera: FrameCamera) -> Callable[[int], None]:
-    """A function that waits until so many frames are on disk."""
-    written = threading.Condition()
+def told(camera: FrameCamera, what: Callable[[], bool]) -> Callable[[], None]:
+    """Return a function that waits until something is so that the recorder tells the camera."""
+    changed = threading.Condition()
 
-    def note(value: int, **_: Any) -> None:
-        with written:
-            written.notify_all()
+    def note(**_: Any) -> None:
+        with changed:
+            changed.notify_all()
 
-    camera.frames_written.subscribe(note, run=False)
+    for signal in (camera.frames_written, camera.dropped, camera.frames_captured):
+        signal.subscribe(note, run=False)
 
-    def wait(count: int) -> None:
-        with written:
-            assert written.wait_for(lambda: camera.frames_written.get() >= count, W)
+    def wait() -> None:
+        with changed:
+            assert changed.wait_for(what, W)
 
     return wait
+
+
+@pytest.fixture
+def until(camera: FrameCamera) -> Callable[[int], None]:
+    """A function that waits until so many frames are on disk, with their rows."""
+    return lambda count: told(camera, lambda: camera.frames_written.get() >= count)()
 
 
 def collected(camera: FrameCamera) -> tuple[list[tuple[str, Any]], list[dict[str, Any]]]:
@@ -271,12 +277,10 @@ def test_silence_is_an_error_of_the_next_collect(
     camera.configure(frame_rate_Hz=100.0, exposure_s=0.005)
     camera.directory = tmp_path
     camera.kickoff().wait(W)
-    assert camera._reader is not None
-    thread = camera._reader._thread
-    assert thread is not None
+    ended = told(camera, lambda: not camera.running)
     merlin.frame(STAMP)
     until(1)
-    thread.join(W)
+    ended()
     with pytest.raises(TransportError, match=r"camera: no frame for 0\.\d s"):
         collected(camera)
     _, (page,) = collected(camera)
@@ -317,7 +321,8 @@ def test_a_full_disk_is_an_error_and_keeps_what_there_is(
     def full(*_: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "pwrite", full)
+    for name in ("pwrite", "pwritev", "write"):
+        monkeypatch.setattr(os, name, full)
     merlin.frame(STAMP + 0.1)
     with pytest.raises(RecordingError, match=r"frame 1 cannot be written.*No space left"):
         camera.complete().wait(W)

@@ -21,7 +21,7 @@ from stmtem_control.devices.merlin import Merlin
 from stmtem_control.devices.merlin_stream import FrameHeader, FrameStream
 from stmtem_control.errors import InstrumentError, InterlockError
 from stmtem_control.exchanges import Exchange
-from stmtem_control.frames import read_frames
+from stmtem_control.recording.frame_files import read_frames
 from stmtem_control.link import Link
 from stmtem_control.simulators import Bench
 from stmtem_control.tcp import TcpTransport
@@ -247,7 +247,7 @@ def test_the_first_byte_of_a_message_tells_when_it_came(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     camera.directory = tmp_path
-    read, answer = FrameStream.next_frame, merlin._answer
+    read, answer = FrameStream.next_header, merlin._answer
 
     def slowly(self: FrameStream, *args: Any, **options: Any) -> Any:
         got = read(self, *args, **options)
@@ -261,7 +261,7 @@ def test_the_first_byte_of_a_message_tells_when_it_came(
             merlin.frame(STAMP)
         return reply
 
-    monkeypatch.setattr(FrameStream, "next_frame", slowly)
+    monkeypatch.setattr(FrameStream, "next_header", slowly)
     monkeypatch.setattr(merlin, "_answer", late)
     camera.kickoff().wait(W)
     until(1)

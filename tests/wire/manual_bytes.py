@@ -89,6 +89,8 @@ MANUAL: tuple[Exchange, ...] = (
     _keithley(":SENS:CURR:PROT 1.000000E-05"),
     _keithley(":SENS:CURR:RANG 1.000000E-05"),
     _keithley(":SENS:CURR:PROT?", "1.000000E-05", pattern=NUMBER),
+    _keithley(":SYST:TIME:RES"),
+    _keithley(":SYST:TIME?", "+1.200000E-02", pattern=NUMBER),
     _keithley(":SOUR2:TTL?", "15", pattern=rb"\d+"),
     _keithley(":SOUR2:TTL 1"),
     _keithley(":SOUR2:TTL 14"),

@@ -287,7 +287,7 @@ def test_another_instrument_after_a_timeout(scripted: Scripted) -> None:
     with pytest.raises(TransportTimeout):
         source.set_line(1, True).result(W)
     with pytest.raises(IdentityError, match="7654321"):
-        source.abort().result(W)
+        source.set_level(1.0).result(W)
 
 
 def test_bad_arguments_are_refused_before_anything_is_sent(scripted: Scripted) -> None:
@@ -305,7 +305,7 @@ def test_bad_arguments_are_refused_before_anything_is_sent(scripted: Scripted) -
 
 
 def test_stamp_is_the_middle_of_the_exchange(scripted: Scripted) -> None:
-    ticks = iter([10.0, 11.0, 20.0, 21.0, 30.0, 32.0])
+    ticks = iter([10.0, 11.0, 20.0, 21.5, 30.0, 32.0])
     source = Keithley2400(
         scripted(
             [
@@ -315,8 +315,13 @@ def test_stamp_is_the_middle_of_the_exchange(scripted: Scripted) -> None:
         ),
         now=lambda: next(ticks),
     )
-    assert source.set_level(1.0).result(W) == 20.5
-    assert source.read().result(W).t == 31.0
+    # What came to the output came with OUTP ON, and not before its question was sent.
+    taken = source.set_level(1.0).result(W)
+    assert (taken.sent, taken.answered, taken.t) == (20.0, 21.5, 20.75)
+    found = source.read().result(W)
+    assert (found.t, found.instrument_time) == (31.0, 2.0)
+    # Two conversions of 20 ms lie wholly inside.
+    assert found.uncertainty_s == pytest.approx(1.0 - 0.02)
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e9, max_value=1e9)

@@ -1,0 +1,93 @@
+"""Who is at the other end: the check of a source's identity, and getting back in step with it."""
+
+import logging
+import time
+
+from stmtem_control.errors import IdentityError, TransportTimeout
+from stmtem_control.transport import Transport, excerpt
+
+from .keithley_answers import Identity, parse_identity
+from .scpi import Scpi
+
+log = logging.getLogger(__name__)
+
+
+class IdentityCheck:
+    """Makes sure that it is the source that the station file names, and stays the same.
+
+    Parameters
+    ----------
+    scpi : Scpi
+        How it is spoken to.
+    model, serial_number : str
+        What ``*IDN?`` must name; an empty string accepts any.
+    """
+
+    def __init__(self, scpi: Scpi, model: str, serial_number: str) -> None:
+        self.found: Identity | None = None
+        self._scpi = scpi
+        self._model = model
+        self._serial_number = serial_number
+
+    def open(self, transport: Transport) -> Identity:
+        """Empty the connection and find out who is there.
+
+        Raises
+        ------
+        IdentityError
+            It is another instrument than asked for, or speaks another language.
+        """
+        transport.drain(0.05)
+        identity = parse_identity(self._scpi.query(transport, "*IDN?"))
+        self._check(transport, identity)
+        self.found = identity
+        return identity
+
+    def resync(self, transport: Transport) -> None:
+        """Throw away what is late, until the instrument gives its identity again.
+
+        Raises
+        ------
+        IdentityError
+            It is another one now.
+        TransportTimeout
+            It does not answer, or does not stop.
+        """
+        name = self._scpi.name
+        transport.drain(0.05)
+        deadline = time.monotonic() + self._scpi.timeout_s
+        self._scpi.write(transport, "*IDN?")
+        found: Identity | None = None
+        while found is None:
+            line = transport.read_until(b"\n", deadline).decode("ascii", "replace").strip()
+            if self.found is not None and line == self.found.text:
+                found = self.found
+            elif line.count(",") >= 3 and "KEITHLEY" in line.upper():
+                found = parse_identity(line)
+        if self.found is not None and found != self.found:
+            raise IdentityError(
+                f"{name}: {transport.address} was {self.found.text!r} and is now {found.text!r}"
+            )
+        late = transport.drain(0.0)
+        if late:
+            raise TransportTimeout(f"{name}: more late answers: {excerpt(late)}")
+        for error in self._scpi.errors(transport):
+            log.warning("%s: left in the error queue: %s", name, error)
+
+    def _check(self, transport: Transport, found: Identity) -> None:
+        name = self._scpi.name
+        wanted = " ".join(filter(None, (self._model, self._serial_number)))
+        same_model = not self._model or found.model.upper() == self._model.upper()
+        same_serial = not self._serial_number or found.serial == self._serial_number
+        if not (same_model and same_serial and "KEITHLEY" in found.manufacturer.upper()):
+            raise IdentityError(
+                f"{name}: expected a Keithley {wanted or 'source'} at "
+                f"{transport.address}, found {found.text!r}; check the address in the station file"
+            )
+        if found.model.startswith("2450"):
+            language = self._scpi.query(transport, "*LANG?")
+            if language != "SCPI2400":
+                raise IdentityError(
+                    f"{name}: the 2450 at {transport.address} speaks {language}; send "
+                    "it '*LANG SCPI2400' and switch it off and on"
+                )
