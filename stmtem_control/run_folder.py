@@ -156,7 +156,8 @@ class RunFolder:
         assert self._bias is not None
         from event_model import unpack_event_page
 
-        events = [doc] if name == "event" else list(unpack_event_page(doc))
+        page: Any = doc
+        events = [doc] if name == "event" else list(unpack_event_page(page))
         stream = self._stream_of.get(doc["descriptor"], "")
         self._bias.append([self._reading(event, stream) for event in events])
 
