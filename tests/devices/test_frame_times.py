@@ -21,8 +21,8 @@ from stmtem_control.devices.merlin import Merlin
 from stmtem_control.devices.merlin_stream import FrameHeader, FrameStream
 from stmtem_control.errors import InstrumentError, InterlockError
 from stmtem_control.exchanges import Exchange
-from stmtem_control.recording.frame_files import read_frames
 from stmtem_control.link import Link
+from stmtem_control.recording.frame_files import read_frames
 from stmtem_control.simulators import Bench
 from stmtem_control.tcp import TcpTransport
 from stmtem_control.timeline import Timeline
