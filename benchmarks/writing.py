@@ -224,7 +224,7 @@ class _Bench:
         for counts in (1, 5, 10, 50):
             image = np.random.default_rng(counts).poisson(counts, (1024, 1024)).astype(np.uint16)
             for name in ("zstd", "deflate"):
-                codec = Codec(name, image.dtype, 1)  # type: ignore[arg-type]
+                codec = Codec(name, image.dtype, 1)
                 sizes: list[int] = []
 
                 def encode(
