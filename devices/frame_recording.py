@@ -352,9 +352,9 @@ class FrameRecording:
         told = None if model is None else model.to_dict()
         self.client.request("clock_model", ANSWER_S, model=told, time_source=time_source)
 
-    def samples(self) -> list[Sample]:
-        """Return what is known of the newest frames of the present acquisition."""
-        reply = self.client.request("samples", ANSWER_S)
+    def samples(self, most: int = 0) -> list[Sample]:
+        """Return what is known of the newest (0: all) frames of the present acquisition."""
+        reply = self.client.request("samples", ANSWER_S, most=most)
         return [Sample(*sample) for sample in reply["samples"]]
 
     def newest(self) -> NDArray[Any] | None:

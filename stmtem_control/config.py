@@ -20,6 +20,7 @@ BENCH = "bench"  # an address that stands for "the simulated bench's"
 
 Number = Annotated[float, Strict()]  # a number is a number: neither true nor "5"
 Positive = Annotated[Number, Field(gt=0, allow_inf_nan=False)]
+Delay = Annotated[Number, Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -101,6 +102,9 @@ class BeamTable(_Table):
     blanked_level: Literal["high", "low"] = "high"
     dose_rate_e_per_A2_s: Positive
     calibrated: date
+    delay_s: Delay = 0.0
+    delay_uncertainty_s: Delay = 0.0
+    rise_s: Delay = 0.0
 
 
 class Station(_Table):

@@ -358,11 +358,16 @@ def _counts(found: Documents) -> dict[str, int]:
     """Return how many events each stream has."""
     streams = {doc["uid"]: doc.get("name", "") for kind, doc in found.lines if kind == "descriptor"}
     counts = dict.fromkeys(streams.values(), 0)
+    external = dict.fromkeys(streams.values(), 0)
     for kind, doc in found.lines:
-        if kind in ("event", "event_page") and doc.get("descriptor") in streams:
-            count = len(doc["seq_num"]) if kind == "event_page" else 1
-            counts[streams[doc["descriptor"]]] += count
-    return counts
+        if doc.get("descriptor") not in streams:
+            continue
+        stream = streams[doc["descriptor"]]
+        if kind == "stream_datum":
+            external[stream] = max(external[stream], doc["seq_nums"]["stop"] - 1)
+        else:
+            counts[stream] += len(doc["seq_num"]) if kind == "event_page" else 1
+    return {stream: max(count, external[stream]) for stream, count in counts.items()}
 
 
 def _frames(first: int, last: int) -> str:

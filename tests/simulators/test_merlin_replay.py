@@ -19,8 +19,9 @@ from stmtem_control.errors import InstrumentError
 from stmtem_control.link import Link
 from stmtem_control.simulators import merlin_replay
 from stmtem_control.simulators.merlin_plan import make_plan
-from stmtem_control.simulators.merlin_replay import FrameHead, ReplayCamera, pictures
+from stmtem_control.simulators.merlin_replay import ReplayCamera
 from stmtem_control.simulators.merlin_settings import Settings
+from stmtem_control.simulators.replay_frames import FrameHead, pictures
 from stmtem_control.tcp import TcpTransport
 
 W = 5.0  # wall seconds that a test waits at most
