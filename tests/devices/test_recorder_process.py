@@ -44,7 +44,7 @@ client.request("open", 10.0, host="127.0.0.1", port=data_port, exposure_s=0.035,
 client.tell("started", sent=0.0, answered=0.001)
 print(client.pid, flush=True)
 sys.stdin.readline()
-while len(client.request("samples", 10.0)["samples"]) < 10:
+while len(client.request("samples", 10.0, most=100)["samples"]) < 10:
     pass
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -149,13 +149,8 @@ def test_a_recorder_that_is_killed_is_told_and_replaced(
     assert [row["sequence"] for row in read_table(second)] == [1]
 
 
-def test_a_session_that_is_killed_leaves_all_that_came_on_disk(merlin: Any, tmp_path: Path) -> None:
-    merlin.data.settimeout(W)
-    session = subprocess.Popen(
-        [sys.executable, "-c", SESSION, str(merlin.data.getsockname()[1]), str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
+def killed(session: "subprocess.Popen[bytes]", merlin: Any) -> int:
+    """Send frames to the recorder of a session, have that killed; return the recorder's pid."""
     assert session.stdout is not None
     assert session.stdin is not None
     merlin.stream, _ = merlin.data.accept()
@@ -165,7 +160,17 @@ def test_a_session_that_is_killed_leaves_all_that_came_on_disk(merlin: Any, tmp_
     session.stdin.write(b"die\n")
     session.stdin.close()
     assert session.wait(W) == -signal.SIGKILL
-    session.stdout.close()
+    return pid
+
+
+def test_a_session_that_is_killed_leaves_all_that_came_on_disk(merlin: Any, tmp_path: Path) -> None:
+    merlin.data.settimeout(W)
+    with subprocess.Popen(
+        [sys.executable, "-c", SESSION, str(merlin.data.getsockname()[1]), str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as session:
+        pid = killed(session, merlin)
     begun = time.monotonic()
     assert gone(pid, W)
     assert time.monotonic() - begun < LEAVES_S
