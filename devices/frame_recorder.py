@@ -29,6 +29,7 @@ from .run_files import RunFiles
 log = logging.getLogger(__name__)
 
 TELL_S = 0.1  # wall seconds between two words to the session
+LOG_S = 1.0  # wall seconds between two words on losses in the log
 DATE_S = 2.0  # wall seconds after which a start that the session did not tell is given up
 BATCH_BYTES = 1 << 25  # that are written in one go, so that slots are freed at times
 NAMES = [column.name for column in COLUMNS]
@@ -78,6 +79,8 @@ class FrameRecorder:
         self._dropped = 0
         self._told: tuple[int, int] = (0, 0)
         self._next_tell = 0.0
+        self._unlogged = 0
+        self._next_log = 0.0
         self._ended: tuple[Exception | None, bool] | None = None
         self._finishing: list[int] = []
         self._reading = False
@@ -114,11 +117,20 @@ class FrameRecorder:
         with self._changed:
             if not self._recording:
                 return
-            first = self._dropped == self._told[1]
             self._dropped += count
-        if first:
-            log.warning("%s: %d frames %s", self.name, count, how)
-        self._tell_counts(time.monotonic())
+            self._unlogged += count
+        now = time.monotonic()
+        if now >= self._next_log:  # a disk that is too slow is so for hundreds of frames
+            self._next_log = now + LOG_S
+            log.warning(
+                "%s: %d frames %s (%d lost in this run)",
+                self.name,
+                self._unlogged,
+                how,
+                self._dropped,
+            )
+            self._unlogged = 0
+        self._tell_counts(now)
 
     def reading_ended(self, error: Exception | None, hurry: bool) -> None:
         """Note that no more frames come, and whether rows are final as they are now."""
@@ -169,6 +181,7 @@ class FrameRecorder:
             self._recording = self._failed = False
             self._captured = self._dropped = 0
             self._told = (0, 0)
+            self._unlogged, self._next_log = 0, 0.0
             self._unsettled.clear()
         self._files = RunFiles(folder, self._clock, self._timeline, dose_rate_e_per_A2_s)
         self._files.open_journal(self._look_back_s * self._clock.speed)

@@ -113,6 +113,7 @@ class FrameRecording:
         self._count = 0  # rows that were told
         self._taken = 0
         self._running = False
+        self._open = False  # whether there are files to close
         self._come = threading.Event()
         self._come_s: float | None = None
         self._end_listening: Callable[[], None] | None = None
@@ -233,6 +234,7 @@ class FrameRecording:
             They cannot be written.
         """
         reply = self.client.request("record", ANSWER_S, **settings)
+        self._open = True
         self.frames_per_file = reply["frames_per_file"]
         with self._lock:
             self._error = self._reported = None
@@ -331,9 +333,11 @@ class FrameRecording:
                 if not finished.wait(0.5 * timeout):
                     client.ask("close")
                     return False
-        closed = client.ask("close")
+        if not self._open:
+            return True
+        self._open = False
         try:
-            closed.result(timeout)
+            client.ask("close").result(timeout)
         except TimeoutError:
             return False
         except RecordingError as error:

@@ -123,7 +123,7 @@ class Recorder:
             self._frames.finish(order["id"])
             return
         if do == "samples":
-            self._reply(order, samples=list(self._reader.samples)[-order["most"] :])
+            self._reply(order, samples=self._reader.samples()[-order["most"] :])
             return
         self._steer(do, order)
         self._reply(order)

@@ -49,7 +49,7 @@ BATCH_PAGES, BATCH_BYTES = 64, 32 << 20
 #: After so many bytes the disk is asked to keep them even if the power fails.
 SYNC_BYTES = 256 << 20
 #: Files whose places are remembered, so that their rows can be amended at once.
-FILES_KEPT = 3
+FILES_KEPT = 64
 
 _COMPRESSIONS = {None: NO_COMPRESSION, "deflate": DEFLATE, "zstd": ZSTD}
 

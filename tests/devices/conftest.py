@@ -244,6 +244,8 @@ class FakeMerlin:
     def close(self) -> None:
         """Close everything and end the thread."""
         self.hang_up()
+        with contextlib.suppress(OSError):
+            self.control.shutdown(socket.SHUT_RDWR)  # or who waits for a client waits on
         self.control.close()
         self.data.close()
         if self._peer is not None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stmtem_control.devices.frame_reader import mean_counts
@@ -49,6 +49,7 @@ frames = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(frames, min_size=1, max_size=8))
 def test_both_ways_find_the_same(found: list[tuple[int, int, int, int, bool]]) -> None:
     parser = HeaderParser()
@@ -66,6 +67,7 @@ def test_frames_of_one_acquisition_take_the_quick_way() -> None:
     np.testing.assert_allclose(np.diff([h.unix_time_s for h in got]), 0.5, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(0, 255))
 def test_a_damaged_header_is_never_taken_for_another(place: int, byte: int) -> None:
     """One byte changed: refused as the careful way refuses it, or understood alike."""

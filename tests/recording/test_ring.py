@@ -94,11 +94,11 @@ def test_a_frame_that_is_overwritten_meanwhile_is_not_given_out(
 
     filler = threading.Thread(target=fill)
     filler.start()
-    seen = []
+    seen: list[int] = []
     while not over.is_set() or not seen:
         found = looker.newest()
         if found is not None:
-            image, number = found
+            image, _ = found
             # The number may be of a frame later than the pixels, which are of one frame.
             assert image.min() == image.max()
             seen.append(int(image[0, 0]))
