@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import frame, particle_step, side_by_side, whole_experiment
+from benchmarks import frame, particle_step, side_by_side, timing, whole_experiment
 from benchmarks.side_by_side import Ratio, Report, Target
 
 needs_numba = pytest.mark.skipif(
@@ -130,3 +130,13 @@ def test_the_experiment_deposits_and_strips() -> None:
     assert model.deposited_charge > 1e-12
     assert abs(model.faradaic_charge) < 1e-9 * model.deposited_charge
     assert len(model.particles) == 0
+
+
+# ---- when an edge was --------------------------------------------------------------------------
+
+
+def test_bias_edges_lie_in_their_exchanges() -> None:
+    found = timing.edges(4)
+    assert {name: len(pairs) for name, pairs in found.items()} == {"driver": 4, "PyVISA": 4}
+    for exchange, came in (*found["driver"], *found["PyVISA"]):
+        assert exchange.sent <= came <= exchange.answered

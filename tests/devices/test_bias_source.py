@@ -94,6 +94,31 @@ def test_a_reading_is_published_and_noted(
     assert timeline.at("compliance", 7.0) is True
 
 
+def test_times_are_noted_with_their_uncertainty(
+    bias: BiasSource, beam: Any, smu: Any, timeline: Timeline, clock: Any
+) -> None:
+    """Half a second passes on every answer: so long is what happened uncertain."""
+    answer = smu.answer
+
+    def slow(line: str) -> str:
+        clock.t += 0.5
+        return str(answer(line))
+
+    smu.answer = slow
+    bias.set(-5.0).wait(W)
+    beam.set("open").wait(W)
+    bias.trigger().wait(W)
+    for channel, value in (("bias_set_V", -5.0), ("blanked", False)):
+        _, values, sure = timeline.entries(channel)
+        assert (values[-1], sure[-1]) == (value, 0.5)  # the command, and its question
+    _, _, sure = timeline.entries("voltage_V")
+    assert sure[-1] == bias.time_uncertainty.get() == pytest.approx(0.25 - 0.02)
+    assert bias.instrument_time.get() == 1.0
+    bias.stop()
+    _, values, sure = timeline.entries("bias_set_V")
+    assert (values[-1], sure[-1]) == (0.0, 0.5)
+
+
 def test_a_reading_with_the_output_off_fails_at_once(bias: BiasSource) -> None:
     with pytest.raises(InstrumentError, match="nothing to measure"):
         bias.trigger().wait(W)

@@ -1,14 +1,22 @@
 """The SCPI-2400 driver, byte for byte."""
 
 import math
+import threading
 from collections.abc import Callable, Sequence
+from itertools import count
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stmtem_control.devices.keithley import Keithley2400
-from stmtem_control.devices.keithley_answers import parse_error, parse_identity, parse_reading
+from stmtem_control.devices.keithley_answers import (
+    parse_error,
+    parse_identity,
+    parse_reading,
+    parse_readings,
+)
+from stmtem_control.devices.keithley_sequence import BiasSequence
 from stmtem_control.errors import (
     IdentityError,
     InstrumentError,
@@ -16,7 +24,7 @@ from stmtem_control.errors import (
     ProtocolError,
     TransportTimeout,
 )
-from stmtem_control.link import Link
+from stmtem_control.link import DroppedError, Link
 from stmtem_control.transport import BufferedTransport
 
 Scripted = Callable[[Sequence[tuple[bytes, bytes]]], Link]
@@ -48,6 +56,16 @@ def test_everything_the_driver_sends_is_in_the_manual(by_the_manual: ByTheManual
     source.abort().result(W)
     source.output_off().result(W)
     source.zero_and_off().result(W)
+    for start_line, step_line in ((3, 1), (None, None)):
+        source.prepare_sequence(
+            BiasSequence(
+                (1.0, -1.0), 0.05, pulse="source", start_line=start_line, step_line=step_line
+            )
+        ).result(W)
+        run = source.run_sequence(deadline_s=W).result(W)
+        assert [point.reading.voltage for point in run.points] == [1.0, -1.0, 0.0]
+        stamps = [point.reading.instrument_time for point in run.points]
+        assert stamps == pytest.approx([0.099, 0.150, 0.201])
     assert not any(b"MEAS" in data or b"CONF" in data for data in sent)
 
 
@@ -290,6 +308,91 @@ def test_another_instrument_after_a_timeout(scripted: Scripted) -> None:
         source.set_level(1.0).result(W)
 
 
+def test_a_stop_of_a_sequence_aborts_it_first(scripted: Scripted) -> None:
+    """While it runs the instrument takes an abort only, and leaves all else for later."""
+    levels = b":SOUR:LIST:VOLT 1.0000000E+00,0.0000000E+00"
+    sequence, ticks = BiasSequence((1.0,), 0.05), count()
+    commands = [command.encode() for command in sequence.commands(50.0)]
+    assert commands[2] == levels
+    source = Keithley2400(
+        scripted(
+            [
+                (b"*IDN?\n", IDN),
+                *sets(b":SOUR:VOLT 0", b":OUTP OFF", *commands),
+                (b":SOUR:LIST:VOLT:POIN?\n", b"2\n"),
+                *[(b":SYST:TIME?\n", b"+1.000000E+00\n")] * 4,
+                (b":INIT\n", b""),
+                (b"*OPC?\n", b""),
+                (b":ABOR\n:SOUR:VOLT 0\n:OUTP OFF\n", b"1\n"),
+                (b"*IDN?\n", IDN),
+                ASK,
+                (b":OUTP?\n", b"0\n"),
+                *sets(b":ABOR", b":SOUR:VOLT 0", b":OUTP OFF"),
+                (b":OUTP?\n", b"0\n"),
+            ]
+        ),
+        now=lambda: float(next(ticks)),
+    )
+    source.open().result(W)
+    source.prepare_sequence(sequence).result(W)
+    started = threading.Event()
+    run = source.run_sequence(on_start=lambda t: started.set())
+    assert started.wait(W)
+    gone = source.zero_and_off().result(W)
+    with pytest.raises(DroppedError, match="cut short"):
+        run.result(W)
+    # From when it was first sent, without waiting: three sets would take five ticks.
+    assert gone.answered - gone.sent > 8.0
+
+
+def test_a_start_that_is_refused(scripted: Scripted) -> None:
+    source = Keithley2400(
+        scripted(
+            [
+                *sets(b":SOUR:VOLT 0", b":OUTP OFF"),
+                *sets(*[c.encode() for c in BiasSequence((1.0,), 0.05).commands(50.0)]),
+                (b":SOUR:LIST:VOLT:POIN?\n", b"2\n"),
+                *[(b":SYST:TIME?\n", b"+1.000000E+00\n")] * 4,
+                (b":INIT\n", b""),
+                (b"*OPC?\n", b"1\n"),
+                (b":SYST:ERR?\n", b'+802,"Output blocked by interlock"\n'),
+                ASK,
+            ]
+        )
+    )
+    source.prepare_sequence(BiasSequence((1.0,), 0.05)).result(W)
+    with pytest.raises(InstrumentError, match=r"sequence was refused: \+802 Output blocked"):
+        source.run_sequence().result(W)
+
+
+def test_a_list_that_did_not_arrive(scripted: Scripted) -> None:
+    sequence = BiasSequence((1.0,), 0.05)
+    source = Keithley2400(
+        scripted(
+            [
+                *sets(b":SOUR:VOLT 0", b":OUTP OFF"),
+                *sets(*[c.encode() for c in sequence.commands(50.0)]),
+                (b":SOUR:LIST:VOLT:POIN?\n", b"1\n"),
+            ]
+        )
+    )
+    with pytest.raises(InstrumentError, match="a list of 2 levels was sent but it holds 1"):
+        source.prepare_sequence(sequence).result(W)
+
+
+def test_nothing_runs_that_was_not_prepared(scripted: Scripted) -> None:
+    source = Keithley2400(scripted([]))
+    with pytest.raises(InstrumentError, match="no sequence is prepared"):
+        source.run_sequence().result(W)
+    with pytest.raises(InstrumentError, match="no sequence was run"):
+        source.collect_sequence().result(W)
+
+
+def test_a_buffer_that_does_not_parse() -> None:
+    with pytest.raises(ProtocolError, match=r":TRAC:DATA\? was answered '\+1,\+2,\+3'"):
+        parse_readings("+1,+2,+3")
+
+
 def test_bad_arguments_are_refused_before_anything_is_sent(scripted: Scripted) -> None:
     source = Keithley2400(scripted([]))
     calls: list[Callable[[], object]] = [
@@ -341,7 +444,7 @@ def test_any_reading_survives_the_wire(volts: float, amperes: float, word: int) 
 @settings(deadline=None)  # machines in use are slow at times
 @given(st.text())
 def test_no_text_breaks_the_parsers(text: str) -> None:
-    for parse in (parse_reading, parse_error, parse_identity):
+    for parse in (parse_reading, parse_readings, parse_error, parse_identity):
         try:
             parse(text)
         except ProtocolError as error:
