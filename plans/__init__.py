@@ -7,6 +7,7 @@ plan ends, the bias is at 0 V, the output off, the beam blanked and the probe at
 from .approach import approach_contact, retract
 from .biasing import deposit, deposition_stripping_cycles, strip
 from .safety import make_safe, safe
+from .triggered import triggered_cycles
 
 __all__ = [
     "approach_contact",
@@ -16,4 +17,5 @@ __all__ = [
     "retract",
     "safe",
     "strip",
+    "triggered_cycles",
 ]
