@@ -1,6 +1,7 @@
 """The writers that are timed against each other write the same frames; nothing is timed here."""
 
 import importlib.util
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -58,4 +59,4 @@ def test_a_part_of_the_report(tmp_path: Path) -> None:
     assert bench.targets[0].reached > 0.0
     for name in ("PageWriter", "PageWriter, batches", "raw buffered", "tifffile page + JSON"):
         assert f"| {name} |" in bench.tables[0]
-    assert writing.versions()["tifffile"] == tifffile.__version__
+    assert writing.versions()["tifffile"] == metadata.version("tifffile")
