@@ -96,7 +96,7 @@ def _suitcase(folder: Path, side: int) -> Iterator[Push]:
     run = compose_run()
     key = {"source": "x", "dtype": "array", "shape": [side, side]}
     stream = run.compose_descriptor(name="frames", data_keys={"image": key}, validate=False)
-    suitcase = Serializer(folder, bigtiff=True)
+    suitcase: Any = Serializer(folder, bigtiff=True)
     suitcase("start", run.start_doc)
     suitcase("descriptor", stream.descriptor_doc)
 

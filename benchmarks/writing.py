@@ -65,10 +65,18 @@ class _Bench:
 
     def __init__(self, rounds: int, folder: Path, size: Size) -> None:
         self.rounds, self.folder, self.size = rounds, folder, size
+        self._rings: dict[int, list[Any]] = {}
         self.tables: list[str] = []
         self.targets: list[Target] = []
         self.result: dict[str, Any] = {}
         self.peers = [p for p in PEERS if _NEEDS.get(p) is None or _there(_NEEDS[p])]
+
+    def _ring(self, side: int) -> list[Any]:
+        """Return frames of that side, the same for all cases."""
+        if side not in self._rings:
+            self._rings.clear()
+            self._rings[side] = frame_ring(side, 8)
+        return self._rings[side]
 
     def case(
         self,
@@ -81,7 +89,7 @@ class _Bench:
         until_on_disk: bool = True,
     ) -> Callable[[], float]:
         """Return a case that writes frames and returns the seconds until they are in files."""
-        ring = frame_ring(side, max(4, 2 * batch))
+        ring = self._ring(side)
 
         def work() -> float:
             folder = Path(tempfile.mkdtemp(dir=self.folder))
@@ -197,7 +205,7 @@ class _Bench:
 
     def _pace(self, name: str, side: int, fps: float) -> tuple[float, float, float]:
         frames = max(2, round(self.size.paced_s * fps))
-        ring, late, longest = frame_ring(side, 8), 0, 0.0
+        ring, late, longest = self._ring(side), 0, 0.0
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         try:
             with writer(name, folder, side) as push:

@@ -144,7 +144,7 @@ def look(folder: Path, program: str, jar: str, paths: list[Path]) -> list[list[s
     if java is None or shutil.which("javac") is None:
         pytest.skip("Java is not installed")
     if not Path(jar).is_file():
-        pytest.skip(f"{jar} is not there")
+        pytest.skip(f"no jar at {jar!r}; IMAGEJ_JAR and BIOFORMATS_JAR name others")
     (folder / "Look.java").write_text(program, "utf-8")
     subprocess.run(["javac", "-cp", jar, "Look.java"], cwd=folder, check=True, capture_output=True)
     done = subprocess.run(
