@@ -267,6 +267,7 @@ class BiasSequencer(Device):
         low, high = self._bias.limits
         for level in sequence.levels:
             check_range(self.name, level, low, high, "V", "[bias_source] max_bias_V")
+        self.source.check_sequence(sequence)
         return sequence
 
     def _salvage(self) -> None:

@@ -20,6 +20,7 @@ from .frame_documents import Columns
 from .frame_recording import FrameRecording
 from .frame_samples import Sample
 from .merlin import Joined, Merlin
+from .merlin_trigger import INTERNAL
 from .signals import check_range, done, follow, problem_of, setting
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class CameraAcquisition(CameraSettings):
         self._acquiring = False
         self._armed = False  # acquiring, and nobody records
         self._paused = False
+        self._start_exchange: Exchange | None = None  # if it started the first exposure
         self._started: Status | None = None  # of the last start
         self._may_be_replayed = False  # Bluesky repeats messages after a pause, kickoff among them
         self.look_back_s.low, self.look_back_s.high = 0.0, LONGEST_LOOK_BACK_S
@@ -210,13 +212,19 @@ class CameraAcquisition(CameraSettings):
 
     def _start(self) -> Status:
         exposure, period = self.exposure_s.get(), 1.0 / self.frame_rate_Hz.get()
+        trigger = self.trigger_settings
         self._paused, self._acquiring = False, True
+        self._start_exchange = None
 
         def begin(found: tuple[Joined, Exchange]) -> None:
             stream, exchange = found
             with self._lock:
                 if self._acquiring:
-                    self._recording.started(exchange)
+                    # What waits for a trigger is not dated by its start, and may be long silent.
+                    self._start_exchange = None if trigger.external else exchange
+                    self._recording.started(self._start_exchange)
+                    if trigger.external:
+                        self._recording.expect(False)
                     return
             stream.close()
             raise InterlockError(f"{self.name}: was stopped while it started")
@@ -225,6 +233,7 @@ class CameraAcquisition(CameraSettings):
             self.merlin.start(
                 exposure_s=exposure,
                 period_s=period,
+                trigger=trigger,
                 opener=lambda host, port: self._recording.open_stream(host, port, exposure, period),
             ),
             self,
@@ -309,8 +318,15 @@ class CameraAcquisition(CameraSettings):
         self._may_be_replayed = True
 
     def unstage(self) -> list[object]:
-        """End acquisition, thread and files."""
+        """End acquisition, thread and files; the next one has the internal trigger again."""
         self.stop()
+        for signal, value in (
+            (self.trigger_in, INTERNAL.start),
+            (self.frames_per_trigger, INTERNAL.frames),
+            (self.trigger_out, INTERNAL.output),
+            (self.trigger_out_inverted, INTERNAL.inverted),
+        ):
+            signal.publish(value)
         return list(super().unstage())
 
     # The rest is for this class.

@@ -15,6 +15,7 @@ from stmtem_control.errors import InterlockError, LimitError
 
 from .merlin import DEPTH_OF_COUNTER, IDLE, Merlin
 from .merlin_stream import DEPTHS
+from .merlin_trigger import INTERNAL, MerlinTrigger
 from .signals import done, follow, reading, setting
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,12 @@ class CameraSettings(Device):
 
     exposure_s = setting("Exposure time of a frame.", "s", value=0.035, kind="config")
     frame_rate_Hz = setting("Frames in a second.", "Hz", value=25.0, kind="config")
+    trigger_in = reading("What starts exposures.", value=INTERNAL.start, kind="config")
+    frames_per_trigger = reading("Frames of one trigger.", value=INTERNAL.frames, kind="config")
+    trigger_out = reading("What the trigger output shows.", value=INTERNAL.output, kind="config")
+    trigger_out_inverted = reading(
+        "Whether the trigger output is low while that is true.", value=False, kind="config"
+    )
     software_version = reading("Version of the camera's software.", value="", kind="config")
 
     def __init__(
@@ -95,12 +102,12 @@ class CameraSettings(Device):
     def configure(
         self, d: Mapping[str, Any] | None = None, **settings: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Set ``exposure_s`` and ``frame_rate_Hz``, together; return old and new configuration.
+        """Set what :meth:`prepare` takes; return old and new configuration.
 
         Raises
         ------
         LimitError
-            The two do not fit, or a setting is not known.
+            They do not fit, or a setting is not known.
         InstrumentError
             The camera refuses them.
         """
@@ -110,14 +117,44 @@ class CameraSettings(Device):
         return old, new
 
     def prepare(self, value: Mapping[str, Any]) -> Status:
-        """Set ``exposure_s`` and ``frame_rate_Hz``; the Status ends when the camera has them."""
-        unknown = set(value) - {"exposure_s", "frame_rate_Hz"}
+        """Set exposure, rate and triggers; the Status ends when the camera has the first two.
+
+        Parameters
+        ----------
+        value : mapping
+            Any of ``exposure_s`` and ``frame_rate_Hz``, and of ``trigger_in``,
+            ``frames_per_trigger``, ``trigger_out`` and ``trigger_out_inverted``, which the next
+            start gives to the camera; see :class:`~.merlin_trigger.MerlinTrigger`.
+        """
+        timing = {name: value[name] for name in ("exposure_s", "frame_rate_Hz") if name in value}
+        signals = {
+            "trigger_in": self.trigger_in,
+            "frames_per_trigger": self.frames_per_trigger,
+            "trigger_out": self.trigger_out,
+            "trigger_out_inverted": self.trigger_out_inverted,
+        }
+        unknown = set(value) - set(timing) - set(signals)
         if unknown:
             raise LimitError(
-                f"{self.name}: {', '.join(sorted(unknown))} cannot be set; exposure_s and "
-                "frame_rate_Hz can"
+                f"{self.name}: {', '.join(sorted(unknown))} cannot be set; "
+                f"exposure_s, frame_rate_Hz, {', '.join(signals)} can"
             )
-        return self._set_timing(**value)
+        wanted = [value.get(name, signal.get()) for name, signal in signals.items()]
+        MerlinTrigger(*wanted)  # refuses what cannot be
+        status = self._set_timing(**timing)
+        for signal, new in zip(signals.values(), wanted, strict=True):
+            signal.publish(new)
+        return status
+
+    @property
+    def trigger_settings(self) -> MerlinTrigger:
+        """The triggers as they are set."""
+        return MerlinTrigger(
+            self.trigger_in.get(),
+            self.frames_per_trigger.get(),
+            self.trigger_out.get(),
+            self.trigger_out_inverted.get(),
+        )
 
     def _set_timing(
         self, exposure_s: float | None = None, frame_rate_Hz: float | None = None

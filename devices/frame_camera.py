@@ -1,6 +1,7 @@
 """The frame camera: a flyer whose frames go to disk, and whose table goes into the documents."""
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,16 @@ from ophyd.status import Status
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import InterlockError, RecordingError
 from stmtem_control.exchanges import Exchange
+from stmtem_control.recording.edges import BY_TRIGGER
 from stmtem_control.timeline import Timeline
 
 from .camera_acquisition import START_S, CameraAcquisition
 from .frame_documents import Columns, FrameDocuments, data_keys
 from .frame_recording import FrameRecording
+from .keithley_sequence import SequenceRun
 from .merlin import Merlin
 from .signals import Setting, done, reading, setting
+from .trigger_tie import tie
 
 SETTLE_S = 0.25  # wall seconds that a reading needs from its end to the recorder, at most
 
@@ -111,6 +115,8 @@ class FrameCamera(CameraAcquisition):
         self._reading_s = reading_s
         self._writing = {"method": method, "compression": compression}
         self._directory: Path | None = None
+        self._tied = False  # dated by a sequence of the source
+        self._first_number = 0  # of the present acquisition, in the run
         self._documents = FrameDocuments(name)
         self.pixel_size_nm.publish(pixel_size_nm)
         self.dose_rate.publish(dose_rate_e_per_A2_s)
@@ -172,6 +178,10 @@ class FrameCamera(CameraAcquisition):
         error = self._recording.unreported()
         if error is not None:
             raise error
+        if self._tied:
+            self.set_clock(None)
+            self._tied = False
+        self._first_number = self._recording.captured
         # Not under the lock: the thread that hears the answer may need it first.
         self._recording.record(self._settings())
         with self._lock:
@@ -184,8 +194,66 @@ class FrameCamera(CameraAcquisition):
             "frame_interval_s": 1.0 / self.frame_rate_Hz.get(),
             "frames_per_file": self.frames_per_file,
             "settle_s": self.settle_s + 0.5 * self.clock.wall_seconds(self._reading_s),
+            # What hangs on triggers is known when all is over.
+            "hold": self.trigger_settings.tied,
             **self._writing,
         }
+
+    def tie(
+        self,
+        run: SequenceRun,
+        *,
+        master: str,
+        frames_per_step: int = 1,
+        marks: Sequence[tuple[int, str, int]] = (),
+    ) -> None:
+        """Tie the frames of a triggered acquisition to the levels of a sequence.
+
+        Call it when all frames have come, and before :meth:`complete`: the rows are held until
+        then.  Frames are dated by it, and edges belong to their frames by the trigger and not by
+        the time.
+
+        Parameters
+        ----------
+        run : SequenceRun
+            What came of the sequence.
+        master : {"source", "camera"}
+            Who triggered whom.
+        frames_per_step : int
+            Frames that each level has started.
+        marks : sequence of (int, str, int)
+            From which level on which phase of which cycle was.
+
+        Raises
+        ------
+        InstrumentError
+            They are not as many as they must be; nothing is tied, and the times must tell.
+        """
+        tied = tie(
+            self.samples(),
+            run,
+            master=master,
+            frames_per_step=frames_per_step,
+            started=self._start_exchange,
+        )
+        self.set_clock(tied.model, "trigger")
+        self._tied = True
+        record = self.timeline.record
+        # What was planned, or is known from the source's coarser clock, gives way: a later entry
+        # for a time is the one that holds.
+        first, last = run.started.sent, max(run.started.answered, tied.times[-1][0])
+        edges = [t for t, _ in tied.times]
+        levels = [point.level_V for point in run.points]
+        for t in self.timeline.entries("bias_set_V")[0]:
+            if first <= t <= last:
+                place = bisect_right(edges, t)
+                record("bias_set_V", t, levels[place - 1] if place else 0.0)
+        for (t, sure), level, frame in zip(tied.times, levels, tied.frames, strict=True):
+            record("bias_set_V", t, level, sure)
+            record(BY_TRIGGER, t, self._first_number + frame if frame >= 0 else -1)
+        for index, phase, cycle in marks:
+            record("phase", edges[index], phase)
+            record("cycle", edges[index], cycle)
 
     def complete(self) -> Status:
         """Stop the acquisition; done when the last frame is on disk.

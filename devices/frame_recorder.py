@@ -73,6 +73,7 @@ class FrameRecorder:
         self._failed = False
         self._look_back_s = 0.0
         self._settle_s = 0.0
+        self._held = False  # no row is final before the end of the acquisition
         self._captured = 0
         self._dropped = 0
         self._told: tuple[int, int] = (0, 0)
@@ -158,6 +159,7 @@ class FrameRecorder:
     def finish(self, number: int) -> None:
         """Reply to an order when nothing is read, written or settled any more."""
         with self._changed:
+            self._held = False
             self._finishing.append(number)
             self._changed.notify()
 
@@ -202,6 +204,7 @@ class FrameRecorder:
         if self._files is None:
             raise RecordingError(f"{self.name}: no folder for the frames")
         self._settle_s = float(settings["settle_s"])
+        self._held = bool(settings.get("hold", False))
         frames_per_file = self._files.open_pages(self._ring.shape, self._ring.dtype, settings)
         with self._changed:
             self._failed = False
@@ -267,6 +270,8 @@ class FrameRecorder:
     def _pause_s(self) -> float | None:
         """Return how long there is nothing to do, if nothing happens."""
         now = time.monotonic()
+        if self._held:
+            return TELL_S
         if self._unsettled and not self._failed:
             due = self._due(self._unsettled[0], now)
             return max(0.001, (due if self._ended else max(due, self._next_tell)) - now)
@@ -322,7 +327,7 @@ class FrameRecorder:
             return
         ready: list[ReceivedFrame] = []
         for frame in self._unsettled:
-            if not hurry and self._due(frame, now) > now:
+            if not hurry and (self._held or self._due(frame, now) > now):
                 break
             ready.append(frame)
         files = self._files

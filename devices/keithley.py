@@ -255,6 +255,10 @@ class Keithley2400:
 
     # Sequences
 
+    def check_sequence(self, sequence: BiasSequence) -> None:
+        """Raise LimitError when a reading would take longer than a step."""
+        self._sequencer.check(sequence)
+
     def prepare_sequence(self, sequence: BiasSequence) -> "Future[None]":
         """Go to 0 V, switch the output off and set up a sequence; a stop drops it.
 

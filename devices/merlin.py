@@ -20,6 +20,7 @@ from stmtem_control.tcp import TcpTransport
 from stmtem_control.transport import Transport, excerpt
 
 from .merlin_stream import PREFIX_BYTES, FrameStream, body_length
+from .merlin_trigger import INTERNAL, MerlinTrigger
 
 log = logging.getLogger(__name__)
 
@@ -167,11 +168,13 @@ class Merlin:
         period_s: float,
         opener: Callable[[str, int], Joined] | None = None,
         frames: int = 0,
+        trigger: MerlinTrigger = INTERNAL,
     ) -> "Future[tuple[Joined, Exchange]]":
         """Connect the data socket and start; the Future gives the stream and the start's times.
 
-        The trigger is the internal one: the first exposure begins after STARTACQUISITION was sent
-        and before both its answer and the header of the acquisition have come.
+        With the internal trigger the first exposure begins after STARTACQUISITION was sent and
+        before both its answer and the header of the acquisition have come; with another one the
+        camera waits for it from then on.
 
         Parameters
         ----------
@@ -181,10 +184,12 @@ class Merlin:
             Connects the data socket, whose host and port it is given, for who reads it elsewhere.
         frames : int
             How many; 0 until STOPACQUISITION.
+        trigger : MerlinTrigger
+            What starts the exposures.
         """
 
         def job(transport: Transport) -> tuple[Joined, Exchange]:
-            return self._start(transport, exposure_s, period_s, frames, opener)
+            return self._start(transport, exposure_s, period_s, frames, opener, trigger)
 
         return self.link.submit(job, name="start of the acquisition", topic="acquisition")
 
@@ -224,18 +229,14 @@ class Merlin:
         period_s: float,
         frames: int,
         opener: Callable[[str, int], Joined] | None,
+        trigger: MerlinTrigger = INTERNAL,
     ) -> tuple[Joined, Exchange]:
         self._make_idle(transport)
         stream = opener(self._host, self._data_port) if opener else self.open_stream()
         try:
             joined = time.monotonic() + JOIN_S
             self._set_timing(transport, exposure_s, period_s)
-            for name, value in (
-                ("NUMFRAMESTOACQUIRE", frames),
-                ("NUMFRAMESPERTRIGGER", 1),
-                ("TRIGGERSTART", 0),
-                ("TRIGGERSTOP", 0),
-            ):
+            for name, value in [("NUMFRAMESTOACQUIRE", frames), *trigger.variables()]:
                 self._exchange(transport, "SET", name, value)
             # A start without a data client begins when one has joined: later than it is answered.
             stream.wait(max(0.0, joined - time.monotonic()))

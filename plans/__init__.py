@@ -8,6 +8,7 @@ from .approach import approach_contact, retract
 from .biasing import deposit, deposition_stripping_cycles, strip
 from .clapperboard import clapperboard
 from .safety import make_safe, safe
+from .triggered import triggered_cycles
 
 __all__ = [
     "approach_contact",
@@ -18,4 +19,5 @@ __all__ = [
     "retract",
     "safe",
     "strip",
+    "triggered_cycles",
 ]

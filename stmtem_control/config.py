@@ -43,6 +43,9 @@ class BenchTable(_Table):
     speed: Annotated[Positive, Field(le=1000)] = 1.0
     model: Literal["2400", "2450", "6430"] = "6430"
     size: Literal[256, 512, 1024, 2048] = 512
+    camera_clock_offset: Annotated[Number, Field(ge=-1e8, le=1e8)] = 0.0
+    camera_clock_drift: Annotated[Number, Field(ge=-0.01, le=0.01)] = 0.0
+    camera_loss: Annotated[Number, Field(ge=0, lt=1)] = 0.0
 
 
 class BiasSourceTable(_Table):

@@ -15,13 +15,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .clock_model import ClockModel
 from .errors import RecordingError
+from .recording.aligned_clock import read_clock
 from .recording.frame_files import FrameFiles, frame_files
 from .recording.frame_table import TABLE
-from .recording.journal import JOURNAL
+from .recording.journal import JOURNAL, read_journal
 from .recording.line_file import hold, is_held, replace_file, whole_lines
 from .recording.mend_documents import (
     NAME,
+    STOP,
     Documents,
     FramesOnDisk,
     mend_documents,
@@ -193,15 +196,35 @@ class _Recovery:
         self._mend_pages()
         self._cut_lines(JOURNAL)
         self._cut_lines(BIAS)
-        made = rebuild_tables(self._folder, write=self._write)
+        model = self._clock_model()
+        made = rebuild_tables(self._folder, model, write=False)
         self._report.frames = len(made.rows)
         self._report.readings = count_rows(self._folder / BIAS)
         self._tell_tables(made)
-        stopped = self._mend_documents(made)
-        self._mend_outcome(made, stopped)
-        if self._lost and self._write:
+        documents = self._mend_documents(made)
+        outcome = self._outcome(made, documents)
+        if self._write:
+            # First what is about to be taken out elsewhere; the outcome last.
             self._keep_lost()
+            if made.amended or made.table_changed:
+                rebuild_tables(self._folder, model)
+            if documents.changed:
+                replace_file(self._folder / DOCUMENTS, documents.encoded())
+            if outcome is not None:
+                data = json.dumps(outcome, indent=1) + "\n"
+                replace_file(self._folder / OUTCOME, data.encode())
         return self._report
+
+    def _clock_model(self) -> ClockModel | None:
+        """Return the model by which a closed run dates its frames, if one was found.
+
+        The session may have been killed while the frames were being dated by it.
+        """
+        with contextlib.suppress(RecordingError):
+            model = read_clock(self._folder)
+            read_journal(self._folder)  # without it no frame can be dated again
+            return model
+        return None
 
     def _mend_pages(self) -> None:
         """Cut torn pages off, and move away what lies behind a gap."""
@@ -275,7 +298,7 @@ class _Recovery:
     def _tell_tables(self, made: Rebuilt) -> None:
         report = self._report
         if made.amended:
-            report.mended.append(f"rows in the pages: {_numbers(made.amended)} made final")
+            report.mended.append(f"rows in the pages: {_numbers(made.amended)} made again")
         if made.damaged:
             report.lost.append(f"rows in the pages: {_numbers(made.damaged)}")
         if made.table_changed:
@@ -287,11 +310,10 @@ class _Recovery:
             )
             self._lost += [[TABLE, row] for row in made.beyond]
 
-    def _mend_documents(self, made: Rebuilt) -> bool:
-        """Return whether a stop document had to be made."""
+    def _mend_documents(self, made: Rebuilt) -> Documents:
+        """Return the documents as they shall be."""
         report, folder = self._report, self._folder
         found = read_documents(folder / DOCUMENTS)
-        had_stop = found.first("stop") is not None
         had_start = found.first("start") is not None
         if found.torn:
             report.mended.append(f"{DOCUMENTS}: a torn line cut off")
@@ -312,9 +334,7 @@ class _Recovery:
             )
             self._lost += found.lost
         report.mended += [f"{DOCUMENTS}: {what} added" for what in found.added]
-        if found.changed and self._write:
-            replace_file(folder / DOCUMENTS, found.encoded())
-        return not had_stop
+        return found
 
     def _reason(self) -> str:
         report = self._report
@@ -322,9 +342,17 @@ class _Recovery:
             "1 frame that was being written" if report.cut else "no frame that was on disk"
         )
         return (
-            f"recovered {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: the recording was cut off; "
-            f"{report.frames} frames are kept, lost: {lost}"
+            f"recovered {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: the recording was cut off"
+            f"{self._said()}; {report.frames} frames are kept, lost: {lost}"
         )
+
+    def _said(self) -> str:
+        """Return what the session still could say of how the run ended."""
+        with contextlib.suppress(OSError, ValueError):
+            outcome = json.loads((self._folder / OUTCOME).read_bytes())
+            if isinstance(outcome, dict) and outcome.get("reason"):
+                return f" ({outcome['reason']})"
+        return ""
 
     def _declare(self, made: Rebuilt) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the data keys of the frames, and their stream resource, from the frames alone."""
@@ -339,17 +367,18 @@ class _Recovery:
         bundle = stream_resource(CAMERA, self._folder, (height, width), per_file)
         return data_keys(CAMERA, (height, width), dtype), dict(bundle.stream_resource_doc)
 
-    def _mend_outcome(self, made: Rebuilt, stopped: bool) -> None:
-        """Say in ``outcome.json`` how the run ended, if nobody did."""
+    def _outcome(self, made: Rebuilt, documents: Documents) -> dict[str, Any] | None:
+        """Return what ``outcome.json`` shall say of how the run ended, if nobody said it."""
         path = self._folder / OUTCOME
         with contextlib.suppress(OSError, ValueError):
-            if isinstance(json.loads(path.read_bytes()), dict) and not stopped:
-                return
-        if not stopped and not path.exists():
-            return  # the session does not write one for every run
+            if isinstance(json.loads(path.read_bytes()), dict):
+                return None
+        if STOP not in documents.added and not path.exists():
+            return None  # the session does not write one for every run
         rows = made.rows
         dose = rows[-1]["total_dose_e_per_A2"] if rows else 0.0
-        outcome = {
+        self._report.mended.append(f"{OUTCOME}: written")
+        return {
             "status": "recovered",
             "reason": self._reason(),
             "safe": "unknown: whoever recorded was killed; see that bias and beam are off",
@@ -358,16 +387,16 @@ class _Recovery:
             "readings": self._report.readings,
             "total_dose_e_per_A2": None if dose is None or dose != dose else dose,
         }
-        self._report.mended.append(f"{OUTCOME}: written")
-        if self._write:
-            replace_file(path, (json.dumps(outcome, indent=1) + "\n").encode())
 
     def _keep_lost(self) -> None:
-        """Add what was taken out to the file of lost things."""
+        """Add what is taken out to the file of lost things, unless it is there."""
         path = self._folder / LOST
         before = path.read_bytes() if path.exists() else b""
-        lines = [json.dumps(item).encode() + b"\n" for item in self._lost]
-        replace_file(path, before + b"".join(lines))
+        known = set(before.splitlines())
+        lines = [json.dumps(item).encode() for item in self._lost]
+        new = b"".join(line + b"\n" for line in lines if line not in known)
+        if new:
+            replace_file(path, before + new)
 
 
 def _pages(path: Path) -> int | None:

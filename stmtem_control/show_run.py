@@ -55,7 +55,8 @@ def _lines(report: RunReport) -> Iterator[tuple[str, str]]:
         yield "lost", _lost(report)
     if report.shape is not None:
         yield "image", _image(report)
-    yield "on disk", f"{megabytes(report.size_bytes)}, {report.files} files of frames"
+    files = _many(report.files, "file") + " of frames"
+    yield "on disk", f"{megabytes(report.size_bytes)}, {files}"
     yield "readings", f"{summary.readings} of the source{_currents(report)}"
     if report.edges:
         yield "bias", _edges(report)
@@ -123,8 +124,13 @@ def _currents(report: RunReport) -> str:
 
 def _edges(report: RunReport) -> str:
     sure, unsure = report.edges["edge"], report.edges["ambiguous"]
-    text = f"changed in {sure} frames"
-    return text + (f"; in {unsure} more it cannot be told" if unsure else "")
+    text = f"changed in {_many(sure, 'frame')}"
+    more = f"; ambiguous in {_many(unsure, 'frame')}: the times reach over a border"
+    return text + (more if unsure else "")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _times(report: RunReport) -> str:

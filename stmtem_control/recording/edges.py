@@ -33,6 +33,7 @@ JOURNAL = "timeline.jsonl"
 TABLE = "frames.csv"
 
 Floats = NDArray[np.float64]
+_Entries = tuple[Sequence[float], Sequence[Any], Sequence[float]]
 
 
 class Edge(NamedTuple):
@@ -99,21 +100,18 @@ class Spans:
     stop_last: Floats
 
 
-def bias_changes(
-    entries: tuple[Sequence[float], Sequence[Any], Sequence[float]],
-    triggered: tuple[Sequence[float], Sequence[Any], Sequence[float]] = ((), (), ()),
-) -> Changes:
+def bias_changes(entries: _Entries, triggered: _Entries = ((), (), ())) -> Changes:
     """Return the changes in the entries of the channel ``bias_set_V``.
 
     Parameters
     ----------
     entries : tuple of sequences
         Its times (s), levels (V) and uncertainties (s), as :meth:`.Timeline.entries` gives them.
-        The first sets a level; only others can change it.
+        The first sets a level; only others can change it.  The last entry for a time holds.
     triggered : tuple of sequences
         The same for the channel :data:`BY_TRIGGER`.
     """
-    times, values, uncertainties = entries
+    times, values, uncertainties = _that_hold(entries)
     levels = np.asarray(values, np.float64)
     where = 1 + np.flatnonzero(np.diff(levels) != 0.0)  # NaN too: it is not known to be equal
     named = dict(zip(triggered[0], triggered[1], strict=True))
@@ -125,6 +123,15 @@ def bias_changes(
         to_V=levels[where],
         frame=np.asarray([named.get(float(moment), -2) for moment in t], np.int64),
     )
+
+
+def _that_hold(entries: _Entries) -> _Entries:
+    """Leave out entries that a later one for the same time has replaced."""
+    times, values, uncertainties = entries
+    kept = [i for i, t in enumerate(times) if i + 1 == len(times) or times[i + 1] != t]
+    if len(kept) == len(times):
+        return entries
+    return [times[i] for i in kept], [values[i] for i in kept], [uncertainties[i] for i in kept]
 
 
 def spans(
@@ -289,9 +296,6 @@ def edge_frames(run_folder: Path | str) -> list[Edge]:
             )
         )
     return edges
-
-
-_Entries = tuple[list[float], list[Any], list[float]]
 
 
 def _levels(path: Path) -> tuple[float, _Entries, _Entries]:

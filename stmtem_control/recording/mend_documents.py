@@ -20,6 +20,7 @@ PAGE_ROWS = 1000  # rows in one event page
 NAME = re.compile(r"(\d{8}T\d{6})Z_(.*)_([0-9a-f]{8})$")  # of a run folder
 EMPTY = {"string": "", "boolean": False, "integer": 0}  # where a row has no value; else NaN
 EXTERNAL = "STREAM:"
+STOP = "a stop document"  # what is noted when there was none
 
 
 @dataclass(frozen=True)
@@ -345,7 +346,7 @@ def _close(found: Documents, reason: Callable[[], str], ended: float) -> None:
             time=ended,
         )
         found.lines.append(("stop", dict(made)))
-        _note(found, "a stop document")
+        _note(found, STOP)
     elif found.changed or any(
         stop.get("num_events", {}).get(stream, 0) != count for stream, count in counts.items()
     ):

@@ -63,7 +63,7 @@ def test_frames_with_large_counts_are_kept_too(tmp_path: Path, compression: str)
     with FrameFiles(tmp_path) as got:
         np.testing.assert_array_equal(got[:], images)
         assert {frame.dtype for frame in got} == {np.dtype("u2")}
-    series = []
+    series: list[int] = []
     for path in frame_files(tmp_path):
         with tifffile.TiffFile(path) as tiff:
             for page, number in zip(tiff.pages, range(3 * len(series), 9), strict=False):

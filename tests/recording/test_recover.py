@@ -16,6 +16,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from stmtem_control.cli import main
+from stmtem_control.clock_model import ClockModel
+from stmtem_control.errors import RecordingError
+from stmtem_control.recording.aligned_clock import write_clock
 from stmtem_control.recording.frame_files import FrameFiles, read_frames, read_rows
 from stmtem_control.recording.frame_table import read_table
 from stmtem_control.recording.line_file import LineFile
@@ -23,7 +26,7 @@ from stmtem_control.recording.page_chain import read_chain
 from stmtem_control.recover import LOST, Report, recover
 from stmtem_control.run_folder import summarise
 
-from .recorded_run import image, read_back, record
+from .recorded_run import CAMERA_ZERO, START_S, image, read_back, record
 
 MakeRun = Callable[..., Path]
 
@@ -210,6 +213,31 @@ def test_a_damaged_row_is_taken_from_the_table(make_run: MakeRun) -> None:
         assert repr(one) == repr(other)
 
 
+@pytest.mark.parametrize("step", range(5))
+def test_a_recovery_that_is_cut_off_is_simply_run_again(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    folder = make_run(settled=11, stopped=False)
+    tear(folder / "frames_0001.tif")  # a gap, so that all files are changed
+    real, steps = os.replace, iter(range(step, -1, -1))
+
+    def replace(old: Path, new: Path) -> None:
+        if next(steps) == 0:
+            raise OSError(5, os.strerror(5))
+        real(old, new)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(RecordingError, match="Input/output error"):
+        recover(folder)
+    monkeypatch.undo()
+    mended(folder)
+    assert check(folder) == 9
+    assert (folder / "aside_frames_0002.tif").exists()
+    kept = [json.loads(line) for line in (folder / LOST).read_text().splitlines()]
+    assert [row["frame"] for name, row in kept if name == "frames.csv"] == [9, 10]
+    assert [name for name, _ in kept if name != "frames.csv"] == ["stream_datum", "event_page"]
+
+
 def test_lines_that_are_no_documents_are_put_aside(make_run: MakeRun) -> None:
     folder = make_run()
     path = folder / "documents.jsonl"
@@ -223,6 +251,32 @@ def test_lines_that_are_no_documents_are_put_aside(make_run: MakeRun) -> None:
     assert "documents.jsonl: the declaration of frames 4 to 7 added" in report.mended
     assert check(folder) == 12
     assert json.loads((folder / LOST).read_text()) == ["documents.jsonl", "\0" * 20]
+
+
+def test_frames_that_were_being_dated_again_are_all_dated(make_run: MakeRun) -> None:
+    folder = make_run()
+    model = ClockModel(CAMERA_ZERO, 0.05 - CAMERA_ZERO, 0.0, ((1e-6, 0.0), (0.0, 1e-12)), "test")
+    write_clock(folder, model, [])
+    report = mended(folder)
+    assert report.exit_code == 0
+    assert report.mended == [
+        "rows in the pages: 12 of them, frames 0 to 11 made again",
+        "frames.csv: written anew, 12 rows",
+    ]
+    assert check(folder) == 12
+    for row in read_table(folder):
+        assert row["time_source"] == "clapperboard"
+        start = model.station_time(row["camera_time_s"])[0]
+        assert row["run_time_s"] == pytest.approx(start - START_S, abs=1e-6)
+
+
+def test_what_the_session_could_still_say_is_kept(make_run: MakeRun) -> None:
+    folder = make_run(stopped=False)
+    said = b'{"status": "failed", "reason": "the disk is full", "safe": "bias 0 V"}'
+    (folder / "outcome.json").write_bytes(said)
+    mended(folder)
+    assert (folder / "outcome.json").read_bytes() == said
+    assert "cut off (the disk is full); 12 frames" in summarise(folder).reason
 
 
 def test_a_torn_outcome_is_written_again(make_run: MakeRun) -> None:

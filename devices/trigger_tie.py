@@ -1,0 +1,156 @@
+"""Which frame belongs to which level of a sequence, where a trigger line ties one to the other.
+
+The source is the master when each of its levels starts a burst of frames: the edge falls on the
+start of the first.  The camera is the master when the end of each exposure steps the source: the
+edge falls behind that exposure, in the time that its frame owns.  Counting tells which; the time
+stamps of both must agree with it, or a trigger was lost on the way.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from stmtem_control.clock_model import ClockModel, StampedExchange, fit_clock
+from stmtem_control.errors import InstrumentError, StmTemError
+from stmtem_control.exchanges import Exchange
+
+from .frame_recording import Sample
+from .keithley_sequence import SequenceRun
+
+LATENCY_S = 1e-3  # from an edge at one instrument's output to what the other does, at most
+Z95 = 1.959963985
+SOURCE = "trigger: edges of the source"
+
+
+@dataclass(frozen=True)
+class Tie:
+    """Frames and levels, tied.
+
+    Attributes
+    ----------
+    model : ClockModel
+        Station time of the camera's stamps.
+    frames : tuple of int
+        For each level the index in the samples of the frame that its edge falls into; -1 if that
+        frame was lost.
+    times : tuple of (float, float)
+        For each level the station time of its edge in s, and how sure that is.
+    """
+
+    model: ClockModel
+    frames: tuple[int, ...]
+    times: tuple[tuple[float, float], ...]
+
+
+def tie(
+    samples: Sequence[Sample],
+    run: SequenceRun,
+    *,
+    master: str,
+    frames_per_step: int = 1,
+    started: Exchange | None = None,
+) -> Tie:
+    """Tie the frames of an acquisition to the levels of a sequence.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        All frames of the acquisition.
+    run : SequenceRun
+        What came of the sequence.
+    master : {"source", "camera"}
+        Who triggered whom.
+    frames_per_step : int
+        Frames that each level starts; 1 with the camera as the master.
+    started : Exchange, optional
+        In which the first exposure began, if the camera's start began it; in station time.
+
+    Raises
+    ------
+    InstrumentError
+        Levels, triggers and frames are not as many as they must be, or their times do not agree.
+    """
+    steps = len(run.sequence.levels)
+    if not run.complete:
+        raise InstrumentError(
+            f"the source went through {len(run.points)} of {steps} levels, so its edges cannot be "
+            "counted to frames"
+        )
+    of_sequence = {sample.sequence: place for place, sample in enumerate(samples)}
+    last = samples[-1].sequence if samples else 0
+    wanted = steps * frames_per_step
+    if last < wanted or (master == "source" and last > wanted):
+        raise InstrumentError(
+            f"the source went through {steps} levels with {frames_per_step} frames each, but the "
+            f"camera's last frame is number {last}; look at the trigger cable, and whether the "
+            "exposures leave time for the next trigger"
+        )
+    numbers = [1 + i * frames_per_step for i in range(steps)]
+    frames = tuple(of_sequence.get(number, -1) for number in numbers)
+    behind = 0.0 if master == "source" else samples[0].exposure_s
+    stamps = _stamps(samples, frames, numbers)
+    model = _model(samples, run, stamps, behind, started)
+    # A trigger that was lost, with one that was made up for it, would leave the number right.
+    steps_s = [later - sooner for sooner, later in pairwise(stamps)]
+    tolerance = 0.4 * min(steps_s, default=math.inf)
+    times: list[tuple[float, float]] = []
+    for stamp, point in zip(stamps, run.points, strict=True):
+        t, sure = model.station_time(stamp + behind)
+        if abs(t - point.edge_t) > tolerance + point.edge_uncertainty_s:
+            raise InstrumentError(
+                f"level {len(times)} of the sequence came {t - point.edge_t:+.4g} s from its "
+                "frame; a trigger was lost, or came twice; look at the trigger cable"
+            )
+        times.append((t, sure))
+    return Tie(model, frames, tuple(times))
+
+
+def _stamps(
+    samples: Sequence[Sample], frames: Sequence[int], numbers: Sequence[int]
+) -> list[float]:
+    """Return the camera's stamp of each frame; of a lost one, from those around it."""
+    known = [(n, samples[f].camera_time_s) for n, f in zip(numbers, frames, strict=True) if f >= 0]
+    if not known:
+        raise InstrumentError("no frame that a level of the sequence began has come")
+    if len(known) == 1:
+        (first, stamp), period = known[0], samples[0].period_s
+        return [stamp + (n - first) * period for n in numbers]
+    stamps: list[float] = []
+    place = 0
+    for n in numbers:
+        while place < len(known) - 2 and known[place + 1][0] <= n:
+            place += 1
+        (n0, t0), (n1, t1) = known[place], known[place + 1]
+        stamps.append(t0 + (n - n0) * (t1 - t0) / (n1 - n0))
+    return stamps
+
+
+def _model(
+    samples: Sequence[Sample],
+    run: SequenceRun,
+    stamps: Sequence[float],
+    behind: float,
+    started: Exchange | None,
+) -> ClockModel:
+    """Return the station time of the camera's stamps, from all that bounds it."""
+    bounds = []
+    for stamp, point in zip(stamps, run.points, strict=True):
+        sure = point.edge_uncertainty_s + LATENCY_S
+        bounds.append(StampedExchange(point.edge_t - sure, point.edge_t + sure, stamp + behind))
+    if started is not None and samples[0].sequence == 1:
+        bounds.append(StampedExchange(started.sent, started.answered, samples[0].camera_time_s))
+    try:
+        return fit_clock(bounds, source=SOURCE)
+    except StmTemError:
+        pass
+    # They contradict each other by a little, which an overloaded computer does: then the middle.
+    offsets = [p.edge_t - s - behind for s, p in zip(stamps, run.points, strict=True)]
+    middle = statistics.median(offsets)
+    unsure = max(
+        abs(offset - middle) + point.edge_uncertainty_s
+        for offset, point in zip(offsets, run.points, strict=True)
+    )
+    variance = (unsure / Z95) ** 2
+    return ClockModel(stamps[0], middle, 0.0, ((variance, 0.0), (0.0, 0.0)), SOURCE)
