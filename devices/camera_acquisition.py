@@ -17,7 +17,8 @@ from stmtem_control.timeline import Timeline
 
 from .camera_settings import CameraSettings
 from .frame_documents import Columns
-from .frame_recording import FrameRecording, Sample
+from .frame_recording import FrameRecording
+from .frame_samples import Sample
 from .merlin import Joined, Merlin
 from .merlin_trigger import INTERNAL
 from .signals import check_range, done, follow, problem_of, setting
