@@ -137,9 +137,7 @@ def record(
     keeper("start", dict(bundle.start_doc))
     folder = keeper.folder
     assert folder is not None
-    journal = Journal(
-        folder, clock, run_start_s=START_S, about={"dose_rate_e_per_A2_s": DOSE_RATE}
-    )
+    journal = Journal(folder, clock, run_start_s=START_S, about={"dose_rate_e_per_A2_s": DOSE_RATE})
     timeline.listen(journal.add, since=START_S)
     journal.close()
     known = [facts(number) for number in range(frames)]
