@@ -113,15 +113,18 @@ def _check_shifts(late: Sequence[float], step_s: float) -> None:
     step_s : float
         The shortest time between two levels.
     """
-    latest, earliest = late[-1], late[-1]
+    latest = earliest = late[-1]
+    found: tuple[int, float] | None = None
     for place in range(len(late) - 1, 0, -1):
         latest, earliest = max(latest, late[place]), min(earliest, late[place])
-        usual = statistics.median(late[:place][-WINDOW:])
+        usual = statistics.median(late[max(0, place - WINDOW) : place])
         if earliest - usual > 0.5 * step_s or latest - usual < -0.5 * step_s:
-            raise InstrumentError(
-                f"from level {place} of the sequence on all come {late[place] - usual:+.4g} s from "
-                "their frames: a trigger was lost, or came twice; look at the trigger cable"
-            )
+            found = place, late[place] - usual
+    if found is not None:
+        raise InstrumentError(
+            f"from level {found[0]} of the sequence on all come {found[1]:+.4g} s from their "
+            "frames: a trigger was lost, or came twice; look at the trigger cable"
+        )
 
 
 def _stamps(
