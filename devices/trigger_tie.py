@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from stmtem_control.clock_model import ClockModel, StampedExchange, fit_clock
+from stmtem_control.clock_model import LARGEST_DRIFT, ClockModel, StampedExchange, fit_clock
 from stmtem_control.errors import InstrumentError, StmTemError
 from stmtem_control.exchanges import Exchange
 
@@ -20,6 +20,7 @@ from .frame_recording import Sample
 from .keithley_sequence import SequenceRun
 
 LATENCY_S = 1e-3  # from an edge at one instrument's output to what the other does, at most
+WINDOW = 32  # levels whose median is taken for what is usual
 Z95 = 1.959963985
 SOURCE = "trigger: edges of the source"
 
@@ -91,20 +92,39 @@ def tie(
     frames = tuple(of_sequence.get(number, -1) for number in numbers)
     behind = 0.0 if master == "source" else samples[0].exposure_s
     stamps = _stamps(samples, frames, numbers)
+    behind = 0.0 if master == "source" else samples[0].exposure_s
+    late = [p.edge_t - s - behind for s, p in zip(stamps, run.points, strict=True)]
+    _check_shifts(late, min((b - a for a, b in pairwise(stamps)), default=math.inf))
     model = _model(samples, run, stamps, behind, started)
-    # A trigger that was lost, with one that was made up for it, would leave the number right.
-    steps_s = [later - sooner for sooner, later in pairwise(stamps)]
-    tolerance = 0.4 * min(steps_s, default=math.inf)
-    times: list[tuple[float, float]] = []
-    for stamp, point in zip(stamps, run.points, strict=True):
-        t, sure = model.station_time(stamp + behind)
-        if abs(t - point.edge_t) > tolerance + point.edge_uncertainty_s:
-            raise InstrumentError(
-                f"level {len(times)} of the sequence came {t - point.edge_t:+.4g} s from its "
-                "frame; a trigger was lost, or came twice; look at the trigger cable"
-            )
-        times.append((t, sure))
-    return Tie(model, frames, tuple(times))
+    times = tuple(model.station_time(stamp + behind) for stamp in stamps)
+    return Tie(model, frames, times)
+
+
+def _check_shifts(late: Sequence[float], step_s: float) -> None:
+    """Raise when from some level on all come a step later, or earlier, than those before.
+
+    A trigger that was lost, or came twice, would leave the number of frames right.  A level that
+    is late alone tells nothing: its time is that of a reading, which may wait.
+
+    Parameters
+    ----------
+    late : sequence of float
+        For each level the source's time of it less the camera's, in s.
+    step_s : float
+        The shortest time between two levels.
+    """
+    latest = earliest = late[-1]
+    found: tuple[int, float] | None = None
+    for place in range(len(late) - 1, 0, -1):
+        latest, earliest = max(latest, late[place]), min(earliest, late[place])
+        usual = statistics.median(late[max(0, place - WINDOW) : place])
+        if earliest - usual > 0.5 * step_s or latest - usual < -0.5 * step_s:
+            found = place, late[place] - usual
+    if found is not None:
+        raise InstrumentError(
+            f"from level {found[0]} of the sequence on all come {found[1]:+.4g} s from their "
+            "frames: a trigger was lost, or came twice; look at the trigger cable"
+        )
 
 
 def _stamps(
@@ -145,12 +165,15 @@ def _model(
         return fit_clock(bounds, source=SOURCE)
     except StmTemError:
         pass
-    # They contradict each other by a little, which an overloaded computer does: then the middle.
-    offsets = [p.edge_t - s - behind for s, p in zip(stamps, run.points, strict=True)]
-    middle = statistics.median(offsets)
-    unsure = max(
-        abs(offset - middle) + point.edge_uncertainty_s
-        for offset, point in zip(offsets, run.points, strict=True)
-    )
-    variance = (unsure / Z95) ** 2
-    return ClockModel(stamps[0], middle, 0.0, ((variance, 0.0), (0.0, 0.0)), SOURCE)
+    # They contradict each other by a little: readings that were late make edges look late.  What
+    # is known best is the start of the camera, or the level that is least late.
+    if started is not None and samples[0].sequence == 1:
+        moment, offset, unsure = samples[0].camera_time_s, started.t, started.uncertainty_s
+        offset -= moment
+    else:
+        offset, moment = min(
+            (p.edge_t - s - behind, s) for s, p in zip(stamps, run.points, strict=True)
+        )
+        unsure = LATENCY_S + max(point.edge_uncertainty_s for point in run.points)
+    rate = (LARGEST_DRIFT / Z95) ** 2
+    return ClockModel(moment, offset, 0.0, (((unsure / Z95) ** 2, 0.0), (0.0, rate)), SOURCE)

@@ -9,7 +9,7 @@ from bluesky import Msg
 from bluesky.protocols import Flyable, Movable
 from bluesky.utils import IllegalMessageSequence
 
-from stmtem_control.errors import LimitError
+from stmtem_control.errors import InstrumentError, LimitError
 
 from .limits import MOST_CYCLES, check_count, check_number, check_roles
 from .roles import Plan
@@ -24,6 +24,7 @@ READ_BY = 0.6  # of a frame's period: then the source has read, and waits for th
 READOUT_S = 3.5e-3  # that the detector needs between two exposures, at most
 LOOK_S = 0.2  # wall seconds between two looks at what has come
 START_S = 5.0  # wall seconds that the camera may take to start
+AGAIN_S = 0.02  # the same, for the last frames
 LATE_S = 2.0  # wall seconds that the last frames may be on their way
 
 Segment = tuple[str, int, float, int]  # phase, cycle, bias in V, steps
@@ -196,7 +197,8 @@ def _recorded(
     """Run a sequence with frames, tie them, and collect both, come what may."""
     source, clock = bias.sequence, bias.clock
     expected = len(sequence["levels_V"]) * frames_per_step
-    lasts_s = len(sequence["levels_V"]) * sequence["step_s"] / READ_BY
+    # At most twice as long as planned: a trigger that is lost makes it longer, and is told.
+    lasts_s = 2.0 * len(sequence["levels_V"]) * sequence["step_s"] / READ_BY
     done: list[bool] = []
 
     def body() -> Plan:
@@ -209,13 +211,17 @@ def _recorded(
         if master == "source":
             yield from bps.kickoff(source, wait=True)
         else:
-            deadline_s = clock.wall_seconds(lasts_s) + START_S
-            yield from bps.kickoff(source, wait=True, deadline_s=deadline_s)
+            yield from bps.kickoff(source, wait=True)
             yield from bps.kickoff(camera, wait=True)
         yield from bps.checkpoint()
         yield Msg("complete", source, group=STREAM)
-        over = False
+        over, end = False, clock.now() + lasts_s + START_S * clock.speed
         while not over:
+            if clock.now() > end:
+                raise InstrumentError(
+                    f"{source.name}: the sequence did not end within {lasts_s:.3g} s; did all "
+                    "triggers come? look at the trigger cable"
+                )
             over = yield Msg("wait", None, group=STREAM, timeout=LOOK_S, error_on_timeout=False)
             yield from collect_frames(camera)  # which raises what became of them
         yield from _await_frames(camera, clock, expected)
@@ -258,8 +264,7 @@ def _recorded(
 
 def _await_frames(camera: Any, clock: Any, expected: int) -> Plan:
     """Wait until so many frames have come, or were lost, but not for ever."""
-    end = clock.now() + LATE_S * clock.speed
-    while clock.now() < end:
+    for _ in range(round(LATE_S / AGAIN_S)):
         if camera.frames_captured.get() + camera.dropped.get() >= expected:
             return
-        yield from clock.sleep(0.1 * LOOK_S * clock.speed)
+        yield from clock.sleep(AGAIN_S * clock.speed)
