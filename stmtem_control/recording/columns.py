@@ -108,8 +108,8 @@ COLUMNS = (
         "total_dose_e_per_A2",
         float,
         "e/A^2",
-        "Dose from the run's start to the end of this exposure, between frames too; negative for an "
-        "exposure that ended before the start.",
+        "Dose from the run's start to the end of this exposure, between frames too; negative for "
+        "an exposure that ended before the start.",
     ),
     Column("mean_counts", float, "counts", "Mean counts in a pixel."),
 )
