@@ -38,10 +38,11 @@ def with_tables(document: str) -> str:
     for name, (columns, version) in TABLES.items():
         begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->\n"
         table = f"{begin}\n{as_markdown(columns, version)}\n{end}"
-        pattern = re.escape(begin) + ".*?" + re.escape(end)
-        document, count = re.subn(pattern, lambda _, new=table: new, document, flags=re.DOTALL)
-        if count != 1:
+        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+        parts = pattern.split(document)
+        if len(parts) != 2:
             raise ValueError(f"the document needs the lines {begin.strip()} and {end.strip()}")
+        document = table.join(parts)
     return document
 
 
