@@ -35,7 +35,7 @@ FLOORS = [
     {"contact_sheet"},
     {"connect"},
     {"session"},
-    {"progress", "doctor", "recover"},
+    {"progress", "doctor", "recover", "catalog"},
     {"console", "demo"},
     {"cli"},
 ]
