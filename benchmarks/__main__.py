@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from . import frame, particle_step, reaction_box, timing, whole_experiment
+from . import clapperboard, frame, particle_step, reaction_box, timing, whole_experiment, writing
 from .side_by_side import RESULTS, Report, insert, machine, markdown, write
 
 __all__ = ["main"]
@@ -15,6 +15,8 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "frame": frame.run,
     "whole_experiment": whole_experiment.run,
     "reaction_box": reaction_box.run,
+    "writing": writing.run,
+    "clapperboard": clapperboard.run,
     "timing": timing.run,
 }
 

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from .anc300 import Anc300 as Anc300
     from .beam_blanker import BeamBlanker as BeamBlanker
     from .bias_source import BiasSource as BiasSource
+    from .clock_alignment import ClockAlignment as ClockAlignment
     from .frame_camera import FrameCamera as FrameCamera
+    from .frame_documents import data_keys as data_keys
+    from .frame_documents import stream_resource as stream_resource
     from .keithley import Keithley2400 as Keithley2400
     from .merlin import Merlin as Merlin
     from .piezo_probe import PiezoAxis as PiezoAxis
@@ -22,11 +25,14 @@ __all__ = [
     "Anc300",
     "BeamBlanker",
     "BiasSource",
+    "ClockAlignment",
     "FrameCamera",
     "Keithley2400",
     "Merlin",
     "PiezoAxis",
     "PiezoProbe",
+    "data_keys",
+    "stream_resource",
 ]
 
 # Which device stands behind which table of the station file.
@@ -43,9 +49,12 @@ _MODULES = {
     "Merlin": "merlin",
     "BeamBlanker": "beam_blanker",
     "BiasSource": "bias_source",
+    "ClockAlignment": "clock_alignment",
     "FrameCamera": "frame_camera",
     "PiezoAxis": "piezo_probe",
     "PiezoProbe": "piezo_probe",
+    "data_keys": "frame_documents",
+    "stream_resource": "frame_documents",
 }
 
 

@@ -17,7 +17,8 @@ from stmtem_control.timeline import Timeline
 
 from .camera_settings import CameraSettings
 from .frame_documents import Columns
-from .frame_recording import FrameRecording, Sample
+from .frame_recording import FrameRecording
+from .frame_samples import Sample
 from .merlin import Joined, Merlin
 from .merlin_trigger import INTERNAL
 from .signals import check_range, done, follow, problem_of, setting
@@ -130,15 +131,20 @@ class CameraAcquisition(CameraSettings):
         """Return a copy of the newest frame, also while frames come; None before the first."""
         return self._recording.newest()
 
-    def samples(self) -> list[Sample]:
+    def samples(self, most: int = 0) -> list[Sample]:
         """Return what is known of the newest frames of the present acquisition, oldest first.
+
+        Parameters
+        ----------
+        most : int
+            No more than so many; 0 for all that are remembered.
 
         Raises
         ------
         RecordingError
             The recorder does not answer.
         """
-        return self._recording.samples()
+        return self._recording.samples(most)
 
     def set_clock(self, model: ClockModel | None, time_source: str = "clapperboard") -> None:
         """Date frames by a model of the camera's clock, from those whose rows are not final on.

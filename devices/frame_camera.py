@@ -108,6 +108,7 @@ class FrameCamera(CameraAcquisition):
             process=process,
             **kwargs,
         )
+        self.alignment: Any = None  # the ClockAlignment of this camera, where there is one
         self.last_row: dict[str, Any] = {}
         self.frames_per_file = frames_per_file
         self.settle_s = SETTLE_S

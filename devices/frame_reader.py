@@ -115,7 +115,7 @@ class FrameReader:
         on_end: Callable[[Exception | None, bool], None],
     ) -> None:
         self.name = name
-        self.samples: deque[tuple[float, ...]] = deque(maxlen=SAMPLES)
+        self._samples: deque[tuple[float, ...]] = deque(maxlen=SAMPLES)
         self._ring = ring
         self._clock = clock
         self._ask_status = ask_status
@@ -144,6 +144,15 @@ class FrameReader:
         """Whether the thread is at work."""
         with self._lock:
             return self._thread is not None
+
+    def samples(self) -> list[tuple[float, ...]]:
+        """Return what is known of the newest frames of the present acquisition, oldest first.
+
+        Times on the camera's clock, exposure and period (s), mean counts, number, frames lost
+        before it, and arrival on ``time.monotonic()``.
+        """
+        with self._lock:
+            return list(self._samples)
 
     def begin(self, stream: FrameStream, exposure_s: float, period_s: float) -> None:
         """Start reading from a newly opened stream, for an acquisition that is about to start."""
@@ -292,17 +301,17 @@ class FrameReader:
         lost, self._lost_before = self._lost_before, 0
         mean = mean_counts(image)
         ring.filled(slot, header.sequence)
-        self.samples.append(
-            (
-                header.unix_time_s,
-                header.exposure_s,
-                acquisition.period_s,
-                mean,
-                header.sequence,
-                lost,
-                monotonic,
-            )
+        sample = (
+            header.unix_time_s,
+            header.exposure_s,
+            acquisition.period_s,
+            mean,
+            header.sequence,
+            lost,
+            monotonic,
         )
+        with self._lock:
+            self._samples.append(sample)
         self._on_frame(ReceivedFrame(acquisition, header, slot, arrival, monotonic, lost, mean))
 
     def _lose(self, count: int, how: str) -> None:
@@ -316,7 +325,8 @@ class FrameReader:
         assert new is not None
         if new is not old:
             self._count_missing(old)
-        self.samples.clear()
+        with self._lock:
+            self._samples.clear()
         return new
 
     def _count_missing(self, acquisition: Acquisition) -> None:

@@ -11,17 +11,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from stmtem_control.clock import StationClock
-from stmtem_control.clock_model import ClockModel
 from stmtem_control.errors import RecordingError, StmTemError
 from stmtem_control.recording.columns import COLUMNS
-from stmtem_control.recording.facts import FrameFacts
 from stmtem_control.recording.ring import FrameRing
 from stmtem_control.recording.rows import build_rows, row_json
 from stmtem_control.timeline import Timeline
 
+from .frame_dating import FrameDating
 from .frame_reader import ReceivedFrame
 from .recorder_protocol import Message, error_message
 from .run_files import RunFiles
@@ -29,6 +27,7 @@ from .run_files import RunFiles
 log = logging.getLogger(__name__)
 
 TELL_S = 0.1  # wall seconds between two words to the session
+LOG_S = 1.0  # wall seconds between two words on losses in the log
 DATE_S = 2.0  # wall seconds after which a start that the session did not tell is given up
 BATCH_BYTES = 1 << 25  # that are written in one go, so that slots are freed at times
 NAMES = [column.name for column in COLUMNS]
@@ -59,7 +58,7 @@ class FrameRecorder:
         say: Callable[[Message], None],
     ) -> None:
         self.name = name
-        self.clock_model: tuple[ClockModel, str] | None = None  # and its time_source
+        self.dating = FrameDating(clock, timeline)
         self._ring = ring
         self._clock = clock
         self._timeline = timeline
@@ -79,6 +78,8 @@ class FrameRecorder:
         self._dropped = 0
         self._told: tuple[int, int] = (0, 0)
         self._next_tell = 0.0
+        self._unlogged = 0
+        self._next_log = 0.0
         self._ended: tuple[Exception | None, bool] | None = None
         self._finishing: list[int] = []
         self._reading = False
@@ -115,11 +116,20 @@ class FrameRecorder:
         with self._changed:
             if not self._recording:
                 return
-            first = self._dropped == self._told[1]
             self._dropped += count
-        if first:
-            log.warning("%s: %d frames %s", self.name, count, how)
-        self._tell_counts(time.monotonic())
+            self._unlogged += count
+        now = time.monotonic()
+        if now >= self._next_log:  # a disk that is too slow is so for hundreds of frames
+            self._next_log = now + LOG_S
+            log.warning(
+                "%s: %d frames %s (%d lost in this run)",
+                self.name,
+                self._unlogged,
+                how,
+                self._dropped,
+            )
+            self._unlogged = 0
+        self._tell_counts(now)
 
     def reading_ended(self, error: Exception | None, hurry: bool) -> None:
         """Note that no more frames come, and whether rows are final as they are now."""
@@ -171,6 +181,7 @@ class FrameRecorder:
             self._recording = self._failed = False
             self._captured = self._dropped = 0
             self._told = (0, 0)
+            self._unlogged, self._next_log = 0, 0.0
             self._unsettled.clear()
         self._files = RunFiles(folder, self._clock, self._timeline, dose_rate_e_per_A2_s)
         self._files.open_journal(self._look_back_s * self._clock.speed)
@@ -285,12 +296,12 @@ class FrameRecorder:
                 most = min(self._most, len(self._waiting))
                 batch = [self._waiting.popleft() for _ in range(most)]
             assert self._files is not None
-            pages = self._files.pages
+            pages, rate = self._files.pages, self._files.dose_rate
             try:
                 for number, frame in enumerate(batch, pages.count):
                     frame.number = number
                 images = [self._ring.image(frame.slot) for frame in batch]
-                rows = [row_json(self._first_row(frame), False) for frame in batch]
+                rows = [row_json(self.dating.first_row(frame, rate), False) for frame in batch]
                 pages.write(list(zip(images, rows, strict=True)))
             finally:
                 written = [frame for frame in batch if 0 <= frame.number < pages.count]
@@ -306,53 +317,6 @@ class FrameRecorder:
         self._ring.give_back(frame.slot for frame in self._waiting)
         self._dropped += len(self._waiting)
         self._waiting.clear()
-
-    def _facts(self, frame: ReceivedFrame) -> FrameFacts:
-        header, acquisition = frame.header, frame.acquisition
-        model = self.clock_model
-        if model is not None:
-            start, unsure = model[0].station_time(header.unix_time_s)
-            source = model[1]
-        else:
-            start, unsure = acquisition.date(header, frame.arrival)
-            source = acquisition.time_source
-        return FrameFacts(
-            number=frame.number,
-            sequence=header.sequence,
-            dropped_before=frame.dropped_before,
-            camera_time_s=header.unix_time_s,
-            host_monotonic_s=frame.monotonic,
-            start_s=start,
-            uncertainty_s=unsure,
-            time_source=source,
-            exposure_s=header.exposure_s,
-            period_s=acquisition.period_s,
-            mean_counts=frame.mean_counts,
-        )
-
-    def _first_row(self, frame: ReceivedFrame) -> dict[str, Any]:
-        """Return what is known of a frame at once, for the case that nothing follows."""
-        facts, timeline = self._facts(frame), self._timeline
-        middle = facts.start_s + 0.5 * facts.exposure_s
-        return {
-            "frame": facts.number,
-            "sequence": facts.sequence,
-            "dropped_before": facts.dropped_before,
-            "camera_time_s": facts.camera_time_s,
-            "host_monotonic_s": facts.host_monotonic_s,
-            "host_time_s": self._clock.unix_time(facts.host_monotonic_s),
-            "run_time_s": timeline.run_time(facts.start_s),
-            "time_uncertainty_s": facts.uncertainty_s,
-            "time_source": facts.time_source,
-            "exposure_s": facts.exposure_s,
-            "phase": timeline.at("phase", middle) or "",
-            "cycle": timeline.at("cycle", middle) or 0,
-            "bias_set_V": timeline.at("bias_set_V", middle),
-            "blanked": bool(timeline.at("blanked", middle)),
-            "dose_rate_e_per_A2_s": self._files.dose_rate if self._files else 0.0,
-            "mean_counts": facts.mean_counts,
-            "period_s": facts.period_s,
-        }
 
     def _settle(self, *, hurry: bool) -> None:
         """Make the rows final whose readings are in, and tell the session."""
@@ -371,7 +335,7 @@ class FrameRecorder:
             files.journal_flush()
         if ready and files is not None:
             self._next_tell = now + TELL_S
-            facts = [self._facts(frame) for frame in ready]
+            facts = [self.dating.facts(frame) for frame in ready]
             rows = build_rows(
                 self._timeline, facts, dose_rate_e_per_A2_s=files.dose_rate, clock=self._clock
             )

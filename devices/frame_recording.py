@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,42 +19,16 @@ from stmtem_control.recording.ring import FrameRing
 from stmtem_control.timeline import START, Timeline
 
 from .frame_documents import Columns
+from .frame_samples import Sample
 from .recorder_client import PROCESS, RecorderClient
 from .recorder_protocol import Message, error_of
+from .remote_stream import RemoteStream
 
 log = logging.getLogger(__name__)
 
 ANSWER_S = 10.0  # wall seconds for an answer, the recorder's start and slow disks included
 JOIN_S = 1.0  # the same, for a data connection
 MB = 1_000_000
-
-
-class Sample(NamedTuple):
-    """What the camera said of a frame, recorded or not.
-
-    Attributes
-    ----------
-    camera_time_s : float
-        Start of the exposure by the camera's own clock, Unix time.
-    exposure_s, period_s : float
-        Exposure, and time to the next one as asked for.
-    mean_counts : float
-        Mean counts in a pixel.
-    sequence : int
-        The camera's own number, from 1 at each start.
-    dropped_before : int
-        Frames between the one before and this that did not come.
-    host_monotonic_s : float
-        Arrival of its first byte, on ``time.monotonic()``.
-    """
-
-    camera_time_s: float
-    exposure_s: float
-    period_s: float
-    mean_counts: float
-    sequence: int
-    dropped_before: int
-    host_monotonic_s: float
 
 
 class FrameRecording:
@@ -113,6 +87,7 @@ class FrameRecording:
         self._count = 0  # rows that were told
         self._taken = 0
         self._running = False
+        self._open = False  # whether there are files to close
         self._come = threading.Event()
         self._come_s: float | None = None
         self._end_listening: Callable[[], None] | None = None
@@ -233,6 +208,7 @@ class FrameRecording:
             They cannot be written.
         """
         reply = self.client.request("record", ANSWER_S, **settings)
+        self._open = True
         self.frames_per_file = reply["frames_per_file"]
         with self._lock:
             self._error = self._reported = None
@@ -259,9 +235,7 @@ class FrameRecording:
 
     # Acquisitions
 
-    def open_stream(
-        self, host: str, port: int, exposure_s: float, period_s: float
-    ) -> "RemoteStream":
+    def open_stream(self, host: str, port: int, exposure_s: float, period_s: float) -> RemoteStream:
         """Have the recorder connect to the camera's data socket; it reads what comes.
 
         Raises
@@ -280,10 +254,13 @@ class FrameRecording:
         except BaseException:
             self._running = False
             raise
-        return RemoteStream(self)
+        return RemoteStream(self._wait_for_first_byte, self._give_up)
 
-    def wait_for_first_byte(self, seconds: float) -> float | None:
-        """Return the station time of the first byte of an acquisition; None if none has come."""
+    def _give_up(self, then: Callable[[], None]) -> None:
+        self.finish(then)
+        self.cut()
+
+    def _wait_for_first_byte(self, seconds: float) -> float | None:
         self._come.wait(max(0.0, seconds))
         return self._come_s
 
@@ -331,9 +308,11 @@ class FrameRecording:
                 if not finished.wait(0.5 * timeout):
                     client.ask("close")
                     return False
-        closed = client.ask("close")
+        if not self._open:
+            return True
+        self._open = False
         try:
-            closed.result(timeout)
+            client.ask("close").result(timeout)
         except TimeoutError:
             return False
         except RecordingError as error:
@@ -352,9 +331,9 @@ class FrameRecording:
         told = None if model is None else model.to_dict()
         self.client.request("clock_model", ANSWER_S, model=told, time_source=time_source)
 
-    def samples(self) -> list[Sample]:
-        """Return what is known of the newest frames of the present acquisition."""
-        reply = self.client.request("samples", ANSWER_S)
+    def samples(self, most: int = 0) -> list[Sample]:
+        """Return what is known of the newest (0: all) frames of the present acquisition."""
+        reply = self.client.request("samples", ANSWER_S, most=most)
         return [Sample(*sample) for sample in reply["samples"]]
 
     def newest(self) -> NDArray[Any] | None:
@@ -400,29 +379,3 @@ class FrameRecording:
         self._running = False
         self._come.set()
         self._on_counts(self)
-
-
-class RemoteStream:
-    """The camera's data stream, which the recorder reads; for who starts an acquisition.
-
-    Attributes
-    ----------
-    came_s : float or None
-        Station time of the first byte, once it has come.
-    """
-
-    def __init__(self, recording: FrameRecording) -> None:
-        self._recording = recording
-        self.came_s: float | None = None
-
-    def wait(self, seconds: float) -> bool:
-        """Return whether something has come, waiting at most `seconds`."""
-        self.came_s = self._recording.wait_for_first_byte(seconds)
-        return self.came_s is not None
-
-    def close(self) -> None:
-        """Give the stream up: nothing was started."""
-        ended = threading.Event()
-        self._recording.finish(ended.set)
-        self._recording.cut()
-        ended.wait(JOIN_S)

@@ -123,7 +123,7 @@ class Recorder:
             self._frames.finish(order["id"])
             return
         if do == "samples":
-            self._reply(order, samples=list(self._reader.samples))
+            self._reply(order, samples=self._reader.samples()[-order["most"] :])
             return
         self._steer(do, order)
         self._reply(order)
@@ -148,7 +148,7 @@ class Recorder:
             self._frames.look_back(order["seconds"])
         elif do == "clock_model":
             model = order["model"]
-            self._frames.clock_model = (
+            self._frames.dating.model = (
                 None if model is None else (ClockModel.from_dict(model), order["time_source"])
             )
 

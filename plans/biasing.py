@@ -13,6 +13,8 @@ from bluesky.utils import IllegalMessageSequence
 from stmtem_control.errors import LimitError
 
 from .approach import back_off, check_approach, check_travel, seek_contact
+from .clapperboard import check_clapperboard
+from .clapperboard import clapperboard as clap
 from .limits import MOST_CYCLES, check_count, check_number, check_roles
 from .roles import Plan, Source
 from .safety import safe
@@ -38,6 +40,7 @@ def deposition_stripping_cycles(
     exposure_s: float = 0.035,
     approach: bool = True,
     retract_steps: int = 5,
+    clapperboard: bool = False,
     md: dict[str, Any] | None = None,
 ) -> Plan:
     """Run cycles of deposition and stripping, with frames from before the first bias edge on.
@@ -66,6 +69,9 @@ def deposition_stripping_cycles(
         Approach to contact before the cycles (needs a probe).
     retract_steps : int
         Coarse steps to go back at the end; 0 leaves the probe in contact.
+    clapperboard : bool
+        Blank the beam in a code before the pre-roll and again at the end, each about a second, and
+        date the frames by it: for cameras whose first frame does not follow the start at once.
     md : dict, optional
         Metadata for the start document.
 
@@ -97,6 +103,7 @@ def deposition_stripping_cycles(
         "exposure_s": exposure_s,
         "approach": approach,
         "retract_steps": retract_steps,
+        "clapperboard": clapperboard,
     }
     return (
         yield from _recorded(
@@ -111,6 +118,7 @@ def deposition_stripping_cycles(
             exposure_s=exposure_s,
             approach=approach,
             retract_steps=retract_steps,
+            clapperboard=clapperboard,
             parameters=parameters,
             md=md,
         )
@@ -127,6 +135,7 @@ def deposit(
     pre_roll_s: float = 0.5,
     frame_rate_Hz: float = 25.0,
     exposure_s: float = 0.035,
+    clapperboard: bool = False,
     md: dict[str, Any] | None = None,
 ) -> Plan:
     """Deposit lithium: hold a negative bias at the fibre while frames are taken.
@@ -143,6 +152,9 @@ def deposit(
         Time at the bias, and frames before it, in s.
     frame_rate_Hz, exposure_s : float
         Of the camera.
+    clapperboard : bool
+        Blank the beam in a code before the pre-roll and again at the end, each about a second, and
+        date the frames by it: for cameras whose first frame does not follow the start at once.
     md : dict, optional
         Metadata for the start document.
 
@@ -155,7 +167,7 @@ def deposit(
     return (
         yield from _hold(
             "deposit", bias, camera, beam, bias_V, duration_s, pre_roll_s, frame_rate_Hz,
-            exposure_s, md,
+            exposure_s, clapperboard, md,
         )
     )  # fmt: skip
 
@@ -170,6 +182,7 @@ def strip(
     pre_roll_s: float = 0.5,
     frame_rate_Hz: float = 25.0,
     exposure_s: float = 0.035,
+    clapperboard: bool = False,
     md: dict[str, Any] | None = None,
 ) -> Plan:
     """Strip lithium: hold a positive bias at the fibre while frames are taken.
@@ -184,6 +197,9 @@ def strip(
         Time at the bias, and frames before it, in s.
     frame_rate_Hz, exposure_s : float
         Of the camera.
+    clapperboard : bool
+        Blank the beam in a code before the pre-roll and again at the end, each about a second, and
+        date the frames by it: for cameras whose first frame does not follow the start at once.
     md : dict, optional
         Metadata for the start document.
 
@@ -196,7 +212,7 @@ def strip(
     return (
         yield from _hold(
             "strip", bias, camera, beam, bias_V, duration_s, pre_roll_s, frame_rate_Hz,
-            exposure_s, md,
+            exposure_s, clapperboard, md,
         )
     )  # fmt: skip
 
@@ -211,6 +227,7 @@ def _hold(
     pre_roll_s: float,
     frame_rate_Hz: float,
     exposure_s: float,
+    clapperboard: bool,
     md: dict[str, Any] | None,
 ) -> Plan:
     parameters = {
@@ -219,6 +236,7 @@ def _hold(
         "pre_roll_s": pre_roll_s,
         "frame_rate_Hz": frame_rate_Hz,
         "exposure_s": exposure_s,
+        "clapperboard": clapperboard,
     }
     return (
         yield from _recorded(
@@ -230,6 +248,7 @@ def _hold(
             pre_roll_s=pre_roll_s,
             frame_rate_Hz=frame_rate_Hz,
             exposure_s=exposure_s,
+            clapperboard=clapperboard,
             parameters=parameters,
             md=md,
         )
@@ -270,6 +289,7 @@ def _recorded(
     probe: Any = None,
     approach: bool = False,
     retract_steps: int = 0,
+    clapperboard: bool = False,
 ) -> Plan:
     """Run bias segments with frames throughout, as one run that ends in the safe state."""
     check_roles(bias=bias, camera=camera, beam=beam, probe=probe)
@@ -279,6 +299,8 @@ def _recorded(
     for _, _, volts, _ in segments[:3]:
         bias.check_value(volts)
     camera.check_timing(exposure_s=exposure_s, frame_rate_Hz=frame_rate_Hz)
+    if clapperboard:
+        check_clapperboard(bias, camera)
     others = () if probe is None else (probe,)
     if probe is not None:
         if approach:
@@ -294,11 +316,18 @@ def _recorded(
             yield from back_off(probe, retract_steps)
 
     def frames() -> Plan:
+        if clapperboard:
+            yield from clap(bias, camera, beam)
         yield from watch(bias, camera, pre_roll_s, *others)
         for phase, cycle, volts, duration in segments:
             yield from mark(camera, phase, cycle)
             yield from set_bias(bias, volts)
             yield from watch(bias, camera, duration, *others)
+        if clapperboard:
+            yield from set_bias(bias, 0.0)
+            yield from mark(camera, "end", 0)
+            # What is recorded by now shall not fail for want of the drift.
+            yield from clap(bias, camera, beam, required=False)
 
     def settings() -> Plan:
         yield from bps.configure(camera, {"exposure_s": exposure_s, "frame_rate_Hz": frame_rate_Hz})

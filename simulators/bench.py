@@ -53,6 +53,8 @@ class Bench:
         Another clock, for instance one advanced by hand; `speed` is then ignored.
     bias_source_port, probe_port, control_port, data_port : int
         TCP ports on the loopback address; 0 takes free ones.
+    camera_clock_offset_s, camera_clock_drift, camera_loss : float
+        What is wrong with the camera's clock and its link, see :class:`.camera.MerlinCamera`.
     truth : path, optional
         File for the ground truth of every frame; see :class:`.truth_log.TruthLog`.
 
@@ -83,6 +85,9 @@ class Bench:
         probe_port: int = 0,
         control_port: int = 0,
         data_port: int = 0,
+        camera_clock_offset_s: float = 0.0,
+        camera_clock_drift: float = 0.0,
+        camera_loss: float = 0.0,
         truth: str | os.PathLike[str] | None = None,
     ) -> None:
         if size not in SIZES:
@@ -98,7 +103,15 @@ class Bench:
             made.callback(self.source.close)
             self.probe = ProbeController(self.clock, self.specimen, password=PASSWORD, seed=seed)
             made.callback(self.probe.close)
-            self.camera = MerlinCamera(self.clock, self.specimen, size=size, seed=seed)
+            self.camera = MerlinCamera(
+                self.clock,
+                self.specimen,
+                size=size,
+                seed=seed,
+                clock_offset_s=camera_clock_offset_s,
+                clock_drift=camera_clock_drift,
+                loss=camera_loss,
+            )
             made.callback(self.camera.close)
             self.specimen.before_looking = self.probe.settle
             wire(self.source.digital_out[0], self.specimen.blank)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from .clock import Clock
 from .lines import Line
-from .merlin_engine import Engine
+from .merlin_engine import Engine, Stamps
 from .merlin_frames import CHIP, message
 from .merlin_plan import BOARD_C, SOFTWARE
 from .merlin_settings import FAILED, OK, OUT_OF_RANGE, UNKNOWN, VARIABLES, BadValueError, Settings
@@ -37,11 +37,16 @@ class MerlinCamera:
         Which unit it is: the wafer that its chips are from.  The noise is the view's.
     epoch_ns : int, optional
         Time stamp (ns since 1970) of the clock's zero, for reproducible frames.
+    clock_offset_s, clock_drift : float
+        By how much the clock of the camera's own computer, which stamps the frames, is ahead of
+        the bench's at its zero, in s, and how much it gains in a second.
+    loss : float
+        Share of the frames that are exposed but never sent, as when a cable or a computer is bad.
 
     Raises
     ------
     ValueError
-        A size that no number of chips gives.
+        A size that no number of chips gives, a clock that runs backwards, or a share that is none.
     """
 
     def __init__(
@@ -52,9 +57,19 @@ class MerlinCamera:
         size: int = 512,
         seed: int = 1,
         epoch_ns: int | None = None,
+        clock_offset_s: float = 0.0,
+        clock_drift: float = 0.0,
+        loss: float = 0.0,
     ) -> None:
         if size % CHIP or not CHIP <= size <= 2048:
             raise ValueError(f"image size is {size}; give a multiple of {CHIP} up to 2048")
+        if not abs(clock_drift) <= 0.01 or not abs(clock_offset_s) <= 1e8:
+            raise ValueError(
+                f"camera clock: offset {clock_offset_s} s, drift {clock_drift}; give an offset of "
+                "some years at most and a drift of 0.01 at most"
+            )
+        if not 0.0 <= loss < 1.0:
+            raise ValueError(f"loss of frames is {loss}; give a share from 0 up to 1")
         self._settings = Settings()
         self._outputs = TriggerOutputs(clock, self._settings)
         self._engine = Engine(
@@ -65,6 +80,8 @@ class MerlinCamera:
             size=size,
             wafer=500 + seed % 500,
             epoch_ns=epoch_ns,
+            stamps=Stamps(clock_offset_s, clock_drift),
+            loss=loss,
         )
         self.control = ControlPort(self._settings, self._outputs, self._engine, size)
         self.data: DataStream = self._engine.stream

@@ -7,6 +7,7 @@ the locks of other instruments.
 
 import enum
 import math
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -42,6 +43,26 @@ class Phase(enum.Enum):
     PROCESS = "busy with itself"
 
 
+@dataclass(frozen=True)
+class Stamps:
+    """The clock of the camera's computer, which stamps the frames, beside the bench's.
+
+    Attributes
+    ----------
+    offset_s : float
+        By which it is ahead at the bench's zero, in s.
+    drift : float
+        Seconds that it gains in a second.
+    """
+
+    offset_s: float = 0.0
+    drift: float = 0.0
+
+    def of(self, t: float) -> float:
+        """Return what it shows at the bench's time `t` (s), counted from the bench's zero."""
+        return t + self.offset_s + self.drift * t
+
+
 @dataclass
 class _Run:
     """An acquisition under way."""
@@ -72,6 +93,10 @@ class Engine:
         Number of the wafer that the chips are from.
     epoch_ns : int
         Time stamp (ns since 1970) of the clock's zero; None takes it from the wall.
+    stamps : Stamps
+        How wrong the time stamps are.
+    loss : float
+        Share of the frames that never leave the camera.
     """
 
     def __init__(
@@ -84,6 +109,8 @@ class Engine:
         size: int,
         wafer: int,
         epoch_ns: int | None,
+        stamps: Stamps,
+        loss: float,
     ) -> None:
         self._clock = clock
         self._view = view
@@ -94,6 +121,9 @@ class Engine:
         if epoch_ns is None:
             epoch_ns = time.time_ns() - round(clock.now() * 1e9)
         self._epoch_ns = epoch_ns
+        self._stamps = stamps
+        self._loss = loss
+        self._losing = random.Random(wafer)
         self._late_s = LATE_S * float(getattr(clock, "speed", 1.0))
         self._lock = threading.RLock()
         self._phase = Phase.IDLE
@@ -316,7 +346,8 @@ class Engine:
         if self._run is not run:  # aborted
             return
         messages: list[bytes] = []
-        if self._clock.now() - stop > self._late_s:
+        lost = self._loss > 0.0 and self._losing.random() < self._loss
+        if lost or self._clock.now() - stop > self._late_s:
             self.lost += 1
         else:
             messages = self._messages(run, start, stop, number, index)
@@ -354,8 +385,7 @@ class Engine:
             scanned[which] = first + (number - 1) * step
             thresholds = tuple(scanned)
         counts = self._view.image(start, stop, (self._size, self._size), index)
-        begun = self._stamp_ns(start)
-        stamp = wire.Stamp(begun, self._stamp_ns(stop) - begun)
+        stamp = wire.Stamp(self._stamp_ns(start), round((stop - start) * 1e9))
         messages = []
         for counter in plan.counters:
             seen = counts if thresholds[counter] < BEAM_keV else np.zeros_like(counts)
@@ -381,7 +411,7 @@ class Engine:
     # -- settings -----------------------------------------------------------------------------
 
     def _stamp_ns(self, t: float) -> int:
-        return self._epoch_ns + round(t * 1e9)
+        return self._epoch_ns + round(self._stamps.of(t) * 1e9)
 
 
 def _do(todo: Todo) -> None:

@@ -41,6 +41,27 @@ def _add_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--control-port", type=int, default=0, help="control port of the camera")
     options.add_argument("--data-port", type=int, default=0, help="data port of the camera")
     options.add_argument(
+        "--camera-clock-offset",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="the clock that stamps the frames is ahead by so many seconds",
+    )
+    options.add_argument(
+        "--camera-clock-drift",
+        type=float,
+        default=0.0,
+        metavar="RATIO",
+        help="and gains so many seconds in a second, for example 5e-5",
+    )
+    options.add_argument(
+        "--camera-loss",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the frames that are exposed but never sent",
+    )
+    options.add_argument(
         "--truth", metavar="FILE", help="write what each frame shows, particle by particle (CSV)"
     )
     options.add_argument(
@@ -64,6 +85,9 @@ def _run(options: argparse.Namespace) -> int:
                 probe_port=options.probe_port,
                 control_port=options.control_port,
                 data_port=options.data_port,
+                camera_clock_offset_s=options.camera_clock_offset,
+                camera_clock_drift=options.camera_clock_drift,
+                camera_loss=options.camera_loss,
                 truth=options.truth,
             )
         except (OSError, ValueError, OverflowError) as error:

@@ -39,7 +39,8 @@ class BenchProcess:
     def __init__(self, options: BenchTable) -> None:
         command = [sys.executable, "-m", "stmtem_control.simulators", "--json", "--until-eof"]
         for name, value in options.model_dump().items():
-            command += [f"--{name}", str(value)]
+            # With "=", because a value may begin with a minus.
+            command.append(f"--{name.replace('_', '-')}={value}")
         # A session of its own: Ctrl-C at the terminal must reach the person's session, which
         # makes the sample safe, and not take the instruments away from under it.
         # A file, not a pipe: nobody reads it while all is well, and a full pipe would block.

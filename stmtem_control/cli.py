@@ -5,12 +5,11 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 from . import __version__
 from .end_signals import on_end_signals
 from .errors import StmTemError
+from .run_commands import add_run_commands
 
 EXAMPLES = """\
 examples:
@@ -65,10 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--station", default="sim", help="a station's name or file (default sim)")
     doctor.set_defaults(run=_doctor)
 
-    runs = commands.add_parser("runs", help="list the runs in a data folder")
-    runs.add_argument("folder", nargs="?", help="data folder (default: the station's)")
-    runs.add_argument("--station", default="sim", help="a station's name or file (default sim)")
-    runs.set_defaults(run=_runs)
+    add_run_commands(commands)
 
     recover = commands.add_parser(
         "recover",
@@ -156,39 +152,6 @@ def _doctor(options: argparse.Namespace) -> int:
     from .doctor import examine
 
     return examine(options.station)
-
-
-def _runs(options: argparse.Namespace) -> int:
-    from .config import load_station
-    from .run_folder import list_runs
-
-    root = Path(options.folder or load_station(options.station).station.data)
-    runs, unreadable = list_runs(root)
-    for problem in unreadable:
-        print(f"stmtem runs: {problem}", file=sys.stderr)
-    if not runs:
-        print(f"no runs in {root}")
-        return 0
-    rows: list[Sequence[Any]] = [
-        ("started (UTC)", "plan", "status", "frames", "readings", "folder", "")
-    ]
-    rows += [
-        (
-            f"{r.started:%F %T}",
-            r.plan,
-            r.status,
-            r.frames,
-            r.readings,
-            r.folder,
-            r.reason,
-        )
-        for r in runs
-    ]
-    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]) - 1)]
-    for row in rows:
-        cells = [str(cell).ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join([*cells, str(row[-1])]).rstrip())
-    return 0
 
 
 def _recover(options: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ BENCH = "bench"  # an address that stands for "the simulated bench's"
 
 Number = Annotated[float, Strict()]  # a number is a number: neither true nor "5"
 Positive = Annotated[Number, Field(gt=0, allow_inf_nan=False)]
+Delay = Annotated[Number, Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -42,6 +43,9 @@ class BenchTable(_Table):
     speed: Annotated[Positive, Field(le=1000)] = 1.0
     model: Literal["2400", "2450", "6430"] = "6430"
     size: Literal[256, 512, 1024, 2048] = 512
+    camera_clock_offset: Annotated[Number, Field(ge=-1e8, le=1e8)] = 0.0
+    camera_clock_drift: Annotated[Number, Field(ge=-0.01, le=0.01)] = 0.0
+    camera_loss: Annotated[Number, Field(ge=0, lt=1)] = 0.0
 
 
 class BiasSourceTable(_Table):
@@ -101,6 +105,9 @@ class BeamTable(_Table):
     blanked_level: Literal["high", "low"] = "high"
     dose_rate_e_per_A2_s: Positive
     calibrated: date
+    delay_s: Delay = 0.0
+    delay_uncertainty_s: Delay = 0.0
+    rise_s: Delay = 0.0
 
 
 class Station(_Table):

@@ -10,6 +10,7 @@ from stmtem_control.devices import (
     Anc300,
     BeamBlanker,
     BiasSource,
+    ClockAlignment,
     FrameCamera,
     Keithley2400,
     Merlin,
@@ -80,6 +81,7 @@ class Devices:
     probe: PiezoProbe
     camera: FrameCamera
     beam: BeamBlanker
+    alignment: ClockAlignment
 
 
 def open_drivers(
@@ -209,4 +211,15 @@ def connect(
     for device in (bias, beam, probe, camera):
         opened.callback(device.disconnect)
         device.connect()
-    return Devices(bias, probe, camera, beam)
+    alignment = ClockAlignment(
+        name="alignment",
+        camera=camera,
+        clock=clock,
+        timeline=timeline,
+        delay_s=station.beam.delay_s,
+        delay_uncertainty_s=station.beam.delay_uncertainty_s,
+        rise_s=station.beam.rise_s,
+    )
+    camera.alignment = alignment
+    opened.callback(alignment.stop)
+    return Devices(bias, probe, camera, beam, alignment)

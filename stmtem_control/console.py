@@ -15,6 +15,7 @@ from .session import Session, one_line
 
 PLANS = (
     "approach_contact",
+    "clapperboard",
     "deposit",
     "deposition_stripping_cycles",
     "make_safe",

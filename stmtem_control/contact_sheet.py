@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RecordingError
-from .frames import read_frames
+from .recording.frame_files import read_frames
 from .units import si
 
 FloatImage = NDArray[np.float64]

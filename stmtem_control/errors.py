@@ -44,6 +44,10 @@ class ApproachError(StmTemError, RuntimeError):
     """The probe did not come to a usable contact; the message says why it gave up."""
 
 
+class AlignmentError(StmTemError, RuntimeError):
+    """Two clocks could not be brought together; the message says why."""
+
+
 class InterlockError(StmTemError, PermissionError):
     """The station refused or ended an action to protect the sample."""
 

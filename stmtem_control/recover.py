@@ -13,16 +13,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+from .clock_model import ClockModel
 from .errors import RecordingError
+from .recording.aligned_clock import read_clock
 from .recording.frame_files import FrameFiles, frame_files
 from .recording.frame_table import TABLE
-from .recording.journal import JOURNAL
+from .recording.journal import JOURNAL, read_journal
 from .recording.line_file import hold, is_held, replace_file, whole_lines
 from .recording.mend_documents import (
     NAME,
+    STOP,
     Documents,
     FramesOnDisk,
     mend_documents,
@@ -30,17 +32,18 @@ from .recording.mend_documents import (
 )
 from .recording.page_chain import (
     UNFINISHED,
-    StoredPage,
     complete_pages,
+    end_of_pages,
     read_chain,
-    remove_unfinished,
     told_count,
     truncate_torn,
+    unlinked_page,
 )
 from .recording.rebuild import Rebuilt, follow_files, rebuild_tables
 from .run_folder import BIAS, DOCUMENTS, OUTCOME, count_rows
 
 LOST = "lost.jsonl"  # what documents and table told of frames that are not on disk
+CAMERA = "camera"  # its name, where no document is left to tell
 FRAMES_PER_FILE = 256  # unless the files tell
 ASIDE = "aside_{}"  # the name of a file of frames that lie behind a gap
 
@@ -193,52 +196,91 @@ class _Recovery:
         self._mend_pages()
         self._cut_lines(JOURNAL)
         self._cut_lines(BIAS)
-        made = rebuild_tables(self._folder, write=self._write)
+        model = self._clock_model()
+        made = rebuild_tables(self._folder, model, write=False)
         self._report.frames = len(made.rows)
         self._report.readings = count_rows(self._folder / BIAS)
         self._tell_tables(made)
-        stopped = self._mend_documents(made)
-        self._mend_outcome(made, stopped)
-        if self._lost and self._write:
+        documents = self._mend_documents(made)
+        outcome = self._outcome(made, documents)
+        if self._write:
+            # First what is about to be taken out elsewhere; the outcome last.
             self._keep_lost()
+            if made.amended or made.table_changed:
+                rebuild_tables(self._folder, model)
+            if documents.changed:
+                replace_file(self._folder / DOCUMENTS, documents.encoded())
+            if outcome is not None:
+                data = json.dumps(outcome, indent=1) + "\n"
+                replace_file(self._folder / OUTCOME, data.encode())
         return self._report
+
+    def _clock_model(self) -> ClockModel | None:
+        """Return the model by which a closed run dates its frames, if one was found.
+
+        The session may have been killed while the frames were being dated by it.
+        """
+        with contextlib.suppress(RecordingError):
+            model = read_clock(self._folder)
+            read_journal(self._folder)  # without it no frame can be dated again
+            return model
+        return None
 
     def _mend_pages(self) -> None:
         """Cut torn pages off, and move away what lies behind a gap."""
-        unfinished = sorted(self._folder.glob(f"frames_*.tif{UNFINISHED}"))
-        for path in unfinished:
-            self._report.mended.append(f"{path.name}: removed, its first page is torn")
-            self._report.cut += 1
-        if self._write:
-            remove_unfinished(self._folder)
+        for path, name in _unfinished(self._folder):
+            if name is None:
+                self._report.mended.append(f"{path.name}: removed, its first page is torn")
+                self._report.cut += 1
+                if self._write:
+                    path.unlink()
+            else:
+                self._report.mended.append(f"{path.name}: named {name.name}, it has whole pages")
+                if self._write:
+                    os.replace(path, name)
         files, behind = follow_files(self._folder)
-        if behind and not _pages(behind[0]):
-            torn = behind.pop(0)
-            self._report.mended.append(f"{torn.name}: removed, its first page is torn")
-            self._report.cut += 1
-            if self._write:
-                truncate_torn(torn)
         for path in files:
             self._mend_file(path)
         for path in behind:
-            name = ASIDE.format(path.name)
-            self._report.lost.append(
-                f"the frames before those in {path.name}; they are whole but do not follow on "
-                f"what is left, so they are kept in {name}"
-            )
+            self._move_away(path)
+
+    def _move_away(self, path: Path) -> None:
+        """Give a file that does not follow on the others another name, or remove an empty one."""
+        pages = _pages(path)
+        if pages == 0:
+            self._report.mended.append(f"{path.name}: removed, its first page is torn")
+            self._report.cut += 1
             if self._write:
-                self._mend_file(path)
-                os.replace(path, path.with_name(name))
+                path.unlink()
+            return
+        name = ASIDE.format(path.name)
+        what = f"its {pages} frames do not follow on the others" if pages else "it cannot be read"
+        if pages:
+            self._mend_file(path)
+        self._report.mended.append(f"{path.name}: named {name}, {what}")
+        self._report.lost.append(f"the frames before those in {name}")
+        if self._write:
+            os.replace(path, path.with_name(name))
 
     def _mend_file(self, path: Path) -> None:
+        """Cut off what is torn, link what is whole, and tell viewers how much there is."""
         chain = read_chain(path)
-        behind = chain.size - max(page.end for page in chain.pages)
-        text = _description(path, chain.pages[0])
+        led_to = len(chain.pages)
+        with open(path, "rb", buffering=0) as file:
+            while (page := unlinked_page(chain, file.fileno())) is not None:
+                chain.pages.append(page)
+                chain.ended = True
+            first = chain.pages[0]
+            file.seek(first.description)
+            text = file.read(first.description_bytes) or b""
+        n, behind = len(chain.pages), chain.size - end_of_pages(chain)
+        if n > led_to:
+            self._report.mended.append(f"{path.name}: {_count(n - led_to, 'whole page')} linked")
         if behind > 0 or not chain.ended:
-            self._report.mended.append(f"{path.name}: a torn page cut off, {behind} bytes of it")
+            self._report.mended.append(f"{path.name}: a torn page cut off, {behind} bytes")
             self._report.cut += 1
-        elif told_count(text, len(chain.pages)) != text:
-            self._report.mended.append(f"{path.name}: viewers are told of {len(chain.pages)} pages")
+        elif told_count(text, n) != text:
+            self._report.mended.append(f"{path.name}: viewers are told of {_count(n, 'page')}")
         if self._write:
             truncate_torn(path)
 
@@ -256,9 +298,9 @@ class _Recovery:
     def _tell_tables(self, made: Rebuilt) -> None:
         report = self._report
         if made.amended:
-            report.mended.append(f"rows in the pages: {_numbers(made.amended)} made final")
+            report.mended.append(f"rows in the pages: {_numbers(made.amended)} made again")
         if made.damaged:
-            report.lost.append(f"the rows in the pages of {_numbers(made.damaged)}")
+            report.lost.append(f"rows in the pages: {_numbers(made.damaged)}")
         if made.table_changed:
             report.mended.append(f"{TABLE}: written anew, {len(made.rows)} rows")
         if made.beyond:
@@ -268,16 +310,16 @@ class _Recovery:
             )
             self._lost += [[TABLE, row] for row in made.beyond]
 
-    def _mend_documents(self, made: Rebuilt) -> bool:
-        """Return whether a stop document had to be made."""
+    def _mend_documents(self, made: Rebuilt) -> Documents:
+        """Return the documents as they shall be."""
         report, folder = self._report, self._folder
         found = read_documents(folder / DOCUMENTS)
-        had_stop = found.first("stop") is not None
         had_start = found.first("start") is not None
         if found.torn:
             report.mended.append(f"{DOCUMENTS}: a torn line cut off")
         if found.broken:
-            report.lost.append(f"{len(found.broken)} lines of {DOCUMENTS} that cannot be read")
+            lines = _count(len(found.broken), "line")
+            report.lost.append(f"{lines} of {DOCUMENTS} that cannot be read")
             self._lost += [[DOCUMENTS, line.decode("utf-8", "replace")] for line in found.broken]
         if not had_start:
             report.lost.append("what the start document said beyond uid, time and plan")
@@ -292,9 +334,7 @@ class _Recovery:
             )
             self._lost += found.lost
         report.mended += [f"{DOCUMENTS}: {what} added" for what in found.added]
-        if found.changed and self._write:
-            replace_file(folder / DOCUMENTS, found.encoded())
-        return not had_stop
+        return found
 
     def _reason(self) -> str:
         report = self._report
@@ -302,39 +342,43 @@ class _Recovery:
             "1 frame that was being written" if report.cut else "no frame that was on disk"
         )
         return (
-            f"recovered {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: the recording was cut off; "
-            f"{report.frames} frames are kept, lost: {lost}"
+            f"recovered {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: the recording was cut off"
+            f"{self._said()}; {report.frames} frames are kept, lost: {lost}"
         )
+
+    def _said(self) -> str:
+        """Return what the session still could say of how the run ended."""
+        with contextlib.suppress(OSError, ValueError):
+            outcome = json.loads((self._folder / OUTCOME).read_bytes())
+            if isinstance(outcome, dict) and outcome.get("reason"):
+                return f" ({outcome['reason']})"
+        return ""
 
     def _declare(self, made: Rebuilt) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the data keys of the frames, and their stream resource, from the frames alone."""
-        # With the devices comes ophyd, which takes its time, and is hardly ever needed here.
-        from stmtem_control.devices.frame_documents import data_keys, stream_resource
+        from stmtem_control.devices import data_keys, stream_resource
 
         with FrameFiles(self._folder) as files:
             _, height, width = files.shape
             dtype = files.dtype
-            first = files.place(0)[0]
-            pages = _pages(first)
-        writer: Any = SimpleNamespace(
-            directory=self._folder, shape=(height, width), frames_per_file=max(pages, 1)
-        )
-        if len(made.rows) == pages:
-            writer.frames_per_file = max(pages, FRAMES_PER_FILE)  # it does not show yet
-        resource = stream_resource("camera", writer).stream_resource_doc
-        return data_keys("camera", (height, width), dtype), dict(resource)
+            pages = complete_pages(files.place(0)[0])
+        # Of one file nothing tells how many frames it could hold, and nobody needs it.
+        per_file = pages if pages < len(made.rows) else max(pages, FRAMES_PER_FILE)
+        bundle = stream_resource(CAMERA, self._folder, (height, width), per_file)
+        return data_keys(CAMERA, (height, width), dtype), dict(bundle.stream_resource_doc)
 
-    def _mend_outcome(self, made: Rebuilt, stopped: bool) -> None:
-        """Say in ``outcome.json`` how the run ended, if nobody did."""
+    def _outcome(self, made: Rebuilt, documents: Documents) -> dict[str, Any] | None:
+        """Return what ``outcome.json`` shall say of how the run ended, if nobody said it."""
         path = self._folder / OUTCOME
         with contextlib.suppress(OSError, ValueError):
-            if isinstance(json.loads(path.read_bytes()), dict) and not stopped:
-                return
-        if not stopped and not path.exists():
-            return  # the session does not write one for every run
+            if isinstance(json.loads(path.read_bytes()), dict):
+                return None
+        if STOP not in documents.added and not path.exists():
+            return None  # the session does not write one for every run
         rows = made.rows
         dose = rows[-1]["total_dose_e_per_A2"] if rows else 0.0
-        outcome = {
+        self._report.mended.append(f"{OUTCOME}: written")
+        return {
             "status": "recovered",
             "reason": self._reason(),
             "safe": "unknown: whoever recorded was killed; see that bias and beam are off",
@@ -343,29 +387,31 @@ class _Recovery:
             "readings": self._report.readings,
             "total_dose_e_per_A2": None if dose is None or dose != dose else dose,
         }
-        self._report.mended.append(f"{OUTCOME}: written")
-        if self._write:
-            replace_file(path, (json.dumps(outcome, indent=1) + "\n").encode())
 
     def _keep_lost(self) -> None:
-        """Add what was taken out to the file of lost things."""
+        """Add what is taken out to the file of lost things, unless it is there."""
         path = self._folder / LOST
         before = path.read_bytes() if path.exists() else b""
-        lines = [json.dumps(item).encode() + b"\n" for item in self._lost]
-        replace_file(path, before + b"".join(lines))
+        known = set(before.splitlines())
+        lines = [json.dumps(item).encode() for item in self._lost]
+        new = b"".join(line + b"\n" for line in lines if line not in known)
+        if new:
+            replace_file(path, before + new)
 
 
-def _pages(path: Path) -> int:
+def _pages(path: Path) -> int | None:
+    """Return how many whole pages a file has; None if it is not what this program writes."""
     try:
         return complete_pages(path)
     except RecordingError:
-        return -1  # there is something, but not what this program writes
+        return None
 
 
-def _description(path: Path, page: StoredPage) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(page.description)
-        return file.read(page.description_bytes)
+def _unfinished(folder: Path) -> Iterator[tuple[Path, Path | None]]:
+    """Yield the files without their name yet, each with it, or None if no page of it is whole."""
+    for path in sorted(folder.glob(f"frames_*.tif{UNFINISHED}")):
+        name = path.with_name(path.name.removesuffix(UNFINISHED))
+        yield path, name if _pages(path) and not name.exists() else None
 
 
 def _unix_time(row: dict[str, Any], made: Rebuilt) -> float:
@@ -383,5 +429,11 @@ def _times(found: Documents) -> Iterator[float]:
             yield float(time)
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
 def _numbers(frames: Sequence[int]) -> str:
+    if len(frames) == 1:
+        return f"that of frame {frames[0]}"
     return f"{len(frames)} of them, frames {frames[0]} to {frames[-1]}"

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from .errors import RecordingError
 from .recording.columns import BIAS_COLUMNS, BIAS_SCHEMA_VERSION
 from .recording.csv_table import CsvTable
-from .recording.line_file import LineFile, replace_file
+from .recording.line_file import LineFile, is_held, replace_file
 
 FREE_BYTES = 200_000_000  # a run of some seconds at 512 x 512 and 25 frames a second
 
@@ -156,7 +156,8 @@ class RunFolder:
         assert self._bias is not None
         from event_model import unpack_event_page
 
-        events = [doc] if name == "event" else list(unpack_event_page(doc))
+        page: Any = doc
+        events = [doc] if name == "event" else list(unpack_event_page(page))
         stream = self._stream_of.get(doc["descriptor"], "")
         self._bias.append([self._reading(event, stream) for event in events])
 
@@ -184,18 +185,53 @@ class RunFolder:
                 file.close()
 
 
+#: How a run ended, from what its stop document and ``outcome.json`` call it.
+STATES = {
+    "success": "done",
+    "abort": "aborted",
+    "aborted": "aborted",
+    "fail": "failed",
+    "failed": "failed",
+    "recovered": "recovered",
+}
+TAIL = 1 << 16  # bytes: longer than any stop document
+
+
 @dataclass(frozen=True)
 class RunSummary:
-    """What a finished, or broken-off, run folder holds."""
+    """What a finished, or broken-off, run folder holds.
+
+    Attributes
+    ----------
+    folder : Path
+    uid, plan : str
+        Of the start document.
+    started : datetime
+        UTC.
+    status : str
+        As the stop document has it; "not closed" without one.
+    state : str
+        "done", "aborted", "failed", "recovered", "not closed", or "recording" while it is.
+    reason : str
+        Why it did not end well; else empty.
+    frames, readings : int
+        Rows of the tables.
+    start, stop, outcome : dict
+        The two documents and ``outcome.json``; empty where there are none.
+    """
 
     folder: Path
     uid: str
     plan: str
     started: datetime
     status: str
+    state: str
     reason: str
     frames: int
     readings: int
+    start: dict[str, Any] = field(repr=False)
+    stop: dict[str, Any] = field(repr=False)
+    outcome: dict[str, Any] = field(repr=False)
 
 
 def summarise(folder: Path) -> RunSummary:
@@ -206,34 +242,62 @@ def summarise(folder: Path) -> RunSummary:
     RecordingError
         It is not a run folder.
     """
-    start: dict[str, Any] = {}
-    stop: dict[str, Any] = {}
+    path = folder / DOCUMENTS
     try:
-        with open(folder / DOCUMENTS, encoding="utf-8") as file:
-            for line in file:
-                # A line that was cut off by a kill is the last one, and tells nothing more.
-                if line.startswith('["start"') and line.endswith("\n"):
-                    start = json.loads(line)[1]
-                elif line.startswith('["stop"') and line.endswith("\n"):
-                    stop = json.loads(line)[1]
-    except (OSError, ValueError) as error:
+        start, stop = _ends(path)
+        moment = datetime.fromtimestamp(start["time"], UTC)
+        uid = str(start["uid"])
+    except OSError as error:
         raise RecordingError(f"{folder} is not a run folder: {error}") from None
-    if not start:
-        raise RecordingError(f"{folder} is not a run folder: documents.jsonl has no start document")
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError):
+        raise RecordingError(
+            f"{folder} is not a run folder: documents.jsonl has no start document"
+        ) from None
     # Bluesky's stop document has no words for an abort; the session knows them.
     outcome: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError):
-        outcome = json.loads((folder / OUTCOME).read_text("utf-8"))
+        found = json.loads((folder / OUTCOME).read_text("utf-8"))
+        outcome = found if isinstance(found, dict) else {}
+    status = str(stop.get("exit_status", "not closed"))
+    state = STATES.get(str(outcome.get("status", status)), status)
+    if not stop:
+        state = "recording" if _is_held(path) else "not closed"
     return RunSummary(
         folder=folder,
-        uid=start["uid"],
+        uid=uid,
         plan=str(start.get("plan_name", "run")),
-        started=datetime.fromtimestamp(start["time"], UTC),
-        status=str(stop.get("exit_status", "not closed")),
+        started=moment,
+        status=status,
+        state=state,
         reason=str(stop.get("reason", "") or outcome.get("reason", "")),
         frames=count_rows(folder / "frames.csv"),
         readings=count_rows(folder / BIAS),
+        start=start,
+        stop=stop,
+        outcome=outcome,
     )
+
+
+def _ends(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the start and the stop document, {} if there is none yet, without reading all."""
+    with open(path, "rb") as file:
+        name, start = json.loads(file.readline())
+        if name != "start":
+            raise ValueError("the first document is no start")
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL))
+        tail = file.read()
+    # A line that was cut off by a kill is the last one, and tells nothing more.
+    last = tail[: tail.rfind(b"\n")].rpartition(b"\n")[2]
+    stop = json.loads(last)[1] if last.startswith(b'["stop"') else {}
+    return start, stop
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        return is_held(path)
+    except OSError:
+        return False  # it cannot be told
 
 
 def count_rows(table: Path) -> int:

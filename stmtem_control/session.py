@@ -1,6 +1,7 @@
 """A station, opened: instruments connected, devices by name, a RunEngine that keeps every run."""
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -20,13 +21,21 @@ from .bench_process import BenchProcess
 from .clock import StationClock
 from .config import Station, load_station
 from .end_signals import on_end_signals
-from .errors import InterlockError, StmTemError
+from .errors import InterlockError, RecordingError, StmTemError
 from .run_folder import RunFolder, check_writable, count_rows, write_outcome
 from .timeline import Timeline
 
 if TYPE_CHECKING:
-    from stmtem_control.devices import BeamBlanker, BiasSource, FrameCamera, PiezoProbe
+    from stmtem_control.devices import (
+        BeamBlanker,
+        BiasSource,
+        ClockAlignment,
+        FrameCamera,
+        PiezoProbe,
+    )
 
+
+log = logging.getLogger(__name__)
 
 ABORT_TRIES = 20
 END_S = 10.0  # wall seconds that ending a plan may take before the session goes on without it
@@ -91,6 +100,7 @@ class Session:
     bias, probe, camera, beam : ophyd devices
     clock : StationClock
     timeline : Timeline
+    alignment : ClockAlignment
 
     Raises
     ------
@@ -121,6 +131,8 @@ class Session:
             self.probe: PiezoProbe
             self.camera: FrameCamera
             self.beam: BeamBlanker
+            self.alignment: ClockAlignment
+            self._dating: threading.Thread | None = None
             self._connect(addresses, opened)
             self.run_folder = RunFolder(
                 self.root,
@@ -147,6 +159,7 @@ class Session:
             opened.callback(self._end_run_engine)
             # The record of truth comes first: if it cannot be written, nothing else is told.
             self.RE.subscribe(self.run_folder)
+            self.RE.subscribe(self._run_closed, "stop")
             self._opened = opened.pop_all()
 
     def _connect(
@@ -160,18 +173,50 @@ class Session:
         devices = connect(self.station, self.clock, self.timeline, addresses, opened)
         self.bias, self.probe = devices.bias, devices.probe
         self.camera, self.beam = devices.camera, devices.beam
+        self.alignment = devices.alignment
+        opened.callback(self._wait_for_dates)
         # Whatever happens from here on, closing makes the station safe first.
         opened.callback(self.safe_state)
 
     def _run_opened(self, folder: Path, start: dict[str, Any]) -> None:
         self._started = True
+        self._wait_for_dates()
+        self.alignment.begin_run()
         self.timeline.start_run(self.clock.now())
         self.camera.directory = folder
+
+    def _run_closed(self, _name: str, _stop: dict[str, Any]) -> None:
+        folder = self.run_folder.folder
+        if folder is not None and self.alignment.model is not None:
+            # Not here: what makes the station safe comes first, and waits for this.
+            self._dating = threading.Thread(
+                target=self._date_frames, args=(folder,), name="dating frames", daemon=True
+            )
+            self._dating.start()
+
+    def _date_frames(self, folder: Path) -> None:
+        """Date the frames of a run that is closed by the clapperboard's final model."""
+        deadline = time.monotonic() + END_S
+        waiting = threading.Event()  # never set: only to wait on
+        while self.camera.running and time.monotonic() < deadline:
+            waiting.wait(0.02)
+        try:
+            if self.camera.running:
+                raise RecordingError(f"{folder}: frames are still being taken")
+            self.alignment.finish_run(folder)
+        except StmTemError as error:
+            log.error("frames keep the times they had while they came: %s", error)
+
+    def _wait_for_dates(self) -> None:
+        if self._dating is not None:
+            self._dating.join()
+            self._dating = None
 
     @property
     def devices(self) -> dict[str, Any]:
         """The devices by name."""
-        return {d.name: d for d in (self.bias, self.probe, self.camera, self.beam)}
+        devices = (self.bias, self.probe, self.camera, self.beam, self.alignment)
+        return {d.name: d for d in devices}
 
     def identities(self) -> str:
         """Return who the instruments say they are, in one line."""
@@ -220,6 +265,7 @@ class Session:
 
     def _outcome(self, before: Path | None, error: BaseException | None) -> Outcome:
         unsafe = [part for part in self.safe_state() if not part[1]]
+        self._wait_for_dates()
         safe = (
             "bias 0 V, output off, beam blanked, probe stopped"
             if not unsafe

@@ -1,4 +1,4 @@
-"""The Python blocks of the how-to on specimens run, one after the other, and do what it says."""
+"""The Python blocks of how-to pages run, one after the other, and do what the pages say."""
 
 import re
 from pathlib import Path
@@ -34,3 +34,14 @@ def test_blocks_of_the_page_on_specimens(capsys: pytest.CaptureFixture[str]) -> 
     assert names["blurred"].mean() == pytest.approx(names["frame"].mean(), rel=0.1)
     volume = names["thickness"].sum(dtype=float) * 2.0**2
     assert names["truth"]["volume_in_view_nm3"].sum() == pytest.approx(volume, rel=1e-3)
+
+
+def test_blocks_of_the_page_on_the_clapperboard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the run goes
+    names = run(PAGE.with_name("align-camera-and-source.md"))
+    assert names["problem"] == ""
+    assert 0.0 < names["sure_s"] < 0.004
+    assert "ms at camera time" in capsys.readouterr().out
+    assert callable(names["with_clapperboard"])

@@ -11,7 +11,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -193,11 +193,27 @@ def describe_table(name: str, columns: Sequence[Column], version: int) -> str:
 
 
 def read_csv(path: Path, columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """Return the rows of a table with the types of its columns.
+    """Return the rows of a table with the types of its columns; see :func:`iterate_csv`."""
+    return list(iterate_csv(path, columns))
+
+
+def iterate_csv(
+    path: Path, columns: Sequence[Column], only: Collection[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table with the types of its columns, one at a time.
 
     An empty cell is NaN in a column of floats, "" in one of text, and None in the others.  A line
     without an end, which a reader may see while it is written, is left out; columns that are not
     in the file are not in the rows, and those that are not in `columns` are text.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    columns : sequence of Column
+        What may be in it.
+    only : collection of str, optional
+        Names of the columns to take; by default all.
 
     Raises
     ------
@@ -206,14 +222,18 @@ def read_csv(path: Path, columns: Sequence[Column]) -> list[dict[str, Any]]:
     """
     kinds = {column.name: column.kind for column in columns}
     try:
-        text = Path(path).read_text("utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        lines = csv.reader(io.StringIO(whole, newline=""), strict=True)
-        header = next(lines, [])
-        convert = [_CONVERTERS[kinds.get(name, str)] for name in header]
-        return [
-            {n: c(cell) for n, c, cell in zip(header, convert, line, strict=True)} for line in lines
-        ]
+        with open(path, encoding="utf-8", newline="") as file:
+            lines = csv.reader((line for line in file if line.endswith("\n")), strict=True)
+            header = next(lines, [])
+            taken = [
+                (i, name, _CONVERTERS[kinds.get(name, str)])
+                for i, name in enumerate(header)
+                if only is None or name in only
+            ]
+            for line in lines:
+                if len(line) != len(header):
+                    raise ValueError(f"line {lines.line_num} has {len(line)} cells")
+                yield {name: convert(line[i]) for i, name, convert in taken}
     except OSError as error:
         raise RecordingError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, csv.Error) as error:

@@ -20,6 +20,7 @@ PAGE_ROWS = 1000  # rows in one event page
 NAME = re.compile(r"(\d{8}T\d{6})Z_(.*)_([0-9a-f]{8})$")  # of a run folder
 EMPTY = {"string": "", "boolean": False, "integer": 0}  # where a row has no value; else NaN
 EXTERNAL = "STREAM:"
+STOP = "a stop document"  # what is noted when there was none
 
 
 @dataclass(frozen=True)
@@ -345,7 +346,7 @@ def _close(found: Documents, reason: Callable[[], str], ended: float) -> None:
             time=ended,
         )
         found.lines.append(("stop", dict(made)))
-        _note(found, "a stop document")
+        _note(found, STOP)
     elif found.changed or any(
         stop.get("num_events", {}).get(stream, 0) != count for stream, count in counts.items()
     ):
@@ -358,11 +359,16 @@ def _counts(found: Documents) -> dict[str, int]:
     """Return how many events each stream has."""
     streams = {doc["uid"]: doc.get("name", "") for kind, doc in found.lines if kind == "descriptor"}
     counts = dict.fromkeys(streams.values(), 0)
+    external = dict.fromkeys(streams.values(), 0)
     for kind, doc in found.lines:
-        if kind in ("event", "event_page") and doc.get("descriptor") in streams:
-            count = len(doc["seq_num"]) if kind == "event_page" else 1
-            counts[streams[doc["descriptor"]]] += count
-    return counts
+        if doc.get("descriptor") not in streams:
+            continue
+        stream = streams[doc["descriptor"]]
+        if kind == "stream_datum":
+            external[stream] = max(external[stream], doc["seq_nums"]["stop"] - 1)
+        else:
+            counts[stream] += len(doc["seq_num"]) if kind == "event_page" else 1
+    return {stream: max(count, external[stream]) for stream, count in counts.items()}
 
 
 def _frames(first: int, last: int) -> str:

@@ -135,7 +135,7 @@ def extend_chain(chain: Chain, descriptor: int) -> None:
         place = _link(chain, descriptor, 8 if chain.bigtiff else 4)
     seen = {page.directory for page in chain.pages}
     while place and place not in seen:
-        page = _read_page(chain, descriptor, place)
+        page = read_page(chain, descriptor, place)
         if page is None:
             break
         chain.pages.append(page)
@@ -149,7 +149,7 @@ def _link(chain: Chain, descriptor: int, place: int) -> int:
     return int.from_bytes(data, "little")
 
 
-def _read_page(chain: Chain, descriptor: int, directory: int) -> StoredPage | None:
+def read_page(chain: Chain, descriptor: int, directory: int) -> StoredPage | None:
     """Return the page whose directory begins there, or None if it is not whole."""
     block = os.pread(descriptor, _READ_BYTES, directory)
     count_bytes, entry_bytes, word = (8, 20, 8) if chain.bigtiff else (2, 12, 4)
@@ -221,6 +221,16 @@ def complete_pages(path: Path) -> int:
     return len(read_chain(path).pages)
 
 
+def end_of_pages(chain: Chain) -> int:
+    """Return where a file ends that has its whole pages and nothing else; bytes."""
+    last = chain.pages[-1]
+    end = max(page.end for page in chain.pages)
+    if last.data % ALIGNMENT or last.directory % ALIGNMENT:
+        return end  # not laid out by this program
+    # Behind the second page there is room for a directory, though its own lies elsewhere.
+    return max(end, last.data + padded(last.data_bytes) + ALIGNMENT)
+
+
 def truncate_torn(path: Path) -> int:
     """Cut off what lies behind the last whole page, and tell viewers how many pages there are.
 
@@ -258,21 +268,41 @@ def truncate_torn(path: Path) -> int:
     return len(chain.pages)
 
 
+def unlinked_page(chain: Chain, descriptor: int) -> StoredPage | None:
+    """Return the page that lies where the next one belongs, if it is whole and nothing leads there.
+
+    Between the write of some pages and that of the link to them a kill leaves such.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    if not chain.pages or chain.pages[0].data != HEADER_BYTES:
+        return None  # nobody knows where it would lie
+    last, number = chain.pages[-1], len(chain.pages)
+    place = last.data + padded(last.data_bytes) + ALIGNMENT
+    if number == 1:
+        places = range(SECOND_DIRECTORY, SECOND_DIRECTORY + 1)
+    elif last.compression == NO_COMPRESSION:
+        directory = place + padded(last.data_bytes)
+        places = range(directory, directory + 1)
+    else:  # somewhere behind its data, whose length only it tells
+        places = range(place, chain.size, ALIGNMENT)
+    for directory in places:
+        page = read_page(chain, descriptor, directory)
+        if page is None or (page.data, page.shape) != (place, last.shape):
+            continue
+        if number == 1 or directory == place + padded(page.data_bytes):
+            return page
+    return None
+
+
 def _adopt(descriptor: int, chain: Chain) -> None:
     """Link whole pages that lie where the next ones belong."""
-    first = chain.pages[0]
-    if first.data != HEADER_BYTES or first.compression != NO_COMPRESSION:
-        return  # nobody knows where they would lie
-    while True:
-        last, number = chain.pages[-1], len(chain.pages)
-        place = last.data + padded(last.data_bytes) + ALIGNMENT
-        directory = place + padded(last.data_bytes) if number > 1 else SECOND_DIRECTORY
-        page = _read_page(chain, descriptor, directory)
-        if page is None or (page.data, page.shape) != (place, last.shape):
-            return
-        os.pwrite(
-            descriptor, page.directory.to_bytes(8 if chain.bigtiff else 4, "little"), last.link
-        )
+    while (page := unlinked_page(chain, descriptor)) is not None:
+        link = page.directory.to_bytes(8 if chain.bigtiff else 4, "little")
+        os.pwrite(descriptor, link, chain.pages[-1].link)
         chain.pages.append(page)
         chain.ended = _link(chain, descriptor, page.link) == 0
 
@@ -282,7 +312,7 @@ def _end(descriptor: int, chain: Chain) -> None:
     if not chain.ended:
         os.pwrite(descriptor, bytes(8 if chain.bigtiff else 4), chain.pages[-1].link)
         changed = True
-    end = max(page.end for page in chain.pages)
+    end = end_of_pages(chain)
     if chain.size > end:
         os.ftruncate(descriptor, end)
         changed = True

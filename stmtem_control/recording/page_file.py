@@ -256,8 +256,13 @@ class PageFile:
         if self._file is not None:
             self._file.sync()
 
-    def close(self) -> None:
+    def close(self, *, sync: bool = True) -> None:
         """Tell viewers how many pages there are, and close the file; safe to call again.
+
+        Parameters
+        ----------
+        sync : bool
+            Whether to wait until all would outlast a power failure.
 
         Raises
         ------
@@ -269,7 +274,8 @@ class PageFile:
                 if self._file is None:
                     self._file = OpenFile(self.path, direct=False, new=False)
                 self._tell_viewers(len(self.pages))
-                self._file.sync()
+                if sync:
+                    self._file.sync()
         finally:
             self._let_go()
 

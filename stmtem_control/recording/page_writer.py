@@ -7,6 +7,7 @@ Several frames that wait go out in one call, from where they lie in memory.  The
 import errno
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 from stmtem_control.errors import RecordingError
 
 from .compressed_pages import Codec, image_bytes
-from .direct_io import direct_works
+from .direct_io import OpenFile, direct_works
 from .frame_files import TEMPLATE
 from .page_chain import read_chain
 from .page_file import AlignedBlocks, PageFile
@@ -48,7 +49,7 @@ BATCH_PAGES, BATCH_BYTES = 64, 32 << 20
 #: After so many bytes the disk is asked to keep them even if the power fails.
 SYNC_BYTES = 256 << 20
 #: Files whose places are remembered, so that their rows can be amended at once.
-FILES_KEPT = 3
+FILES_KEPT = 64
 
 _COMPRESSIONS = {None: NO_COMPRESSION, "deflate": DEFLATE, "zstd": ZSTD}
 
@@ -142,7 +143,8 @@ class PageWriter:
         self._blocks = AlignedBlocks(self._batch, room) if self.direct else None
         self._files: dict[int, PageFile] = {}
         self._closed = False
-        self._unsynced = 0
+        self._unsynced = 0  # bytes
+        self._unsynced_files: list[Path] = []
 
     def write(self, frames: Sequence[tuple[NDArray[Any], bytes]]) -> None:
         """Write frames with their rows; when it returns, they are on disk and counted.
@@ -200,7 +202,10 @@ class PageWriter:
             finally:
                 self.count = number * self.frames_per_file + len(file.pages)
             if len(file.pages) == self.frames_per_file:
-                file.close()
+                # Through the cache it would take long, and the system does it by itself.
+                file.close(sync=self.direct)
+                if not self.direct:
+                    self._unsynced_files.append(file.path)
                 self._unsynced = 0
             elif self.direct and self._unsynced >= SYNC_BYTES:
                 file.sync()
@@ -263,6 +268,7 @@ class PageWriter:
         try:
             for file in self._files.values():
                 file.sync()
+            self._sync_files()
         except OSError as error:
             raise refusal(self.directory, self.count, error) from error
 
@@ -296,11 +302,18 @@ class PageWriter:
         try:
             if self.count % self.frames_per_file:
                 self._file(self.count // self.frames_per_file).close()
+            self._sync_files()
         except OSError as error:
             raise RecordingError(
                 f"{self.directory}: the files cannot be closed: {error.strerror or error}; the "
                 f"{self.count} frames in them are safe"
             ) from error
+
+    def _sync_files(self) -> None:
+        while self._unsynced_files:
+            with closing(OpenFile(self._unsynced_files[-1], direct=False, new=False)) as file:
+                file.sync()
+            self._unsynced_files.pop()
 
 
 def no_frames_yet(directory: Path) -> None:

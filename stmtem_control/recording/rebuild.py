@@ -119,6 +119,7 @@ def rebuild_tables(
             old = known[number] if known is not None and number < len(known) else {}
             frame.row = {**dict.fromkeys(column.name for column in COLUMNS), **old}
             frame.row["frame"] = number
+            frame.settled = bool(old)  # the table has only rows that are final
     if (folder / JOURNAL).exists():
         timeline, made.clock, about = _journal(folder, required=clock_model is not None)
         if timeline is not None and made.clock is not None:
@@ -160,10 +161,7 @@ def _journal(
 def follow_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the files of frames up to the first gap between frames, and those behind it.
 
-    Raises
-    ------
-    RecordingError
-        A file cannot be read.
+    A file that cannot be read counts as a gap.
     """
     paths = frame_files(folder)
     expected = 0
@@ -172,8 +170,6 @@ def follow_files(folder: Path) -> tuple[list[Path], list[Path]]:
             pages = read_chain(path).pages
             first = next(_read_frames(path)).row.get("frame", expected) if pages else None
         except RecordingError:
-            if not path.stat().st_size:
-                raise
             first, pages = None, []  # not what this program writes
         if path.name != TEMPLATE.format(place) or first != expected:
             return paths[:place], paths[place:]

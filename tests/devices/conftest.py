@@ -244,6 +244,8 @@ class FakeMerlin:
     def close(self) -> None:
         """Close everything and end the thread."""
         self.hang_up()
+        with contextlib.suppress(OSError):
+            self.control.shutdown(socket.SHUT_RDWR)  # or who waits for a client waits on
         self.control.close()
         self.data.close()
         if self._peer is not None:
@@ -338,24 +340,42 @@ def merlin() -> Iterator[FakeMerlin]:
 
 
 @pytest.fixture
-def camera(merlin: FakeMerlin, clock: HandClock, timeline: Timeline) -> Iterator[FrameCamera]:
-    """A connected camera of 8 x 6 pixels, dose rate 20 e/A^2/s, four frames in a file."""
-    port = merlin.control.getsockname()[1]
-    link = Link(lambda: TcpTransport("127.0.0.1", port), name="camera")
-    made = FrameCamera(
-        name="camera",
-        merlin=Merlin(
-            link, host="127.0.0.1", data_port=merlin.data.getsockname()[1], timeout_s=0.3
-        ),
-        clock=clock,
-        timeline=timeline,
-        pixel_size_nm=2.5,
-        dose_rate_e_per_A2_s=20.0,
-        frames_per_file=4,
-        ring_MB=1.0,
-        process=False,
-    )
-    made.settle_s = 0.05
-    made.connect(W)
-    yield made
-    made.disconnect()
+def make_camera(
+    merlin: FakeMerlin, clock: HandClock, timeline: Timeline
+) -> Iterator[Callable[..., FrameCamera]]:
+    """Make a connected camera of 8 x 6 pixels, dose rate 20 e/A^2/s, four frames in a file.
+
+    Its recorder is a thread, unless the test wants a process.
+    """
+    made: list[FrameCamera] = []
+
+    def make(**options: Any) -> FrameCamera:
+        port = merlin.control.getsockname()[1]
+        link = Link(lambda: TcpTransport("127.0.0.1", port), name="camera")
+        data_port = merlin.data.getsockname()[1]
+        settings: dict[str, Any] = {
+            "name": "camera",
+            "merlin": Merlin(link, host="127.0.0.1", data_port=data_port, timeout_s=0.3),
+            "clock": clock,
+            "timeline": timeline,
+            "pixel_size_nm": 2.5,
+            "dose_rate_e_per_A2_s": 20.0,
+            "frames_per_file": 4,
+            "ring_MB": 1.0,
+            "process": False,
+        }
+        camera = FrameCamera(**{**settings, **options})
+        made.append(camera)
+        camera.settle_s = 0.05
+        camera.connect(W)
+        return camera
+
+    yield make
+    for camera in made:
+        camera.disconnect()
+
+
+@pytest.fixture
+def camera(make_camera: Callable[..., FrameCamera]) -> FrameCamera:
+    """A connected camera."""
+    return make_camera()

@@ -422,7 +422,7 @@ def test_frames_that_never_end_do_not_hold_up_a_stop(
     camera: FrameCamera, merlin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A camera with exposures of a minute is cut off rather than waited for."""
-    monkeypatch.setattr("stmtem_control.devices.frame_camera.STOP_S", 0.05)
+    monkeypatch.setattr("stmtem_control.devices.camera_acquisition.STOP_S", 0.05)
     camera.directory = tmp_path
     camera.prepare({"exposure_s": 60.0, "frame_rate_Hz": 1.0 / 60.0}).wait(W)
     camera.kickoff().wait(W)

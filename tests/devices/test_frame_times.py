@@ -247,10 +247,11 @@ def test_the_first_byte_of_a_message_tells_when_it_came(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     camera.directory = tmp_path
-    read, answer = FrameStream.next_header, merlin._answer
+    read, answer, sent = FrameStream.next_header, merlin._answer, threading.Event()
 
     def slowly(self: FrameStream, *args: Any, **options: Any) -> Any:
         got = read(self, *args, **options)
+        assert sent.wait(W)
         clock.t = 0.055 if got is None else 0.5  # of the next message's first byte
         return got
 
@@ -259,6 +260,7 @@ def test_the_first_byte_of_a_message_tells_when_it_came(
         if name == "STARTACQUISITION":
             clock.t = 0.2  # so late that the frame's arrival tells more
             merlin.frame(STAMP)
+            sent.set()
         return reply
 
     monkeypatch.setattr(FrameStream, "next_header", slowly)

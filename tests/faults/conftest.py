@@ -35,7 +35,11 @@ class Disk:
             pytest.skip(f"no disk can be made here: {done.stderr.strip()}")
 
     def take_away(self) -> None:
-        """Unmount it."""
+        """Unmount it; nobody must have a file of it open."""
+        subprocess.run(["umount", str(self.path)], capture_output=True, check=True)
+
+    def clear_away(self) -> None:
+        """Unmount it in any case, at the end of a test."""
         subprocess.run(["umount", "-l", str(self.path)], capture_output=True, check=False)
 
     def fill(self) -> None:
@@ -43,6 +47,14 @@ class Disk:
         with contextlib.suppress(OSError), open(self.path / "filler", "wb", buffering=0) as file:
             while True:
                 file.write(bytes(4096))
+
+    def make_room(self) -> None:
+        """Undo :meth:`fill`."""
+        (self.path / "filler").unlink()
+
+    def sync(self) -> None:
+        """Write what waits to be written."""
+        subprocess.run(["sync", "-f", str(self.path)], check=True)
 
     def make_read_only(self) -> None:
         """Do what the kernel does with a disk that has errors."""
@@ -70,7 +82,7 @@ def small_disk(tmp_path: Path) -> Iterator[Disk]:
     _may_mount()
     disk = Disk(tmp_path / "disk", "none", "tmpfs", "size=3m")
     yield disk
-    disk.take_away()
+    disk.clear_away()
 
 
 @pytest.fixture
@@ -86,4 +98,4 @@ def ext4_disk(tmp_path: Path) -> Iterator[Disk]:
         pytest.skip("there is no mkfs.ext4 here")
     disk = Disk(tmp_path / "disk", str(image), "ext4", "loop,errors=remount-ro")
     yield disk
-    disk.take_away()
+    disk.clear_away()

@@ -1,5 +1,7 @@
 """A disk fails in the middle of a run: the sample is safe, and what was recorded can be read."""
 
+import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,35 +10,40 @@ import pytest
 import tifffile
 
 from stmtem_control import run_folder
-from stmtem_control.config import Station, load_station
+from stmtem_control.config import load_station
 from stmtem_control.errors import RecordingError
 from stmtem_control.plans import deposition_stripping_cycles
+from stmtem_control.recover import recover
+from stmtem_control.run_folder import count_rows
 from stmtem_control.session import Outcome, Session
 from stmtem_control.simulators import Bench
 
-from .conftest import Disk
+from .conftest import AT_ONCE, SYNCED, Disk
 
 FRAMES = 4  # that are declared before the disk fails, at least
 
 
-@pytest.fixture
-def run_on(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[Path, Callable[[], None]], Outcome]]:
-    """Run a plan on a disk that fails when the first frames are declared."""
-    monkeypatch.setattr(run_folder, "FREE_BYTES", 0)
-    bench.specimen.step(2, 41.0)  # in contact
-    sessions: list[Session] = []
+class Runner:
+    """Runs a plan on a disk that fails when the first frames are declared."""
 
-    def run(root: Path, fail: Callable[[], None]) -> Outcome:
-        station: Station = load_station("sim").with_bench(speed=5.0, size=256).with_data(root)
-        session = Session(station, addresses=bench.addresses.as_dict())
-        sessions.append(session)
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._opened = contextlib.ExitStack()
+
+    def run(
+        self, root: Path, fail: Callable[[], None], before: Callable[[], object] = bool
+    ) -> Outcome:
+        """Run with the data under `root`; call `before` with the first frames, then `fail`."""
+        station = load_station("sim").with_bench(speed=5.0, size=256).with_data(root)
+        addresses = self._bench.addresses.as_dict()
+        session = self._opened.enter_context(Session(station, addresses=addresses))
         failed = False
 
         def look(name: str, doc: dict[str, Any]) -> None:
             nonlocal failed
-            if name == "stream_datum" and doc["indices"]["stop"] >= FRAMES and not failed:
+            if name == "stream_datum" and doc["indices"]["start"] == 0:
+                before()
+            elif name == "stream_datum" and doc["indices"]["stop"] >= FRAMES and not failed:
                 failed = True
                 fail()
 
@@ -54,9 +61,19 @@ def run_on(
             )
         )
 
-    yield run
-    for session in sessions:
-        session.close()
+    def close(self) -> None:
+        """Close the session; harmless when called again."""
+        self._opened.close()
+
+
+@pytest.fixture
+def runner(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
+    """Provide a runner on the bench of this process, with the probe in contact."""
+    monkeypatch.setattr(run_folder, "FREE_BYTES", 0)
+    bench.specimen.step(2, 41.0)
+    made = Runner(bench)
+    yield made
+    made.close()
 
 
 def check_safe(outcome: Outcome, bench: Bench, reason: str) -> Path:
@@ -83,25 +100,46 @@ def pages(folder: Path) -> int:
     return count
 
 
-def test_a_full_disk(run_on: Callable[..., Outcome], bench: Bench, small_disk: Disk) -> None:
-    outcome = run_on(small_disk.path / "runs", small_disk.fill)
+def test_a_full_disk(runner: Runner, bench: Bench, small_disk: Disk) -> None:
+    outcome = runner.run(small_disk.path / "runs", small_disk.fill)
     folder = check_safe(outcome, bench, "No space left on device")
     assert pages(folder) >= FRAMES
+    runner.close()
+    small_disk.make_room()
+    check_mended(folder)
 
 
-def test_a_disk_that_turns_read_only(
-    run_on: Callable[..., Outcome], bench: Bench, ext4_disk: Disk
-) -> None:
-    outcome = run_on(ext4_disk.path / "runs", ext4_disk.make_read_only)
+def test_a_disk_that_turns_read_only(runner: Runner, bench: Bench, ext4_disk: Disk) -> None:
+    outcome = runner.run(ext4_disk.path / "runs", ext4_disk.make_read_only)
     folder = check_safe(outcome, bench, "Read-only file system")
     assert pages(folder) >= FRAMES
+    runner.close()
+    with pytest.raises(RecordingError, match="Read-only file system"):
+        recover(folder)
+    assert recover(folder, dry_run=True).frames >= FRAMES
 
 
-def test_a_disk_that_is_pulled_out(
-    run_on: Callable[..., Outcome], bench: Bench, ext4_disk: Disk
-) -> None:
-    outcome = run_on(ext4_disk.path / "runs", ext4_disk.pull_out)
+@pytest.mark.parametrize("how", [SYNCED, AT_ONCE])
+def test_a_disk_that_is_pulled_out(runner: Runner, bench: Bench, ext4_disk: Disk, how: int) -> None:
+    outcome = runner.run(
+        ext4_disk.path / "runs", lambda: ext4_disk.pull_out(how), before=ext4_disk.sync
+    )
     folder = check_safe(outcome, bench, "Input/output error")
+    runner.close()
     ext4_disk.take_away()
     ext4_disk.plug_in()
-    assert pages(folder) >= FRAMES
+    # Otherwise the disk never got what the computer had not sent to it yet.
+    assert pages(folder) >= (FRAMES if how == SYNCED else 1)
+    check_mended(folder)
+
+
+def check_mended(folder: Path) -> None:
+    """Check that what is left can be mended, and then agrees."""
+    report = recover(folder)
+    assert recover(folder).mended == []
+    assert pages(folder) == report.frames == count_rows(folder / "frames.csv")
+    documents = [json.loads(line) for line in (folder / "documents.jsonl").read_text().splitlines()]
+    declared = [doc["indices"]["stop"] for name, doc in documents if name == "stream_datum"]
+    assert max(declared, default=0) == report.frames
+    assert documents[-1][0] == "stop"
+    assert documents[-1][1]["exit_status"] == "fail"

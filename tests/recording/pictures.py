@@ -1,10 +1,13 @@
-"""Small frames that tell which they are."""
+"""Small frames that tell which they are, and writers of them."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stmtem_control.recording.page_writer import open_writer
 
 SHAPE = (20, 30)
 
@@ -24,3 +27,15 @@ def row(i: int, **more: Any) -> bytes:
 def frames(first: int, stop: int) -> list[tuple[NDArray[Any], bytes]]:
     """Return a batch of frames."""
     return [(picture(i), row(i)) for i in range(first, stop)]
+
+
+def make_writer(folder: Path, **changes: Any) -> Any:
+    """Return a writer of small frames, three in a file."""
+    options: dict[str, Any] = {
+        "shape": SHAPE,
+        "dtype": "u2",
+        "pixel_size_nm": 2.5,
+        "frame_interval_s": 0.04,
+        "frames_per_file": 3,
+    }
+    return open_writer(folder, **{**options, **changes})

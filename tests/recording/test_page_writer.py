@@ -20,10 +20,20 @@ from stmtem_control.recording.direct_io import aligned_memory, direct_works
 from stmtem_control.recording.frame_files import FrameFiles, frame_files, read_frames, read_rows
 from stmtem_control.recording.page_writer import ROW_BYTES, PageWriter, open_writer
 
-from .pictures import frames, picture, row
+from .pictures import frames, make_writer, picture, row
 
 METHODS = pytest.mark.parametrize("method", ["direct", "buffered", "tifffile"])
 Make = Callable[..., Any]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Return what makes a writer, in the test's own folder by default."""
+
+    def made(folder: Path = tmp_path, **changes: Any) -> Any:
+        return make_writer(folder, **changes)
+
+    return made
 
 
 def numbers(folder: Path) -> list[int]:

@@ -26,10 +26,20 @@ from stmtem_control.recording.page_chain import (
     truncate_torn,
 )
 
-from .pictures import frames, picture, row
+from .pictures import frames, make_writer, picture, row
 
 METHODS = pytest.mark.parametrize("method", ["direct", "buffered", "tifffile"])
 Make = Callable[..., Any]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Return what makes a writer, in the test's own folder by default."""
+
+    def made(folder: Path = tmp_path, **changes: Any) -> Any:
+        return make_writer(folder, **changes)
+
+    return made
 
 
 def numbers(folder: Path) -> list[int]:
@@ -282,12 +292,12 @@ def test_whole_frames_of_a_write_that_failed_are_kept(
     end = 8192 * (1 + old + room) + 5000
 
     def pwritev(descriptor: int, buffers: Any, place: int) -> int:
-        fits = []
+        fits: list[memoryview] = []
         for buffer in buffers:
-            size = memoryview(buffer).nbytes
-            if place + sum(memoryview(b).nbytes for b in fits) + size > end:
+            view = memoryview(buffer)
+            if place + sum(b.nbytes for b in fits) + view.nbytes > end:
                 break
-            fits.append(buffer)
+            fits.append(view)
         if not fits:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(descriptor, fits, place)
