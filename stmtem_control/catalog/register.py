@@ -184,7 +184,8 @@ class Registrar:
             run.writer = run.tail = None
         if run.writer is None and not self._begin(client, folder, run):
             return
-        assert run.tail is not None and run.writer is not None
+        assert run.tail is not None
+        assert run.writer is not None
         run.ended = False
         for name, doc in run.tail.read():
             run.writer.write(name, doc)
