@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ..mounts import unmounted_in_the_end
+
 SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN of Linux's linux/fs.h: all further input and output fails
 SYNCED, AT_ONCE = 0, 2  # its argument: after writing what waits to be written, or not
 
@@ -37,10 +39,6 @@ class Disk:
     def take_away(self) -> None:
         """Unmount it; nobody must have a file of it open."""
         subprocess.run(["umount", str(self.path)], capture_output=True, check=True)
-
-    def clear_away(self) -> None:
-        """Unmount it in any case, at the end of a test."""
-        subprocess.run(["umount", "-l", str(self.path)], capture_output=True, check=False)
 
     def fill(self) -> None:
         """Leave no room for anything."""
@@ -81,8 +79,8 @@ def small_disk(tmp_path: Path) -> Iterator[Disk]:
     """A disk in memory with room for some twenty frames."""
     _may_mount()
     disk = Disk(tmp_path / "disk", "none", "tmpfs", "size=3m")
-    yield disk
-    disk.clear_away()
+    with unmounted_in_the_end(disk.path):
+        yield disk
 
 
 @pytest.fixture
@@ -97,5 +95,5 @@ def ext4_disk(tmp_path: Path) -> Iterator[Disk]:
     except FileNotFoundError:
         pytest.skip("there is no mkfs.ext4 here")
     disk = Disk(tmp_path / "disk", str(image), "ext4", "loop,errors=remount-ro")
-    yield disk
-    disk.clear_away()
+    with unmounted_in_the_end(disk.path):
+        yield disk

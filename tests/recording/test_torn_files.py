@@ -26,6 +26,7 @@ from stmtem_control.recording.page_chain import (
     truncate_torn,
 )
 
+from ..mounts import unmounted_in_the_end
 from .pictures import frames, make_writer, picture, row
 
 METHODS = pytest.mark.parametrize("method", ["direct", "buffered", "tifffile"])
@@ -242,8 +243,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"no mount: {error}")
     if done.returncode:
         pytest.skip(f"mounting is not allowed: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True, capture_output=True)
+    with unmounted_in_the_end(folder):
+        yield folder
 
 
 @METHODS
