@@ -4,12 +4,10 @@ import contextlib
 import os
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from ..mounts import unmounted_in_the_end
 
 SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN of Linux's linux/fs.h: all further input and output fails
 SYNCED, AT_ONCE = 0, 2  # its argument: after writing what waits to be written, or not
@@ -75,16 +73,16 @@ def _may_mount() -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Disk]:
+def small_disk(tmp_path: Path, unmount_later: Callable[[Path], None]) -> Disk:
     """A disk in memory with room for some twenty frames."""
     _may_mount()
     disk = Disk(tmp_path / "disk", "none", "tmpfs", "size=3m")
-    with unmounted_in_the_end(disk.path):
-        yield disk
+    unmount_later(disk.path)
+    return disk
 
 
 @pytest.fixture
-def ext4_disk(tmp_path: Path) -> Iterator[Disk]:
+def ext4_disk(tmp_path: Path, unmount_later: Callable[[Path], None]) -> Disk:
     """A disk with a journal, in a file."""
     _may_mount()
     image = tmp_path / "image"
@@ -95,5 +93,5 @@ def ext4_disk(tmp_path: Path) -> Iterator[Disk]:
     except FileNotFoundError:
         pytest.skip("there is no mkfs.ext4 here")
     disk = Disk(tmp_path / "disk", str(image), "ext4", "loop,errors=remount-ro")
-    with unmounted_in_the_end(disk.path):
-        yield disk
+    unmount_later(disk.path)
+    return disk
