@@ -122,8 +122,11 @@ def triggered_cycles(
             f"exposure_s is {exposure_s:g}; at {frame_rate_Hz:g} frames a second by trigger at "
             f"most {max(0.0, longest):.4g} s leaves the camera ready for the next one"
         )
+    # The annotations are what a queue understands; inside, more is needed of the devices.
+    source: Any = bias
+    frames: Any = camera
     for volts in (deposit_V, strip_V):
-        bias.check_value(volts)
+        source.check_value(volts)
     sequence: dict[str, Any] = {"levels_V": levels, "nplc": nplc}
     if master == "source":
         sequence |= {"step_s": step_s, "pulse": "source", "pulse_line": 2}
@@ -133,7 +136,7 @@ def triggered_cycles(
         sequence |= {"step_s": READ_BY * step_s, "step_line": 1}
         triggers = {"trigger_out": "follow shutter"}
         rate_Hz = frame_rate_Hz
-    bias.sequence.check_value(sequence)
+    source.sequence.check_value(sequence)
     start = {
         "plan_name": "triggered_cycles",
         "plan_args": {
@@ -147,7 +150,7 @@ def triggered_cycles(
     timing = {"exposure_s": exposure_s, "frame_rate_Hz": rate_Hz, **triggers}
 
     def settings() -> Plan:
-        yield from bps.configure(camera, timing)
+        yield from bps.configure(frames, timing)
         run = _recorded(bias, camera, beam, sequence, segments, master, frames_per_step)
         return (yield from bpp.run_wrapper(run, md=start))
 
