@@ -4,6 +4,9 @@ No RunEngine, plan or device knows of it: a server that is slow, dead or away de
 seen in the catalog, and nothing else.
 """
 
+# pyright: reportMissingImports=false
+# httpx comes with the extra "catalog"; nothing imports this module without it.
+
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from stmtem_control.recording.mend_documents import FramesOnDisk, mend_documents, read_documents
@@ -122,6 +121,8 @@ def test_a_run_mended_after_it_was_registered_is_registered_anew(
 def test_a_dead_server_is_tried_again_and_registration_goes_on(
     server: Any, client: Any, record: Record, root: Path
 ) -> None:
+    import httpx
+
     from stmtem_control.catalog.register import Registrar
 
     alive = False
@@ -149,6 +150,8 @@ def test_a_dead_server_is_tried_again_and_registration_goes_on(
 def test_a_server_that_dies_in_the_middle_of_a_run(
     client: Any, registrar: Any, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import httpx
+
     from stmtem_control.catalog.run_writer import RunWriter
 
     run = record()
@@ -231,6 +234,7 @@ def test_a_plan_runs_while_the_server_is_dead(
     """A plan of a real session: no subscriber of its RunEngine sends anything to a server."""
     import bluesky.plan_stubs as bps
     import bluesky.preprocessors as bpp
+    import httpx
 
     from stmtem_control.catalog.register import Registrar
     from stmtem_control.config import load_station
