@@ -58,7 +58,9 @@ class _Listening(uvicorn.Server):  # type: ignore[misc,unused-ignore]
 
 
 class CatalogServer:
-    """Serves the runs of a data folder to Tiled clients on this machine.
+    """Serves the runs of a data folder to Tiled clients on this machine; one in a process.
+
+    Tiled keeps one key for the whole process: a second server would change that of the first.
 
     Parameters
     ----------
