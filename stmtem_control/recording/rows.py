@@ -75,10 +75,11 @@ def build_rows(
     # the bias of one phase with the name of the phase before.
     middle, end = start + 0.5 * exposure, start + exposure
     known = _Known(timeline, float(np.min(start)), float(np.max(end)))
-    bias = known.cut("bias_set_V")
-    bias_at = np.asarray(bias.times)
-    voltage, voltage_std, _ = _readings(known.cut("voltage_V"), bias_at, start, middle, end)
-    current, current_std, n = _readings(known.cut("current_A"), bias_at, start, middle, end)
+    bias = known.cut(LEVEL)
+    volts, amperes = known.cut("voltage_V"), known.cut("current_A")
+    changed_at = _changes(timeline, (volts, amperes), float(np.min(start)), float(np.max(end)))
+    voltage, voltage_std, _ = _readings(volts, changed_at, start, middle, end)
+    current, current_std, n = _readings(amperes, changed_at, start, middle, end)
     run_end, dark = _dark(timeline, start, end)
     rate = dose_rate_e_per_A2_s
     columns: dict[str, Sequence[Any]] = {
@@ -157,13 +158,26 @@ def _inside(times: FloatArray, start: FloatArray, end: FloatArray) -> tuple[IntA
     return np.arange(len(frames)) + (first - before)[frames], frames
 
 
+def _changes(timeline: Timeline, readings: Sequence[Cut], first: float, last: float) -> FloatArray:
+    """Return when the bias changed since the oldest of some readings; set anew is no change.
+
+    From the reading on and not from the first frame on, so that a frame alone gets the same row as
+    one among many.
+    """
+    since = min([first, *(cut.times[0] for cut in readings if cut.times)])
+    level = timeline.cut(LEVEL, since, last)
+    found = bias_changes((level.times, level.values, level.uncertainties)).t
+    # The first entry is itself a change if a reading is older than it.
+    return np.array([*level.times[:1], *found])
+
+
 def _readings(
-    cut: Cut, bias_at: FloatArray, start: FloatArray, middle: FloatArray, end: FloatArray
+    cut: Cut, changed_at: FloatArray, start: FloatArray, middle: FloatArray, end: FloatArray
 ) -> tuple[list[float], list[float], list[int]]:
     """Return mean, standard deviation and number of what was read in (start, end].
 
-    With no reading in it, the newest one before stands in, if the bias was not set since, up to
-    the middle; with less than two, there is no deviation.
+    With no reading in it, the newest one before stands in, if the bias did not change since, up
+    to the middle; with less than two, there is no deviation.
     """
     count = len(start)
     if not cut.times:
@@ -182,9 +196,9 @@ def _readings(
         newest = np.searchsorted(times, start, side="right") - 1
         read_at, value = times[newest], values[newest]
         holds = newest >= 0
-        if len(bias_at):
-            set_at = np.searchsorted(bias_at, middle, side="right") - 1
-            holds &= (set_at < 0) | (bias_at[set_at] <= read_at)
+        if len(changed_at):
+            change = np.searchsorted(changed_at, middle, side="right") - 1
+            holds &= (change < 0) | (changed_at[change] <= read_at)
         mean = np.where(empty, np.where(holds, value, np.nan), mean)
     return mean.tolist(), deviation.tolist(), n.tolist()
 
