@@ -4,6 +4,7 @@ The frames and their table are written by the camera, into the same folder.
 """
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -128,6 +129,10 @@ class RunFolder:
         except OSError as error:
             self.close()
             where = self.folder or self.root
+            if error.errno == errno.ENOENT:
+                raise RecordingError(
+                    f"run folder {where}: {error.strerror}; nothing more of this run can be kept"
+                ) from error
             raise RecordingError(
                 f"run folder {where}: {error.strerror or error}; what is in it is whole, "
                 f"'stmtem recover {where}' closes it"

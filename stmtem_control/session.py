@@ -22,6 +22,7 @@ from .clock import StationClock
 from .config import Station, load_station
 from .end_signals import on_end_signals
 from .errors import InterlockError, RecordingError, StmTemError
+from .page_validation import pages_checked_by_columns
 from .run_folder import RunFolder, check_writable, count_rows, write_outcome
 from .timeline import Timeline
 
@@ -150,6 +151,7 @@ class Session:
                 run_time=lambda moment: self.timeline.run_time(self.clock.station_time(moment)),
                 on_open=self._run_opened,
             )
+            opened.enter_context(pages_checked_by_columns())
             self.RE = RunEngine({})
             self.RE.md["station"] = self.station.station.name
             self.RE.md["versions"] = {
