@@ -351,8 +351,13 @@ class FrameRecorder:
         if ready and files is not None:
             self._next_tell = now + TELL_S
             facts = [self.dating.facts(frame) for frame in ready]
+            after = self._unsettled[len(ready)] if len(ready) < len(self._unsettled) else None
             rows = build_rows(
-                self._timeline, facts, dose_rate_e_per_A2_s=files.dose_rate, clock=self._clock
+                self._timeline,
+                facts,
+                dose_rate_e_per_A2_s=files.dose_rate,
+                clock=self._clock,
+                following=None if after is None else self.dating.facts(after),
             )
             files.settle(rows)
             # What could not be settled is tried again, when there is room.

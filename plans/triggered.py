@@ -90,6 +90,8 @@ def triggered_cycles(
         and the table says where the times alone leave a choice.
     """
     check_roles(bias=bias, camera=camera, beam=beam)
+    source: Any = bias  # Bluesky's protocols are what a queue understands
+    detector: Any = camera
     check_count("cycles", cycles, 1, MOST_CYCLES)
     check_count("frames_per_step", frames_per_step, 1)
     if master not in ("source", "camera"):
@@ -122,8 +124,11 @@ def triggered_cycles(
             f"exposure_s is {exposure_s:g}; at {frame_rate_Hz:g} frames a second by trigger at "
             f"most {max(0.0, longest):.4g} s leaves the camera ready for the next one"
         )
+    # The annotations are what a queue understands; inside, more is needed of the devices.
+    source: Any = bias
+    frames: Any = camera
     for volts in (deposit_V, strip_V):
-        bias.check_value(volts)
+        source.check_value(volts)
     sequence: dict[str, Any] = {"levels_V": levels, "nplc": nplc}
     if master == "source":
         sequence |= {"step_s": step_s, "pulse": "source", "pulse_line": 2}
@@ -133,7 +138,7 @@ def triggered_cycles(
         sequence |= {"step_s": READ_BY * step_s, "step_line": 1}
         triggers = {"trigger_out": "follow shutter"}
         rate_Hz = frame_rate_Hz
-    bias.sequence.check_value(sequence)
+    source.sequence.check_value(sequence)
     start = {
         "plan_name": "triggered_cycles",
         "plan_args": {
@@ -147,7 +152,7 @@ def triggered_cycles(
     timing = {"exposure_s": exposure_s, "frame_rate_Hz": rate_Hz, **triggers}
 
     def settings() -> Plan:
-        yield from bps.configure(camera, timing)
+        yield from bps.configure(frames, timing)
         run = _recorded(bias, camera, beam, sequence, segments, master, frames_per_step)
         return (yield from bpp.run_wrapper(run, md=start))
 

@@ -215,12 +215,16 @@ def _settle(
     for first in range(0, len(todo), BATCH):
         batch = todo[first : first + BATCH]
         facts = [_facts(n, frames[n].row, periods[n], timeline, dates) for n in batch]
-        rates = {_number(frames[n].row, "dose_rate_e_per_A2_s", rate) for n in batch}
-        for one in rates:
-            rows = build_rows(timeline, facts, dose_rate_e_per_A2_s=one, clock=clock)
-            for n, row in zip(batch, rows, strict=True):
-                if _number(frames[n].row, "dose_rate_e_per_A2_s", rate) == one or one != one:
-                    frames[n].row, frames[n].settled = row, True
+        after, following = batch[-1] + 1, None
+        if after < len(frames) and frames[after].row.get("camera_time_s") is not None:
+            following = _facts(after, frames[after].row, periods[after], timeline, dates)
+        # One a run: that of the journal, or what its rows say.
+        one = _number(frames[batch[0]].row, "dose_rate_e_per_A2_s", rate)
+        rows = build_rows(
+            timeline, facts, dose_rate_e_per_A2_s=one, clock=clock, following=following
+        )
+        for n, row in zip(batch, rows, strict=True):
+            frames[n].row, frames[n].settled = row, True
 
 
 def _facts(
