@@ -64,8 +64,8 @@ class FrameCamera(CameraAcquisition):
 
     Notes
     -----
-    Acquisitions use the camera's internal trigger; how frames are dated, and what would hold with
-    another trigger, is told in :class:`~.frame_times.Acquisition`.
+    How frames are dated is told in :class:`~.frame_times.Acquisition`; where a trigger line ties
+    them to the source, in :mod:`.trigger_tie`.
     """
 
     pixel_size_nm = reading("Pixel size on the specimen.", "nm", kind="config")
@@ -158,7 +158,8 @@ class FrameCamera(CameraAcquisition):
         Raises
         ------
         RecordingError
-            No folder to write to, or it cannot be written.
+            No folder to write to, it cannot be written, or its recorder was killed: then a new
+            run is needed.
         InterlockError
             Frames are being taken already.
         StmTemError

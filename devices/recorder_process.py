@@ -115,7 +115,7 @@ class Recorder:
                 else:
                     self._timeline.record(channel, t, value, uncertainty_s)
             return
-        if do in ("run", "record", "close"):
+        if do in ("run", "record", "clock_model", "close"):
             self._in_turn(order)
             return
         if do == "finish":
@@ -146,11 +146,6 @@ class Recorder:
             self._take_status(order["status"])
         elif do == "look_back":
             self._frames.look_back(order["seconds"])
-        elif do == "clock_model":
-            model = order["model"]
-            self._frames.dating.model = (
-                None if model is None else (ClockModel.from_dict(model), order["time_source"])
-            )
 
     def _in_turn(self, order: Message) -> None:
         """Have the writing thread carry out an order, between two frames."""
@@ -164,6 +159,9 @@ class Recorder:
                     self._reply(order)
                 elif order["do"] == "record":
                     self._reply(order, **frames.begin_recording(order))
+                elif order["do"] == "clock_model":
+                    frames.dating.model = _model(order)
+                    self._reply(order)
                 else:
                     frames.close_files()
                     self._reply(order)
@@ -196,6 +194,11 @@ class Recorder:
 
 def _exchange(order: Message) -> Exchange | None:
     return None if order["sent"] is None else Exchange(order["sent"], order["answered"])
+
+
+def _model(order: Message) -> tuple[ClockModel, str] | None:
+    model = order["model"]
+    return None if model is None else (ClockModel.from_dict(model), order["time_source"])
 
 
 def main() -> int:

@@ -133,7 +133,8 @@ def test_a_run_from_kickoff_to_the_last_row(
     (page,) = pages
     data = page["data"]
     assert data["camera_frame"] == [0, 1]
-    np.testing.assert_allclose(data["camera_time_uncertainty_s"], 0.0, atol=1e-6)
+    # The start is exact by this clock; what follows is as far as two clocks may drift.
+    np.testing.assert_allclose(data["camera_time_uncertainty_s"], [0.0, 2e-5], atol=1e-6)
     np.testing.assert_allclose(data["camera_run_time_s"], [0.0, 0.1], atol=1e-6)
     assert data["camera_bias_set_V"] == [0.0, -5.0]
     assert data["camera_n_readings"] == [0, 2]
