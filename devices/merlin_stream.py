@@ -159,11 +159,18 @@ class HeaderParser:
 
     def parse(self, header: bytes) -> FrameHeader:
         """Return what a header says; raises as :func:`parse_frame_header` does."""
-        found = self._quick(header)
+        found = self.quick(header)
         if found is None:
             found = parse_frame_header(header)
             self._remember(header)
-        self._last = found
+            self._last = found
+        return found
+
+    def quick(self, header: bytes) -> FrameHeader | None:
+        """Return what a header says that is like the one before; None if it is not like that."""
+        found = self._quick(header)
+        if found is not None:
+            self._last = found
         return found
 
     def _remember(self, header: bytes) -> None:
@@ -225,6 +232,7 @@ class FrameStream:
     def __init__(self, transport: TcpTransport) -> None:
         self._transport = transport
         self._raw = bytearray()
+        self._band: NDArray[Any] | None = None  # of the rows in it
         self._headers = HeaderParser()
         self._prefix = b""  # of the frame before
         self.acquisition_header = ""
@@ -271,6 +279,9 @@ class FrameStream:
         last = self._headers.last
         if last is not None and prefix == self._prefix:
             header = self._exactly(last.offset, deadline)
+            found = self._headers.quick(header)
+            if found is not None:  # as long as its length says: all but number and time is as ever
+                return found
         else:
             length = body_length(prefix[:PREFIX_BYTES])
             start = self._exactly(min(length - 1, SMALLEST_HEADER), deadline)
@@ -305,10 +316,12 @@ class FrameStream:
         """
         row_bytes = header.width * header.dtype.itemsize
         rows = max(1, min(header.height, CHUNK // row_bytes))
-        if len(self._raw) != rows * row_bytes:
+        band = self._band
+        if band is None or band.shape != (rows, header.width) or band.dtype != header.dtype:
             self._raw = bytearray(rows * row_bytes)
+            band = np.frombuffer(self._raw, header.dtype).reshape(rows, header.width)
+            self._band = band
         view = memoryview(self._raw)
-        band = np.frombuffer(self._raw, header.dtype).reshape(rows, header.width)
         # The bottom row comes first on the wire.
         bottom = header.height
         while bottom:

@@ -90,6 +90,8 @@ def triggered_cycles(
         and the table says where the times alone leave a choice.
     """
     check_roles(bias=bias, camera=camera, beam=beam)
+    source: Any = bias  # Bluesky's protocols are what a queue understands
+    detector: Any = camera
     check_count("cycles", cycles, 1, MOST_CYCLES)
     check_count("frames_per_step", frames_per_step, 1)
     if master not in ("source", "camera"):

@@ -17,6 +17,7 @@ examples:
   stmtem sim                          only the simulated instruments, to attach to
   stmtem doctor --station my_lab.toml say whether a station's instruments answer
   stmtem recover runs/20261123T...    mend a run whose recording was killed
+  stmtem catalog runs                 serve the runs to Tiled clients
   stmtem session --station sim        IPython with the RunEngine, devices and plans
 """
 
@@ -77,6 +78,29 @@ def _parser() -> argparse.ArgumentParser:
     recover.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a run")
     recover.add_argument("--dry-run", action="store_true", help="only say what would be done")
     recover.set_defaults(run=_recover)
+
+    catalog = commands.add_parser(
+        "catalog",
+        help="serve the runs of a data folder to Tiled clients",
+        description="Serve the runs of a data folder on this machine, register them, and register "
+        "new ones as they come, until Ctrl-C. Needs the extra 'catalog'.",
+        epilog="exit codes: 0 done, or ended by Ctrl-C; 1 with --once: a run could not be "
+        "registered; 2 refused",
+    )
+    catalog.add_argument("folder", nargs="?", help="data folder (default: the station's)")
+    catalog.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    catalog.add_argument(
+        "--port", type=int, default=8000, help="of the server (default 8000; 0: any that is free)"
+    )
+    catalog.add_argument(
+        "--once", action="store_true", help="register what is there, and end without serving on"
+    )
+    catalog.add_argument(
+        "--server",
+        metavar="URL",
+        help="register with a Tiled server that runs already; its key is in TILED_API_KEY",
+    )
+    catalog.set_defaults(run=_catalog)
 
     session = commands.add_parser("session", help="open IPython at a station")
     session.add_argument("--station", default="sim", help="a station's name or file (default sim)")
@@ -158,6 +182,18 @@ def _recover(options: argparse.Namespace) -> int:
     from .recover import run_recover
 
     return run_recover(options.runs, dry_run=options.dry_run)
+
+
+def _catalog(options: argparse.Namespace) -> int:
+    from .catalog.command import run_catalog
+
+    return run_catalog(
+        folder=options.folder,
+        station=options.station,
+        port=options.port,
+        once=options.once,
+        server=options.server,
+    )
 
 
 def _session(options: argparse.Namespace) -> int:

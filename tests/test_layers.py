@@ -34,7 +34,7 @@ FLOORS = [
     {"contact_sheet", "run_report", "show_run", "export_run", "run_commands"},
     {"connect"},
     {"session"},
-    {"progress", "doctor", "recover"},
+    {"progress", "doctor", "recover", "catalog"},
     {"console", "demo"},
     {"cli"},
 ]
