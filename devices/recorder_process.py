@@ -165,7 +165,9 @@ class Recorder:
                 else:
                     frames.close_files()
                     self._reply(order)
-            except StmTemError as error:
+            except Exception as error:  # who waits must hear of it, whatever it is
+                if not isinstance(error, StmTemError):
+                    log.exception("order %s failed", order["do"], exc_info=error)
                 self._reply(order, error)
 
         frames.do(job)

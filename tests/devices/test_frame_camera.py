@@ -165,6 +165,38 @@ def test_a_run_from_kickoff_to_the_last_row(
     assert not camera.running
 
 
+@pytest.mark.parametrize(
+    ("tiff", "frames_per_file", "version"),
+    [("auto", 4, 42), ("auto", 10**6, 43), ("classic", 4, 42), ("bigtiff", 4, 43)],
+)
+def test_files_are_of_the_tiff_that_was_asked_for(
+    make_camera: Callable[..., FrameCamera],
+    merlin: Any,
+    tmp_path: Path,
+    tiff: str,
+    frames_per_file: int,
+    version: int,
+) -> None:
+    camera = make_camera(tiff=tiff, frames_per_file=frames_per_file)
+    camera.directory = tmp_path
+    camera.kickoff().wait(W)
+    merlin.frame(STAMP)
+    camera.complete().wait(W)
+    with open(tmp_path / "frames_0000.tif", "rb") as file:
+        assert file.read(4) == b"II" + bytes([version, 0])
+    assert [frame[0, 0] for frame in read_frames(tmp_path)] == [1]
+
+
+def test_a_tiff_that_would_be_too_large_is_refused_at_once(
+    make_camera: Callable[..., FrameCamera], tmp_path: Path
+) -> None:
+    camera = make_camera(tiff="classic", frames_per_file=10**6)
+    camera.directory = tmp_path
+    with pytest.raises(RecordingError, match=r"3\.5 GB must be BigTIFF; see \[camera\]"):
+        camera.kickoff()
+    assert not camera.running
+
+
 def test_the_dose_counts_blanked_time_for_nothing(
     camera: FrameCamera,
     merlin: Any,

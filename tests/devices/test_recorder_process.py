@@ -40,7 +40,7 @@ client = RecorderClient(
 )
 client.tell("run", run=1, folder=folder, dose_rate_e_per_A2_s=20.0)
 client.request("record", 10.0, pixel_size_nm=1.0, frame_interval_s=0.1, frames_per_file=4,
-               settle_s=60.0, method="auto", compression=None)
+               settle_s=60.0, method="auto", compression=None, tiff="auto")
 client.request("open", 10.0, host="127.0.0.1", port=data_port, exposure_s=0.035, period_s=0.1)
 client.tell("started", sent=0.0, answered=0.001)
 print(client.pid, flush=True)
