@@ -138,16 +138,6 @@ class Session:
             self.run_folder = RunFolder(
                 self.root,
                 station_toml=self.station.to_toml(),
-                readings={
-                    "bias_set_V": self.bias.setpoint.name,
-                    "voltage_V": self.bias.voltage.name,
-                    "current_A": self.bias.current.name,
-                    "in_compliance": self.bias.in_compliance.name,
-                    "phase": self.camera.phase.name,
-                    "cycle": self.camera.cycle.name,
-                    "instrument_time_s": self.bias.instrument_time.name,
-                    "time_uncertainty_s": self.bias.time_uncertainty.name,
-                },
                 run_time=lambda moment: self.timeline.run_time(self.clock.station_time(moment)),
                 on_open=self._run_opened,
             )

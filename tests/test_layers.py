@@ -31,7 +31,7 @@ FLOORS = [
     {"recording"},
     {"visa", "serial_port", "tcp", "link", "run_folder"},
     {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
-    {"contact_sheet", "run_report", "show_run", "export_run", "run_commands"},
+    {"contact_sheet", "recovery_report", "run_report", "show_run", "export_run", "run_commands"},
     {"connect"},
     {"session"},
     {"progress", "doctor", "recover", "catalog"},
