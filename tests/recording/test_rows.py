@@ -72,7 +72,9 @@ def mean_and_std(
     read = inside(entries, start, end)
     if not read:
         before = [entry for entry in entries if entry[0] <= start]
-        levels = [(t, level, held(bias[:place], t, None)) for place, (t, level, _) in enumerate(bias)]
+        levels = [
+            (t, level, held(bias[:place], t, None)) for place, (t, level, _) in enumerate(bias)
+        ]
         changes = [t for t, level, earlier in levels if level != earlier]
         if not before or any(before[-1][0] < t <= middle for t in changes):
             return math.nan, math.nan, 0
