@@ -81,6 +81,10 @@ class RunFolder:
         Which data key of a reading of the source fills which column of ``bias.csv``.
     run_time : callable
         Turns a Unix time (s) into run time (s).
+    sequence : mapping, optional
+        The same for readings that the source took by itself, in its buffer.
+    marks : callable, optional
+        Returns phase and cycle at a Unix time (s), for readings that do not carry them.
     on_open : callable, optional
         Called with the new folder and the start document before the run goes on.
     """
@@ -92,12 +96,15 @@ class RunFolder:
         station_toml: str,
         readings: Mapping[str, str],
         run_time: Callable[[float], float],
+        sequence: Mapping[str, str] | None = None,
+        marks: Callable[[float], tuple[str, int]] | None = None,
         on_open: Callable[[Path, dict[str, Any]], None] | None = None,
     ) -> None:
         self.root = root
         self.folder: Path | None = None
         self._station_toml = station_toml
-        self._readings = dict(readings)
+        self._readings = [dict(keys) for keys in (readings, sequence) if keys]
+        self._marks = marks
         self._run_time = run_time
         self._on_open = on_open
         self._documents: LineFile | None = None
@@ -156,7 +163,8 @@ class RunFolder:
 
     def _add_readings(self, name: str, doc: dict[str, Any]) -> None:
         """Note the readings of the source in an event, or in a page of events."""
-        if self._readings["voltage_V"] not in doc["data"]:
+        keys = next((keys for keys in self._readings if keys["voltage_V"] in doc["data"]), None)
+        if keys is None:
             return
         assert self._bias is not None
         from event_model import unpack_event_page
@@ -164,19 +172,21 @@ class RunFolder:
         page: Any = doc
         events = [doc] if name == "event" else list(unpack_event_page(page))
         stream = self._stream_of.get(doc["descriptor"], "")
-        self._bias.append([self._reading(event, stream) for event in events])
+        self._bias.append([self._reading(event, keys, stream) for event in events])
 
-    def _reading(self, event: dict[str, Any], stream: str) -> dict[str, Any]:
-        moment = event["timestamps"].get(self._readings["voltage_V"], event["time"])
+    def _reading(
+        self, event: dict[str, Any], keys: Mapping[str, str], stream: str
+    ) -> dict[str, Any]:
+        moment = event["timestamps"].get(keys["voltage_V"], event["time"])
         row: dict[str, Any] = {
             "run_time_s": round(self._run_time(moment), DIGITS),
             "time_s": round(moment, DIGITS),
         }
         row.update(
-            (column, event["data"][key])
-            for column, key in self._readings.items()
-            if key in event["data"]
+            (column, event["data"][key]) for column, key in keys.items() if key in event["data"]
         )
+        if "phase" not in keys and self._marks is not None:
+            row["phase"], row["cycle"] = self._marks(moment)
         if not row.get("phase"):
             row["phase"] = "" if stream == "readings" else stream
         return row

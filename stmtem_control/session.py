@@ -147,6 +147,18 @@ class Session:
                     "instrument_time_s": self.bias.instrument_time.name,
                     "time_uncertainty_s": self.bias.time_uncertainty.name,
                 },
+                sequence={
+                    column: f"{self.bias.sequence.name}_{name}"
+                    for column, name in (
+                        ("bias_set_V", "level_V"),
+                        ("voltage_V", "voltage"),
+                        ("current_A", "current"),
+                        ("in_compliance", "in_compliance"),
+                        ("instrument_time_s", "instrument_time"),
+                        ("time_uncertainty_s", "time_uncertainty"),
+                    )
+                },
+                marks=self._marks,
                 run_time=lambda moment: self.timeline.run_time(self.clock.station_time(moment)),
                 on_open=self._run_opened,
             )
@@ -177,6 +189,11 @@ class Session:
         opened.callback(self._wait_for_dates)
         # Whatever happens from here on, closing makes the station safe first.
         opened.callback(self.safe_state)
+
+    def _marks(self, moment: float) -> tuple[str, int]:
+        """Return phase and cycle at a Unix time (s)."""
+        t = self.clock.station_time(moment)
+        return str(self.timeline.at("phase", t) or ""), int(self.timeline.at("cycle", t) or 0)
 
     def _run_opened(self, folder: Path, start: dict[str, Any]) -> None:
         self._started = True
