@@ -100,7 +100,9 @@ class Spans:
     stop_last: Floats
 
 
-def bias_changes(entries: _Entries, triggered: _Entries = ((), (), ())) -> Changes:
+def bias_changes(
+    entries: _Entries, triggered: _Entries = ((), (), ()), *, run_start: float = -math.inf
+) -> Changes:
     """Return the changes in the entries of the channel ``bias_set_V``.
 
     Parameters
@@ -110,11 +112,14 @@ def bias_changes(entries: _Entries, triggered: _Entries = ((), (), ())) -> Chang
         The first sets a level; only others can change it.  The last entry for a time holds.
     triggered : tuple of sequences
         The same for the channel :data:`BY_TRIGGER`.
+    run_start : float, optional
+        Station s: what triggers told before is about the frames of another run.
     """
     times, values, uncertainties = _that_hold(entries)
     levels = np.asarray(values, np.float64)
     where = 1 + np.flatnonzero(np.diff(levels) != 0.0)  # NaN too: it is not known to be equal
-    named = dict(zip(triggered[0], triggered[1], strict=True))
+    told = zip(triggered[0], triggered[1], strict=True)
+    named = {moment: frame for moment, frame in told if moment >= run_start}
     t = np.asarray(times, np.float64)[where]
     return Changes(
         t=t,
@@ -245,7 +250,9 @@ def bias_edges(
     following : FrameFacts, optional
         The frame after the last of them, if it is known: it says where that one ends.
     """
-    changes = bias_changes(timeline.entries(LEVEL), timeline.entries(BY_TRIGGER))
+    changes = bias_changes(
+        timeline.entries(LEVEL), timeline.entries(BY_TRIGGER), run_start=timeline.run_start
+    )
     after = None
     if following is not None and facts and following.sequence == facts[-1].sequence + 1:
         after = (following.start_s, following.uncertainty_s)

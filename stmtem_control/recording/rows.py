@@ -243,6 +243,7 @@ def _edges(
     changes = bias_changes(
         (level.times, level.values, np.minimum(level.uncertainties, GUESS_S).tolist()),
         (told.times, told.values, told.uncertainties),
+        run_start=timeline.run_start,
     )
     after = None
     if following is not None and following.sequence == facts[-1].sequence + 1:
