@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stmtem_control.clock_model import ClockModel
-from stmtem_control.devices.frame_recording import Sample
+from stmtem_control.devices.frame_samples import Sample
 from stmtem_control.devices.keithley_answers import Reading
 from stmtem_control.devices.keithley_sequence import BiasSequence, SequencePoint, SequenceRun
 from stmtem_control.devices.merlin_trigger import MerlinTrigger
@@ -91,6 +91,13 @@ def test_a_reading_that_was_late_alone_tells_nothing() -> None:
     found = tie(frames(STEPS), run(late=late), master="source")
     assert found.frames == tuple(range(STEPS))
     assert error_ms(found.model) < 4.0
+
+
+@pytest.mark.parametrize("late_s", [-8e-3, 8e-3])
+def test_single_levels_that_contradict_the_others_move_nothing(late_s: float) -> None:
+    found = tie(frames(STEPS), run(late={7: late_s, 30: late_s}), master="source")
+    assert error_ms(found.model) < 1.0
+    assert found.times[7][0] == pytest.approx(7 * STEP, abs=1e-3)
 
 
 def test_a_sequence_that_was_ended_cannot_be_tied() -> None:
