@@ -126,6 +126,27 @@ class TcpTransport(BufferedTransport):
         except (OSError, ValueError) as error:
             raise self._broken("receiving failed", error) from error
 
+    def read_some(self, view: memoryview, deadline: float) -> int:
+        """Put what is there into `view`, and return how many bytes that are: one at least.
+
+        Raises as :meth:`read_into` does.
+        """
+        if self._buffer or not self._flags:
+            self.read_into(view[:1], deadline)
+            return 1
+        try:
+            n = self._socket.recv_into(view)
+        except (OSError, ValueError):  # nothing there yet, or the connection is broken
+            self.read_into(view[:1], deadline)
+            return 1
+        if n == 0:
+            raise self._gone()
+        return n
+
+    def give_back(self, data: "bytes | bytearray") -> None:
+        """Have these bytes read next: they were read too early."""
+        self._buffer[:0] = data
+
     def interrupt(self) -> None:
         """End the conversation from another thread: a blocked or later read fails at once."""
         with contextlib.suppress(OSError):

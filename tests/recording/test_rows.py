@@ -72,7 +72,11 @@ def mean_and_std(
     read = inside(entries, start, end)
     if not read:
         before = [entry for entry in entries if since <= entry[0] <= start]
-        if not before or any(before[-1][0] < t <= middle for t, _, _ in bias):
+        levels = [
+            (t, level, held(bias[:place], t, None)) for place, (t, level, _) in enumerate(bias)
+        ]
+        changes = [t for t, level, earlier in levels if level != earlier]
+        if not before or any(before[-1][0] < t <= middle for t in changes):
             return math.nan, math.nan, 0
         return before[-1][1], math.nan, 0
     mean = sum(read) / len(read)
@@ -196,6 +200,26 @@ def test_rows_are_those_of_the_rules(
         assert row_json({**alone, "bias_edge": ""}, True) == row_json(
             {**row, "bias_edge": ""}, True
         )
+
+
+def test_a_reading_holds_while_the_bias_is_set_to_the_same_again() -> None:
+    line = Timeline()
+    for t, level in ((0.0, -5.0), (2.0, -5.0), (4.0, 5.0)):
+        line.record("bias_set_V", t, level)
+    line.record("current_A", 1.0, -3e-12)
+    same, changed = rows_of(line, facts(3.0, 0.5, 0.5), facts(5.0, 0.5, 0.5))
+    assert (same["current_A"], same["n_readings"]) == (-3e-12, 0)
+    assert math.isnan(changed["current_A"])
+
+
+def test_what_a_trigger_told_of_the_run_before_marks_no_frame_of_this_one() -> None:
+    line = Timeline()
+    for t, level, frame in ((9.5, -5.0, 0), (9.6, 0.0, 2), (10.1, 5.0, 1)):
+        line.record("bias_set_V", t, level)
+        line.record("bias_edge_frame", t, frame)
+    line.start_run(10.0)
+    batch = [facts(10.0 + 0.05 * n, number=n) for n in range(4)]
+    assert [row["bias_edge"] for row in rows_of(line, *batch)] == ["", "edge", "", ""]
 
 
 @given(
