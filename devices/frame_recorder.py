@@ -21,7 +21,7 @@ from stmtem_control.timeline import Timeline
 
 from .frame_dating import FrameDating
 from .frame_reader import ReceivedFrame
-from .recorder_protocol import Message, error_message
+from .recorder_protocol import ROWS, Message, error_message
 from .run_files import RunFiles
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ LOG_S = 1.0  # wall seconds between two words on losses in the log
 DATE_S = 2.0  # wall seconds after which a start that the session did not tell is given up
 BATCH_BYTES = 1 << 25  # that are written in one go, so that slots are freed at times
 # Small frames cost less together: so many bytes, or as many as come in so many wall seconds.
-GATHER_BYTES, GATHER_PAGES, GATHER_S = 1 << 21, 64, 0.005
+GATHER_BYTES, GATHER_PAGES, GATHER_S = 1 << 22, 64, 0.005
 NAMES = [column.name for column in COLUMNS]
 
 
@@ -367,7 +367,7 @@ class FrameRecorder:
                 self._told = (self._captured, self._dropped)
             self._say(
                 {
-                    "say": "rows",
+                    "say": ROWS,
                     "run": self._run,
                     "first": ready[0].number,
                     "columns": {name: [row[name] for row in rows] for name in NAMES},

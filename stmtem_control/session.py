@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import bluesky
-from bluesky import RunEngine
 from bluesky.utils import FailedPause, RunEngineInterrupted
 
 from . import __version__
@@ -22,6 +21,7 @@ from .clock import StationClock
 from .config import Station, load_station
 from .end_signals import on_end_signals
 from .errors import InterlockError, RecordingError, StmTemError
+from .run_engine import FrameRunEngine
 from .run_folder import RunFolder, check_writable, count_rows, write_outcome
 from .timeline import Timeline
 
@@ -150,7 +150,7 @@ class Session:
                 run_time=lambda moment: self.timeline.run_time(self.clock.station_time(moment)),
                 on_open=self._run_opened,
             )
-            self.RE = RunEngine({})
+            self.RE = FrameRunEngine({})
             self.RE.md["station"] = self.station.station.name
             self.RE.md["versions"] = {
                 "stmtem-control": __version__,

@@ -30,7 +30,7 @@ FLOORS = [
     {"config", "clock", "clock_model", "timeline", "transport", "nucleation_transients"},
     {"recording"},
     {"visa", "serial_port", "tcp", "link", "run_folder"},
-    {"bench_process", "log_file", "station_lock", "end_signals"},
+    {"bench_process", "log_file", "station_lock", "end_signals", "run_engine"},
     {"contact_sheet", "run_report", "show_run", "export_run", "run_commands"},
     {"connect"},
     {"session"},
