@@ -98,11 +98,13 @@ def busy(wanted: bool) -> Iterator[None]:
 @contextlib.contextmanager
 def session(address: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     """Connect a camera device, and make a RunEngine; both end with the block."""
+    from bluesky import RunEngine
+
     from stmtem_control.clock import StationClock
     from stmtem_control.devices import FrameCamera
     from stmtem_control.devices.merlin import Merlin
     from stmtem_control.link import Link
-    from stmtem_control.run_engine import FrameRunEngine
+    from stmtem_control.page_validation import pages_checked_by_columns
     from stmtem_control.tcp import TcpTransport
     from stmtem_control.timeline import Timeline
 
@@ -116,10 +118,11 @@ def session(address: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
         dose_rate_e_per_A2_s=20.0,
         frames_per_file=FRAMES_PER_FILE,
     )
-    engine = FrameRunEngine({}, context_managers=[])
+    engine = RunEngine({}, context_managers=[])
     try:
         camera.connect(W)
-        yield camera, engine
+        with pages_checked_by_columns():
+            yield camera, engine
     finally:
         camera.disconnect()
         engine.loop.call_soon_threadsafe(engine.loop.stop)

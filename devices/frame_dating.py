@@ -22,7 +22,7 @@ class FrameDating:
     Attributes
     ----------
     model : (ClockModel, str) or None
-        The model of the camera's clock, and what the table calls it.
+        The model of the camera's clock in this run, and what the table calls it.
     """
 
     def __init__(self, clock: StationClock, timeline: Timeline) -> None:

@@ -181,6 +181,7 @@ class FrameRecorder:
     def begin_run(self, run: int, folder: Path, dose_rate_e_per_A2_s: float) -> None:
         """Go on to another run: what belongs to the one before is ended."""
         self.end_run()
+        self.dating.model = None  # a clock may be set between two runs
         with self._changed:
             self._run = run
             self._recording = self._failed = False

@@ -117,7 +117,7 @@ class Recorder:
                 else:
                     self._timeline.record(channel, t, value, uncertainty_s)
             return
-        if do in ("run", "record", "close"):
+        if do in ("run", "record", "clock_model", "close"):
             self._in_turn(order)
             return
         if do == "finish":
@@ -148,11 +148,6 @@ class Recorder:
             self._take_status(order["status"])
         elif do == "look_back":
             self._frames.look_back(order["seconds"])
-        elif do == "clock_model":
-            model = order["model"]
-            self._frames.dating.model = (
-                None if model is None else (ClockModel.from_dict(model), order["time_source"])
-            )
 
     def _in_turn(self, order: Message) -> None:
         """Have the writing thread carry out an order, between two frames."""
@@ -166,10 +161,15 @@ class Recorder:
                     self._reply(order)
                 elif order["do"] == "record":
                     self._reply(order, **frames.begin_recording(order))
+                elif order["do"] == "clock_model":
+                    frames.dating.model = _model(order)
+                    self._reply(order)
                 else:
                     frames.close_files()
                     self._reply(order)
-            except StmTemError as error:
+            except Exception as error:  # who waits must hear of it, whatever it is
+                if not isinstance(error, StmTemError):
+                    log.exception("order %s failed", order["do"], exc_info=error)
                 self._reply(order, error)
 
         frames.do(job)
@@ -198,6 +198,11 @@ class Recorder:
 
 def _exchange(order: Message) -> Exchange | None:
     return None if order["sent"] is None else Exchange(order["sent"], order["answered"])
+
+
+def _model(order: Message) -> tuple[ClockModel, str] | None:
+    model = order["model"]
+    return None if model is None else (ClockModel.from_dict(model), order["time_source"])
 
 
 def main() -> int:

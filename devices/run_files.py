@@ -18,6 +18,8 @@ from stmtem_control.timeline import Timeline
 
 log = logging.getLogger(__name__)
 
+BIGTIFF = {"auto": None, "classic": False, "bigtiff": True}
+
 
 class RunFiles:
     """Pages, table and journal of one run; used by one thread.
@@ -88,16 +90,20 @@ class RunFiles:
             They cannot be written, or hold frames of somebody else.
         """
         if self._pages is None:
-            pages = PageWriter(
-                self.folder,
-                shape=shape,
-                dtype=dtype,
-                pixel_size_nm=settings["pixel_size_nm"],
-                frame_interval_s=settings["frame_interval_s"],
-                frames_per_file=settings["frames_per_file"],
-                method=settings["method"],
-                compression=settings["compression"],
-            )
+            try:
+                pages = PageWriter(
+                    self.folder,
+                    shape=shape,
+                    dtype=dtype,
+                    pixel_size_nm=settings["pixel_size_nm"],
+                    frame_interval_s=settings["frame_interval_s"],
+                    frames_per_file=settings["frames_per_file"],
+                    method=settings["method"],
+                    compression=settings["compression"],
+                    bigtiff=BIGTIFF[settings["tiff"]],
+                )
+            except ValueError as error:  # settings that do not go together
+                raise RecordingError(f"{self.folder}: {error}; see [camera]") from error
             self._table = FrameTable(self.folder)
             self._pages = pages
         else:

@@ -124,9 +124,6 @@ def triggered_cycles(
             f"exposure_s is {exposure_s:g}; at {frame_rate_Hz:g} frames a second by trigger at "
             f"most {max(0.0, longest):.4g} s leaves the camera ready for the next one"
         )
-    # The annotations are what a queue understands; inside, more is needed of the devices.
-    source: Any = bias
-    frames: Any = camera
     for volts in (deposit_V, strip_V):
         source.check_value(volts)
     sequence: dict[str, Any] = {"levels_V": levels, "nplc": nplc}
@@ -152,7 +149,7 @@ def triggered_cycles(
     timing = {"exposure_s": exposure_s, "frame_rate_Hz": rate_Hz, **triggers}
 
     def settings() -> Plan:
-        yield from bps.configure(frames, timing)
+        yield from bps.configure(detector, timing)
         run = _recorded(bias, camera, beam, sequence, segments, master, frames_per_step)
         return (yield from bpp.run_wrapper(run, md=start))
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import bluesky
+from bluesky import RunEngine
 from bluesky.utils import FailedPause, RunEngineInterrupted
 
 from . import __version__
@@ -21,7 +22,7 @@ from .clock import StationClock
 from .config import Station, load_station
 from .end_signals import on_end_signals
 from .errors import InterlockError, RecordingError, StmTemError
-from .run_engine import FrameRunEngine
+from .page_validation import pages_checked_by_columns
 from .run_folder import RunFolder, check_writable, count_rows, write_outcome
 from .timeline import Timeline
 
@@ -137,20 +138,11 @@ class Session:
             self.run_folder = RunFolder(
                 self.root,
                 station_toml=self.station.to_toml(),
-                readings={
-                    "bias_set_V": self.bias.setpoint.name,
-                    "voltage_V": self.bias.voltage.name,
-                    "current_A": self.bias.current.name,
-                    "in_compliance": self.bias.in_compliance.name,
-                    "phase": self.camera.phase.name,
-                    "cycle": self.camera.cycle.name,
-                    "instrument_time_s": self.bias.instrument_time.name,
-                    "time_uncertainty_s": self.bias.time_uncertainty.name,
-                },
                 run_time=lambda moment: self.timeline.run_time(self.clock.station_time(moment)),
                 on_open=self._run_opened,
             )
-            self.RE = FrameRunEngine({})
+            opened.enter_context(pages_checked_by_columns())
+            self.RE = RunEngine({})
             self.RE.md["station"] = self.station.station.name
             self.RE.md["versions"] = {
                 "stmtem-control": __version__,

@@ -1,4 +1,4 @@
-"""Asks the disk to keep what was written even if the power fails, without anybody waiting for it."""
+"""Asks the disk to keep what was written even if the power fails; nobody waits for it."""
 
 import threading
 from collections.abc import Callable, Iterable

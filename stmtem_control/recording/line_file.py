@@ -52,9 +52,13 @@ class LineFile:
         Raises
         ------
         OSError
-            The disk did not take all of it; then none of it is in the file.
+            The disk did not take all of it; then none of it is in the file.  Or the file was
+            deleted meanwhile: what is written to it would be lost without a word.
         """
-        before = os.fstat(self._file).st_size
+        found = os.fstat(self._file)
+        if found.st_nlink == 0:
+            raise OSError(errno.ENOENT, "was deleted while it was written")
+        before = found.st_size
         try:
             if os.write(self._file, lines) < len(lines):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

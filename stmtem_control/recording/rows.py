@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stmtem_control.timeline import Cut, Timeline
 
 from .columns import COLUMNS
-from .edges import bias_edges
+from .edges import LEVEL, bias_changes, bias_edges
 from .facts import FrameFacts
 
 DIGITS = 9  # decimals of times and doses that are written: what comes after them is rounding
@@ -72,12 +72,13 @@ def build_rows(
     # the bias of one phase with the name of the phase before.
     middle, end = start + 0.5 * exposure, start + exposure
     known = _Known(timeline, float(np.min(start)), float(np.max(end)))
-    bias = known.cut("bias_set_V")
-    bias_at = np.asarray(bias.times)
+    bias = known.cut(LEVEL)
+    volts, amperes = known.cut("voltage_V"), known.cut("current_A")
+    changed_at = _changes(timeline, (volts, amperes), float(np.min(start)), float(np.max(end)))
     # A reading of before the run stands in for frames of the look-back only.
     since = np.where(start < timeline.run_start, -math.inf, timeline.run_start)
-    voltage, voltage_std, _ = _readings(known.cut("voltage_V"), bias_at, since, start, middle, end)
-    current, current_std, n = _readings(known.cut("current_A"), bias_at, since, start, middle, end)
+    voltage, voltage_std, _ = _readings(volts, changed_at, since, start, middle, end)
+    current, current_std, n = _readings(amperes, changed_at, since, start, middle, end)
     run_end, dark = _dark(timeline, start, end)
     rate = dose_rate_e_per_A2_s
     columns: dict[str, Sequence[Any]] = {
@@ -156,9 +157,22 @@ def _inside(times: FloatArray, start: FloatArray, end: FloatArray) -> tuple[IntA
     return np.arange(len(frames)) + (first - before)[frames], frames
 
 
+def _changes(timeline: Timeline, readings: Sequence[Cut], first: float, last: float) -> FloatArray:
+    """Return when the bias changed since the oldest of some readings; set anew is no change.
+
+    From the reading on and not from the first frame on, so that a frame alone gets the same row as
+    one among many.
+    """
+    since = min([first, *(cut.times[0] for cut in readings if cut.times)])
+    level = timeline.cut(LEVEL, since, last)
+    found = bias_changes((level.times, level.values, level.uncertainties)).t
+    # The first entry is itself a change if a reading is older than it.
+    return np.array([*level.times[:1], *found])
+
+
 def _readings(
     cut: Cut,
-    bias_at: FloatArray,
+    changed_at: FloatArray,
     since: FloatArray,
     start: FloatArray,
     middle: FloatArray,
@@ -167,7 +181,7 @@ def _readings(
     """Return mean, standard deviation and number of what was read in (start, end].
 
     With no reading in it, the newest one before stands in, if it is not older than `since` and the
-    bias was not set after it, up to the middle; with less than two, there is no deviation.
+    bias did not change after it, up to the middle; with less than two, there is no deviation.
     """
     count = len(start)
     if not cut.times:
@@ -186,9 +200,9 @@ def _readings(
         newest = np.searchsorted(times, start, side="right") - 1
         read_at, value = times[newest], values[newest]
         holds = (newest >= 0) & (read_at >= since)
-        if len(bias_at):
-            set_at = np.searchsorted(bias_at, middle, side="right") - 1
-            holds &= (set_at < 0) | (bias_at[set_at] <= read_at)
+        if len(changed_at):
+            change = np.searchsorted(changed_at, middle, side="right") - 1
+            holds &= (change < 0) | (changed_at[change] <= read_at)
         mean = np.where(empty, np.where(holds, value, np.nan), mean)
     return mean.tolist(), deviation.tolist(), n.tolist()
 

@@ -21,14 +21,12 @@ from stmtem_control.run_folder import RunFolder, check_writable, list_runs, summ
 
 UID = "5267297b-0000-0000-0000-000000000000"
 START = {"uid": UID, "time": 1_700_000_000.0, "plan_name": "deposit"}
-READINGS = {"bias_set_V": "bias_setpoint", "voltage_V": "bias_voltage", "current_A": "bias_current"}
 
 
 def folder(root: Path, on_open: Callable[[Path, dict[str, Any]], None] | None = None) -> RunFolder:
     return RunFolder(
         root,
         station_toml="[station]\n",
-        readings=READINGS,
         run_time=lambda moment: moment - START["time"],  # type: ignore[operator]
         on_open=on_open,
     )
@@ -178,13 +176,6 @@ def test_a_page_of_readings_is_kept_row_by_row(tmp_path: Path) -> None:
     keeper = RunFolder(
         tmp_path,
         station_toml="",
-        readings={
-            **READINGS,
-            "in_compliance": "bias_in_compliance",
-            "instrument_time_s": "bias_instrument_time",
-            "time_uncertainty_s": "bias_time_uncertainty",
-            "cycle": "camera_cycle",
-        },
         run_time=lambda moment: moment - START["time"],  # type: ignore[operator]
     )
     keeper("start", START)

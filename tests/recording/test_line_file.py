@@ -53,6 +53,15 @@ def test_what_does_not_fit_is_not_begun(tmp_path: Path, monkeypatch: pytest.Monk
     assert (tmp_path / "lines").read_bytes() == b"one\n"
 
 
+def test_nothing_is_written_to_a_file_that_was_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    with LineFile(path) as file:
+        file.append(b"one\n")
+        path.unlink()
+        with pytest.raises(FileNotFoundError, match="deleted"):
+            file.append(b"two\n")
+
+
 def test_a_killed_process_lets_go(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     process = subprocess.Popen(

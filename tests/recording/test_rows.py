@@ -72,7 +72,11 @@ def mean_and_std(
     read = inside(entries, start, end)
     if not read:
         before = [entry for entry in entries if since <= entry[0] <= start]
-        if not before or any(before[-1][0] < t <= middle for t, _, _ in bias):
+        levels = [
+            (t, level, held(bias[:place], t, None)) for place, (t, level, _) in enumerate(bias)
+        ]
+        changes = [t for t, level, earlier in levels if level != earlier]
+        if not before or any(before[-1][0] < t <= middle for t in changes):
             return math.nan, math.nan, 0
         return before[-1][1], math.nan, 0
     mean = sum(read) / len(read)
@@ -196,6 +200,16 @@ def test_rows_are_those_of_the_rules(
         assert row_json({**alone, "bias_edge": ""}, True) == row_json(
             {**row, "bias_edge": ""}, True
         )
+
+
+def test_a_reading_holds_while_the_bias_is_set_to_the_same_again() -> None:
+    line = Timeline()
+    for t, level in ((0.0, -5.0), (2.0, -5.0), (4.0, 5.0)):
+        line.record("bias_set_V", t, level)
+    line.record("current_A", 1.0, -3e-12)
+    same, changed = rows_of(line, facts(3.0, 0.5, 0.5), facts(5.0, 0.5, 0.5))
+    assert (same["current_A"], same["n_readings"]) == (-3e-12, 0)
+    assert math.isnan(changed["current_A"])
 
 
 @given(
