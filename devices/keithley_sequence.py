@@ -20,6 +20,7 @@ MOST_LEVELS = 2500  # of a list, of the buffer, and of arm count x trigger count
 IN_A_COMMAND = 100  # levels that one command may carry
 LINES = (1, 2, 3, 4)  # of the trigger link
 LONGEST_S = 9999.0  # of the source delay
+LONGEST_WAIT_S, WAIT_STEP_S = 999.0, 1e-4  # of the trigger delay
 CONVERSION_S = 185e-6  # of the A/D converter, beside its integration time
 OVERHEAD_S = 0.64e-3  # of a reading with a current in it, without autozero
 
@@ -42,6 +43,9 @@ class BiasSequence:
     step_s : float
         How long a level lasts, if no trigger is waited for: a delay, then the reading.  With
         ``step_line`` the reading ends so long after the edge.
+    read_by_s : float, optional
+        The reading ends so long after the edge, or as soon as it can, and what is left of the step
+        is waited for after it.  By default the reading is the end of the step.
     nplc : float
         Integration time of the readings in power-line cycles.
     pulse : {"none", "source", "delay", "sense"}
@@ -67,6 +71,7 @@ class BiasSequence:
     pulse_line: int = 2
     start_line: int | None = None
     step_line: int | None = None
+    read_by_s: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the instrument could not run."""
@@ -84,6 +89,13 @@ class BiasSequence:
             raise LimitError(
                 f"bias sequence: steps of {self.step_s} s; give more than 0 and less than "
                 f"{LONGEST_S:g} s"
+            )
+        if self.read_by_s is not None and self.step_line is not None:
+            raise LimitError("bias sequence: read_by_s is for steps that wait for no trigger")
+        if self.read_by_s is not None and not 0.0 < self.read_by_s <= self.step_s:
+            raise LimitError(
+                f"bias sequence: read_by_s is {self.read_by_s}; give a time within the step of "
+                f"{self.step_s:g} s"
             )
         if self.pulse not in EVENTS:
             raise LimitError(f"bias sequence: pulse is {self.pulse!r}; one of {', '.join(EVENTS)}")
@@ -110,7 +122,9 @@ class BiasSequence:
         return self.shortest_reading_s(line_frequency_Hz) + 2.0 * CONVERSION_S + OVERHEAD_S
 
     def delay_s(self, line_frequency_Hz: float) -> float:
-        """Return the source delay that makes a step as long as it should be, in s.
+        """Return the source delay, from the level to its reading, in s.
+
+        With :meth:`wait_s` it makes a step as long as it should be.
 
         Raises
         ------
@@ -123,7 +137,17 @@ class BiasSequence:
                 f"bias sequence: a step of {self.step_s:g} s is shorter than a reading of "
                 f"{reading:.4g} s at nplc {self.nplc:g}; make it longer, or nplc smaller"
             )
-        return round(self.step_s - reading, 6)
+        if self.read_by_s is None:
+            return round(self.step_s - reading, 6)
+        return round(self.step_s - reading - self.wait_s(line_frequency_Hz), 6)
+
+    def wait_s(self, line_frequency_Hz: float) -> float:
+        """Return the trigger delay, which comes before each level, in s."""
+        if self.read_by_s is None:
+            return 0.0
+        reading = self.reading_s(line_frequency_Hz)
+        left = self.step_s - max(self.read_by_s, reading)
+        return min(math.floor(max(0.0, left) / WAIT_STEP_S) * WAIT_STEP_S, LONGEST_WAIT_S)
 
     def commands(self, line_frequency_Hz: float) -> Iterator[str]:
         """Yield the commands that set it up, from the output off at 0 V."""
@@ -137,7 +161,7 @@ class BiasSequence:
         yield ":SOUR:SWE:CAB NEV"
         yield ":SOUR:VOLT:MODE LIST"
         yield f":SOUR:DEL {self.delay_s(line_frequency_Hz):.6f}"
-        yield ":TRIG:DEL 0"
+        yield f":TRIG:DEL {self.wait_s(line_frequency_Hz):.4f}"
         yield ":ARM:COUN 1"
         yield f":TRIG:COUN {len(levels)}"
         yield from self._inputs("ARM", self.start_line)
@@ -171,6 +195,7 @@ BACK_TO_FIXED = (
     ":SOUR:VOLT:MODE FIX",
     ":SOUR:CLE:AUTO OFF",
     ":SOUR:DEL 0",
+    ":TRIG:DEL 0",
     ":ARM:SOUR IMM",
     ":TRIG:SOUR IMM",
     ":TRIG:INP NONE",

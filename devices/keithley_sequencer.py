@@ -166,7 +166,8 @@ class Sequencer:
         deadline = time.monotonic() + deadline_s
         due: list[tuple[float, float]] = []
         if on_step is not None and not sequence.triggered:
-            due = [(start + i * sequence.step_s, v) for i, v in enumerate(sequence.levels)]
+            first = start + sequence.wait_s(self._line_frequency_Hz)
+            due = [(first + i * sequence.step_s, v) for i, v in enumerate(sequence.levels)]
         due.reverse()
         while True:
             until = min(deadline, time.monotonic() + WAIT_S)
@@ -237,16 +238,19 @@ class Sequencer:
         shortest = sequence.shortest_reading_s(self._line_frequency_Hz)
         delay = sequence.delay_s(self._line_frequency_Hz)
         since, until = self._clock.since_beginning(shortest), self._clock.until_end(shortest)
-        spread = LARGEST_DRIFT * delay  # the delay may be timed by the same poor oscillator
+        wait = sequence.wait_s(self._line_frequency_Hz)
+        # The delays may be timed by the same poor oscillator.
+        spread, waited = LARGEST_DRIFT * delay, LARGEST_DRIFT * wait
         edges: list[Interval] = []
         for i, (t, sure) in enumerate(stamps):
             # The level came a delay before its reading began ...
             edge = (t - sure - delay - spread - since[1], t + sure - delay + spread - since[0])
             if i and sequence.step_line is None:
-                # ... and at once when the reading before it had ended.
+                # ... and at once, or a wait later, when the reading before it had ended.
                 before, known = stamps[i - 1]
+                soonest = before - known + until[0] + wait - waited
                 edge = _both(
-                    edge, (before - known + until[0], before + known + until[1] + OVERHEAD_S)
+                    edge, (soonest, before + known + until[1] + wait + waited + OVERHEAD_S)
                 )
             edges.append(_both(edge, (started.sent, started.answered)))
         if len(edges) > 1 and sequence.step_line is None:

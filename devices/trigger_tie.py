@@ -6,6 +6,7 @@ edge falls behind that exposure, in the time that its frame owns.  Counting tell
 stamps of both must agree with it, or a trigger was lost on the way.
 """
 
+import contextlib
 import math
 import statistics
 from collections.abc import Sequence
@@ -84,20 +85,33 @@ def tie(
     wanted = steps * frames_per_step
     if last < wanted or (master == "source" and last > wanted):
         raise InstrumentError(
-            f"the source went through {steps} levels with {frames_per_step} frames each, but the "
-            f"camera's last frame is number {last}; look at the trigger cable, and whether the "
+            f"the source went through {steps} levels with {frames_per_step} "
+            f"frame{'s' * (frames_per_step > 1)} each, but the camera's last frame is number "
+            f"{last}; look at the trigger cable, and whether the "
             "exposures leave time for the next trigger"
         )
     numbers = [1 + i * frames_per_step for i in range(steps)]
     frames = tuple(of_sequence.get(number, -1) for number in numbers)
-    behind = 0.0 if master == "source" else samples[0].exposure_s
     stamps = _stamps(samples, frames, numbers)
     behind = 0.0 if master == "source" else samples[0].exposure_s
     late = [p.edge_t - s - behind for s, p in zip(stamps, run.points, strict=True)]
     _check_shifts(late, min((b - a for a, b in pairwise(stamps)), default=math.inf))
-    model = _model(samples, run, stamps, behind, started)
+    model = _model(samples, run, stamps, late, behind, started)
     times = tuple(model.station_time(stamp + behind) for stamp in stamps)
     return Tie(model, frames, times)
+
+
+def _agreeing(bounds: list[StampedExchange], late: Sequence[float]) -> list[StampedExchange]:
+    """Return the bounds that have room for what is usual around them."""
+    usual = [
+        statistics.median(late[max(0, place - WINDOW // 2) : place + WINDOW // 2 + 1])
+        for place in range(len(late))
+    ]
+    return [
+        bound
+        for bound, own, around in zip(bounds, late, usual, strict=True)
+        if abs(own - around) <= 0.5 * (bound.answered - bound.sent)
+    ]
 
 
 def _check_shifts(late: Sequence[float], step_s: float) -> None:
@@ -151,22 +165,24 @@ def _model(
     samples: Sequence[Sample],
     run: SequenceRun,
     stamps: Sequence[float],
+    late: Sequence[float],
     behind: float,
     started: Exchange | None,
 ) -> ClockModel:
     """Return the station time of the camera's stamps, from all that bounds it."""
-    bounds = []
+    bounds: list[StampedExchange] = []
     for stamp, point in zip(stamps, run.points, strict=True):
         sure = point.edge_uncertainty_s + LATENCY_S
         bounds.append(StampedExchange(point.edge_t - sure, point.edge_t + sure, stamp + behind))
+    begun: list[StampedExchange] = []
     if started is not None and samples[0].sequence == 1:
-        bounds.append(StampedExchange(started.sent, started.answered, samples[0].camera_time_s))
-    try:
-        return fit_clock(bounds, source=SOURCE)
-    except StmTemError:
-        pass
-    # They contradict each other by a little: readings that were late make edges look late.  What
-    # is known best is the start of the camera, or the level that is least late.
+        begun.append(StampedExchange(started.sent, started.answered, samples[0].camera_time_s))
+    # Single levels may contradict the others: a reading that was late makes its edge look late, an
+    # exposure that began late makes it look early.  Then those that agree with their neighbours.
+    for some in (bounds, _agreeing(bounds, late)):
+        with contextlib.suppress(StmTemError):
+            return fit_clock([*some, *begun], source=SOURCE)
+    # What is known best is the start of the camera, or the level that is least late.
     if started is not None and samples[0].sequence == 1:
         moment, offset, unsure = samples[0].camera_time_s, started.t, started.uncertainty_s
         offset -= moment

@@ -20,7 +20,7 @@ STREAM = "bias_sequence"
 MOST_LEVELS = 2500  # that the source keeps, with its readings
 MOST_FRAMES = 30_000  # that can be tied to them
 SPARE = 0.05  # of a step: the source's timer is coarse, the camera must be ready for the next one
-READ_BY = 0.6  # of a frame's period: then the source has read, and waits for the next trigger
+READ_BY = 0.6  # of a frame's period: then the source has read, and waits for the next level
 READOUT_S = 3.5e-3  # that the detector needs between two exposures, at most
 LOOK_S = 0.2  # wall seconds between two looks at what has come
 START_S = 5.0  # wall seconds that the camera may take to start
@@ -128,7 +128,9 @@ def triggered_cycles(
         source.check_value(volts)
     sequence: dict[str, Any] = {"levels_V": levels, "nplc": nplc}
     if master == "source":
-        sequence |= {"step_s": step_s, "pulse": "source", "pulse_line": 2}
+        # In the exposure of the first frame, and not in the next level's.
+        read_by = min(READ_BY * step_s / frames_per_step, exposure_s)
+        sequence |= {"step_s": step_s, "read_by_s": read_by, "pulse": "source", "pulse_line": 2}
         triggers = {"trigger_in": "ttl falling", "frames_per_trigger": frames_per_step}
         rate_Hz = frame_rate_Hz / (1.0 - SPARE)
     else:
@@ -226,7 +228,8 @@ def _recorded(
                 )
             over = yield Msg("wait", None, group=STREAM, timeout=LOOK_S, error_on_timeout=False)
             yield from collect_frames(camera)  # which raises what became of them
-        yield from _await_frames(camera, clock, expected)
+        # The source has done when it has read its last level, which may have frames to come.
+        yield from _await_frames(camera, clock, expected, sequence["step_s"])
         yield from bps.mv(beam, "blanked")
         marks, index = [], 0
         for phase, cycle, _, steps in segments:
@@ -264,9 +267,9 @@ def _recorded(
     yield from bpp.finalize_wrapper(body(), drain)
 
 
-def _await_frames(camera: Any, clock: Any, expected: int) -> Plan:
+def _await_frames(camera: Any, clock: Any, expected: int, step_s: float) -> Plan:
     """Wait until so many frames have come, or were lost, but not for ever."""
-    for _ in range(round(LATE_S / AGAIN_S)):
+    for _ in range(round((LATE_S + step_s / clock.speed) / AGAIN_S)):
         if camera.frames_captured.get() + camera.dropped.get() >= expected:
             return
         yield from clock.sleep(AGAIN_S * clock.speed)

@@ -4,11 +4,12 @@ Instruments never sleep and no thread ticks.  They ask for the time, wait until 
 be called at a time; the physical model is integrated up to *now* when somebody looks.
 """
 
+import contextlib
 import heapq
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 Callback = Callable[[], None]
@@ -51,6 +52,14 @@ class Clock(Protocol):
         """Have `function` called when the time `t` (s) has come, in order of time."""
         ...
 
+    def at(self, t: float) -> contextlib.AbstractContextManager[None]:
+        """Let this thread, in the block, see the time `t` (s) as now.
+
+        For what an alarm does that may ring late: instruments that are wired together then act at
+        the time at which they were due, whatever else the computer does.
+        """
+        ...
+
     def close(self) -> None:
         """Wake all who wait and drop all alarms."""
         ...
@@ -77,11 +86,22 @@ class WallClock:
         self._changed = threading.Condition()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
+        self._due = threading.local()
         self.failure: BaseException | None = None
 
     def now(self) -> float:
         """Return the simulated time in seconds."""
-        return (time.monotonic() - self._origin) * self.speed
+        due: float | None = getattr(self._due, "t", None)
+        return (time.monotonic() - self._origin) * self.speed if due is None else due
+
+    @contextlib.contextmanager
+    def at(self, t: float) -> Iterator[None]:
+        """Let this thread, in the block, see the time `t` (s) as now."""
+        before, self._due.t = getattr(self._due, "t", None), t
+        try:
+            yield
+        finally:
+            self._due.t = before
 
     def wait_until(self, t: float) -> None:
         """Sleep until the simulated time `t` (s)."""
@@ -154,6 +174,10 @@ class HandClock:
     def now(self) -> float:
         """Return the time in seconds."""
         return self._now
+
+    def at(self, t: float) -> contextlib.AbstractContextManager[None]:
+        """Do nothing: alarms ring at their time here."""
+        return contextlib.nullcontext()
 
     def advance(self, seconds: float) -> None:
         """Move the time on by `seconds`."""

@@ -278,11 +278,12 @@ class Engine:
         return []
 
     def _gap_over(self, run: _Run, t: float) -> None:
-        with self._lock:
-            if self._run is not run or self._phase is not Phase.GAP:
-                return
-            todo = self._begin_exposure(run, t)
-        _do(todo)
+        with self._clock.at(t):
+            with self._lock:
+                if self._run is not run or self._phase is not Phase.GAP:
+                    return
+                todo = self._begin_exposure(run, t)
+            _do(todo)
 
     def _begin_exposure(self, run: _Run, t: float) -> Todo:
         self._phase = Phase.EXPOSING
@@ -298,13 +299,14 @@ class Engine:
         ]
 
     def _exposure_over(self, run: _Run, start: float, stop: float) -> None:
-        with self._lock:
-            if self._run is not run or self._phase is not Phase.EXPOSING:
-                return
-            if run.exposure_start != start:
-                return
-            todo = self._finish_exposure(run, stop)
-        _do(todo)
+        with self._clock.at(stop):
+            with self._lock:
+                if self._run is not run or self._phase is not Phase.EXPOSING:
+                    return
+                if run.exposure_start != start:
+                    return
+                todo = self._finish_exposure(run, stop)
+            _do(todo)
 
     def _finish_exposure(self, run: _Run, stop: float) -> Todo:
         """Close the shutter, go on to whatever is next, then make the frame and send it."""

@@ -92,7 +92,7 @@ class Sequencer:
                 return
             if not isinstance(step, str):
                 self.due = step
-                self._alarm = self._clock.call_at(step, self._ringer(self._turn))
+                self._alarm = self._clock.call_at(step, self._ringer(self._turn, step))
                 return
             if step not in self._latched:
                 self._waiting = step
@@ -100,8 +100,12 @@ class Sequencer:
             self._latched.discard(step)
             time = self._clock.now()
 
-    def _ringer(self, turn: int) -> Callable[[], None]:
-        return lambda: self._enter(lambda: self._ring(turn))
+    def _ringer(self, turn: int, due: float) -> Callable[[], None]:
+        def ring() -> None:
+            with self._clock.at(due):
+                self._enter(lambda: self._ring(turn))
+
+        return ring
 
     def _ring(self, turn: int) -> None:
         if turn == self._turn and self.due is not None:

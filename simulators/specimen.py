@@ -268,7 +268,7 @@ class Specimen:
 
     def _note_blank(self, blanked: bool) -> None:
         with self._lock:
-            self._blank_times.append(self.clock.now())
+            self._blank_times.append(max(self._blank_times[-1], self.clock.now()))
             self._blank_levels.append(blanked)
 
     @property

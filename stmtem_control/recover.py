@@ -301,7 +301,13 @@ class _Recovery:
                 return math.nan
             return made.clock.station_time(moment) - made.run_start_s
 
-        maker = BiasRows(run_time)
+        def marks(moment: float) -> tuple[str, int]:
+            if made.clock is None or made.timeline is None:
+                return "", 0
+            t = made.clock.station_time(moment)
+            return str(made.timeline.at("phase", t) or ""), int(made.timeline.at("cycle", t) or 0)
+
+        maker = BiasRows(run_time, marks)
         rows = [row for name, doc in documents.lines for row in maker.rows(name, doc)]
         there = count_rows(self._folder / BIAS)
         self._report.readings = max(there, len(rows))

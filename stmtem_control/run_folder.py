@@ -79,6 +79,8 @@ class RunFolder:
         Text of the station file, kept with every run.
     run_time : callable
         Turns a Unix time (s) into run time (s).
+    marks : callable, optional
+        Returns phase and cycle at a Unix time (s), for readings that do not carry them.
     on_open : callable, optional
         Called with the new folder and the start document before the run goes on.
     """
@@ -89,16 +91,18 @@ class RunFolder:
         *,
         station_toml: str,
         run_time: Callable[[float], float],
+        marks: Callable[[float], tuple[str, int]] | None = None,
         on_open: Callable[[Path, dict[str, Any]], None] | None = None,
     ) -> None:
         self.root = root
         self.folder: Path | None = None
         self._station_toml = station_toml
         self._run_time = run_time
+        self._marks = marks
         self._on_open = on_open
         self._documents: LineFile | None = None
         self._bias: CsvTable | None = None
-        self._rows = BiasRows(run_time)
+        self._rows = BiasRows(run_time, marks)
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
         """Take one document.
@@ -140,7 +144,7 @@ class RunFolder:
         folder = self.root / f"{moment:%Y%m%dT%H%M%SZ}_{plan}_{doc['uid'][:8]}"
         folder.mkdir(parents=True)
         self.folder = folder
-        self._rows = BiasRows(self._run_time)
+        self._rows = BiasRows(self._run_time, self._marks)
         (folder / "station.toml").write_text(self._station_toml, "utf-8")
         # Kept open, and held, for the whole run; closed at its stop document.
         self._documents = LineFile(folder / DOCUMENTS)

@@ -34,10 +34,17 @@ class BiasRows:
     ----------
     run_time : callable
         Turns a Unix time (s) into run time (s).
+    marks : callable, optional
+        Returns phase and cycle at a Unix time (s), for readings that do not carry them.
     """
 
-    def __init__(self, run_time: Callable[[float], float]) -> None:
+    def __init__(
+        self,
+        run_time: Callable[[float], float],
+        marks: Callable[[float], tuple[str, int]] | None = None,
+    ) -> None:
         self._run_time = run_time
+        self._marks = marks
         self._stream_of: dict[str, str] = {}
 
     def rows(self, name: str, doc: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -62,6 +69,8 @@ class BiasRows:
         }
         data = event["data"]
         row.update((column, data[key]) for column, key in keys.items() if key in data)
+        if "phase" not in keys and self._marks is not None:
+            row["phase"], row["cycle"] = self._marks(moment)
         if not row.get("phase"):
             row["phase"] = "" if stream == "readings" else stream
         return row

@@ -102,7 +102,9 @@ class Spans:
     stop_last: Floats
 
 
-def bias_changes(entries: _Entries, triggered: _Entries = ((), (), ())) -> Changes:
+def bias_changes(
+    entries: _Entries, triggered: _Entries = ((), (), ()), *, run_start: float = -math.inf
+) -> Changes:
     """Return the changes in the entries of the channel ``bias_set_V``.
 
     Parameters
@@ -112,12 +114,15 @@ def bias_changes(entries: _Entries, triggered: _Entries = ((), (), ())) -> Chang
         The first sets a level; only others can change it.  The last entry for a time holds.
     triggered : tuple of sequences
         The same for the channel :data:`BY_TRIGGER`.
+    run_start : float, optional
+        Station s: what triggers told before is about the frames of another run.
     """
     times, values, uncertainties = _that_hold(entries)
     unsure = _doubt(uncertainties)
     levels = np.asarray(values, np.float64)
     where = 1 + np.flatnonzero(np.diff(levels) != 0.0)  # NaN too: it is not known to be equal
-    named = dict(zip(triggered[0], triggered[1], strict=True))
+    told = zip(triggered[0], triggered[1], strict=True)
+    named = {moment: frame for moment, frame in told if moment >= run_start}
     t = np.asarray(times, np.float64)[where]
     return Changes(
         t=t,
@@ -273,6 +278,7 @@ def bias_edges(
     changes = bias_changes(
         (level.times, level.values, level.uncertainties),
         (told.times, told.values, told.uncertainties),
+        run_start=timeline.run_start,
     )
     return marks(changes, [frame.number for frame in facts], owned)
 

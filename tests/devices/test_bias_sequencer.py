@@ -206,6 +206,26 @@ def test_the_timeline_holds_what_was_and_not_what_was_planned(
     assert volts == pytest.approx(1.0, abs=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("read_by_s", "delay_s", "wait_s"),
+    [
+        (None, 0.03499, 0.0),
+        (0.04, 0.03499, 0.0),
+        (0.024, 0.01899, 0.016),
+        (1e-3, 0.00009, 0.0349),
+    ],
+)
+def test_the_reading_may_be_anywhere_in_the_step(
+    read_by_s: float | None, delay_s: float, wait_s: float
+) -> None:
+    sequence = BiasSequence((-5.0, 0.0), 0.04, nplc=0.1, read_by_s=read_by_s)
+    reading = sequence.reading_s(50.0)
+    assert sequence.delay_s(50.0) == pytest.approx(delay_s, abs=1e-9)
+    assert sequence.wait_s(50.0) == pytest.approx(wait_s, abs=1e-9)
+    assert sequence.delay_s(50.0) + sequence.wait_s(50.0) + reading == pytest.approx(0.04)
+    assert f":TRIG:DEL {wait_s:.4f}" in list(sequence.commands(50.0))
+
+
 def test_a_long_list_goes_out_in_pieces(rig: Rig) -> None:
     levels = tuple(0.01 * (place % 200 - 100) for place in range(1, 260))
     run = rig.run(BiasSequence(levels, 0.01, nplc=0.01))

@@ -93,6 +93,13 @@ def test_a_reading_that_was_late_alone_tells_nothing() -> None:
     assert error_ms(found.model) < 4.0
 
 
+@pytest.mark.parametrize("late_s", [-8e-3, 8e-3])
+def test_single_levels_that_contradict_the_others_move_nothing(late_s: float) -> None:
+    found = tie(frames(STEPS), run(late={7: late_s, 30: late_s}), master="source")
+    assert error_ms(found.model) < 1.0
+    assert found.times[7][0] == pytest.approx(7 * STEP, abs=1e-3)
+
+
 def test_a_sequence_that_was_ended_cannot_be_tied() -> None:
     with pytest.raises(InstrumentError, match="went through 10 of 60 levels"):
         tie(frames(STEPS), run(points=10), master="source")

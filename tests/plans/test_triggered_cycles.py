@@ -3,13 +3,13 @@
 import csv
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from bluesky import RunEngine
+from bluesky import Msg, RunEngine
 from bluesky.utils import RunEngineInterrupted
 
 from stmtem_control.clock import StationClock
@@ -38,6 +38,11 @@ class BenchClock(StationClock):
     def now(self) -> float:
         """Return the bench's time and 100 s."""
         return 100.0 + self._bench.clock.now()
+
+    def sleep(self, seconds: float) -> Generator[Msg, Any, None]:
+        """Move the bench's time: the plan waits for frames that nothing else waits for."""
+        self._bench.clock.wait_until(self._bench.clock.now() + seconds)
+        yield Msg("null")
 
 
 class Rig:
@@ -177,6 +182,12 @@ def test_rows_carry_what_the_source_did_in_its_own_time(rig: Rig, master: str) -
     seen = [row["bias_set_V"] for row in rows][behind:]
     assert [float(volts) for volts in seen[::frames]] == levels[: len(seen[::frames])]
     assert [row["phase"] for row in rows][behind::frames] == phases[: len(seen[::frames])]
+    # Each level has its own reading, in the frame that it was read in: none is the neighbour's.
+    for place, row in enumerate(rows[behind:]):
+        if place % frames == 0 and place // frames < len(levels) - behind:
+            level = levels[place // frames]
+            assert int(row["n_readings"]) == 1, place
+            assert float(row["voltage_V"]) == pytest.approx(level, abs=0.01), place
     edges = edge_frames(rig.folder)
     assert len(edges) == 3
     assert all(rig.right(edges))

@@ -212,6 +212,16 @@ def test_a_reading_holds_while_the_bias_is_set_to_the_same_again() -> None:
     assert math.isnan(changed["current_A"])
 
 
+def test_what_a_trigger_told_of_the_run_before_marks_no_frame_of_this_one() -> None:
+    line = Timeline()
+    for t, level, frame in ((9.5, -5.0, 0), (9.6, 0.0, 2), (10.1, 5.0, 1)):
+        line.record("bias_set_V", t, level)
+        line.record("bias_edge_frame", t, frame)
+    line.start_run(10.0)
+    batch = [facts(10.0 + 0.05 * n, number=n) for n in range(4)]
+    assert [row["bias_edge"] for row in rows_of(line, *batch)] == ["", "edge", "", ""]
+
+
 @given(
     channel(st.sampled_from([-5.0, 0.0, 5.0])),
     st.lists(st.tuples(moments, st.sampled_from([0.0, 1 / 64.0, 1 / 4.0])), max_size=9),

@@ -59,6 +59,19 @@ def test_the_wall_clock_runs_at_its_speed() -> None:
     clock.close()
 
 
+def test_what_rings_late_may_act_at_its_time_in_its_own_thread() -> None:
+    clock = WallClock(1.0)
+    seen: list[float] = []
+    with clock.at(-2.0), clock.at(-1.0):
+        thread = threading.Thread(target=lambda: seen.append(clock.now()))
+        thread.start()
+        thread.join(5.0)
+        assert clock.now() == -1.0
+    assert seen[0] >= 0.0
+    assert clock.now() >= 0.0
+    clock.close()
+
+
 def test_closing_wakes_who_waits() -> None:
     clock = WallClock(1.0)
     ended: list[str] = []
