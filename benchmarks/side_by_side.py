@@ -166,6 +166,17 @@ def ratios(times: Mapping[str, Sequence[float]], reference: str) -> dict[str, Ra
     return found
 
 
+def data_folder(folder: "str | Path | None" = None) -> Path:
+    """Return where to write data whose speed is measured; it is made if it is not there.
+
+    That is `folder`, else ``$BENCH_FOLDER``, else ``build`` in the current folder: a temporary
+    folder of the system may be memory.
+    """
+    where = Path(folder or os.environ.get("BENCH_FOLDER", "build"))
+    where.mkdir(parents=True, exist_ok=True)
+    return where.resolve()
+
+
 def in_subprocess(module: str, function: str, *arguments: object, timeout_s: float = 600.0) -> Any:
     """Call a function of an importable module in a new Python process; return its result.
 

@@ -1,14 +1,13 @@
 """Writing frames to disk: this package's files against the disk itself and against other writers.
 
 ``python -m benchmarks writing``, or ``python -m benchmarks.writing --short`` for a trial.  The data
-go to a new folder within BENCH_FOLDER (by default the current folder), which must be on the disk
-that is meant, and are removed.
+go to a new folder within BENCH_FOLDER (by default ``build``), which must be on the disk that is
+meant, and are removed.
 """
 
 import argparse
 import importlib.util
 import itertools
-import os
 import random
 import shutil
 import statistics
@@ -24,7 +23,7 @@ import numpy as np
 from stmtem_control.recording.compressed_pages import Codec
 
 from .frame_writers import frame_ring, writer
-from .side_by_side import Ratio, Report, Target, interleave, markdown, ratios
+from .side_by_side import Ratio, Report, Target, data_folder, interleave, markdown, ratios
 
 __all__ = ["Size", "run"]
 
@@ -42,14 +41,14 @@ class Size(NamedTuple):
     burst_bytes, sustained_bytes : int
         In one case of one round.
     paced_s : float
-        Seconds that frames come at a fixed rate.
+        Seconds that frames come at a fixed rate; a fifth of that for other writers.
     pages : int
         Small frames.
     batch : int
         Frames that a recorder finds waiting when the disk is the slower one.
     """
 
-    burst_bytes: int = 1 << 30
+    burst_bytes: int = 1 << 29
     sustained_bytes: int = 5 << 30
     paced_s: float = 30.0
     pages: int = 4000
@@ -204,7 +203,8 @@ class _Bench:
         self.result[title] = rows
 
     def _pace(self, name: str, side: int, fps: float) -> tuple[float, float, float]:
-        frames = max(2, round(self.size.paced_s * fps))
+        seconds = self.size.paced_s if name == OURS else 0.2 * self.size.paced_s
+        frames = max(2, round(seconds * fps))
         ring, late, longest = self._ring(side), 0, 0.0
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         try:
@@ -299,9 +299,9 @@ def run(rounds: int = 7, size: Size = LONG, folder: Path | None = None) -> Repor
     size
         How much is written.
     folder
-        On the disk that is meant; by default ``$BENCH_FOLDER``, or the current folder.
+        On the disk that is meant, see :func:`.side_by_side.data_folder`.
     """
-    parent = folder or Path(os.environ.get("BENCH_FOLDER", "."))
+    parent = data_folder(folder)
     with tempfile.TemporaryDirectory(prefix="writing-", dir=parent) as name:
         bench = _Bench(rounds, Path(name), size)
         for part in (

@@ -36,6 +36,8 @@ class FrameDating:
         model = self.model
         if frame.facts is not None and frame.dated_by is model:
             return frame.facts
+        # Before they are dated: the session may tell it meanwhile.
+        final = model is not None or acquisition.known
         if model is not None:
             start, unsure = model[0].station_time(header.unix_time_s)
             source = model[1]
@@ -56,7 +58,7 @@ class FrameDating:
             mean_counts=frame.mean_counts,
         )
         # They are asked for twice, and are the same if nothing that they rest on is still to come.
-        if model is not None or acquisition.known:
+        if final:
             frame.facts, frame.dated_by = facts, model
         return facts
 

@@ -33,7 +33,7 @@ TICK_S = 0.02
 QUIET_S = 0.05  # wall seconds without a byte, after which a camera that is idle has sent all
 LATE_S = 1.0  # the same, while a frame is overdue
 LEAVE_S = 0.5  # wall seconds in which what has come is read when the session is gone
-ALL_PIXELS = 512 * 512  # of a larger frame some rows stand for all
+ALL_PIXELS = 256 * 256  # of a larger frame some rows stand for all
 SAMPLES = 1 << 15
 
 

@@ -21,17 +21,17 @@ from stmtem_control.timeline import Timeline
 
 from .frame_dating import FrameDating
 from .frame_reader import ReceivedFrame
-from .recorder_protocol import Message, error_message
+from .loss_log import LossLog
+from .recorder_protocol import ROWS, Message, error_message
 from .run_files import RunFiles
 
 log = logging.getLogger(__name__)
 
 TELL_S = 0.1  # wall seconds between two words to the session
-LOG_S = 1.0  # wall seconds between two words on losses in the log
 DATE_S = 2.0  # wall seconds after which a start that the session did not tell is given up
 BATCH_BYTES = 1 << 25  # that are written in one go, so that slots are freed at times
 # Small frames cost less together: so many bytes, or as many as come in so many wall seconds.
-GATHER_BYTES, GATHER_PAGES, GATHER_S = 1 << 21, 64, 0.005
+GATHER_BYTES, GATHER_PAGES, GATHER_S = 1 << 22, 64, 0.005
 NAMES = [column.name for column in COLUMNS]
 
 
@@ -71,21 +71,17 @@ class FrameRecorder:
         self._unsettled: deque[ReceivedFrame] = deque()  # on disk, row not final
         self._files: RunFiles | None = None
         self._run = 0
-        self._recording = False
-        self._failed = False
+        self._recording = self._failed = False
         self._look_back_s = 0.0
         self._settle_s = 0.0
         self._held = False  # no row is final before the end of the acquisition
-        self._captured = 0
-        self._dropped = 0
+        self._captured = self._dropped = 0
         self._told: tuple[int, int] = (0, 0)
         self._next_tell = 0.0
-        self._unlogged = 0
-        self._next_log = 0.0
+        self._losses = LossLog(name)
         self._ended: tuple[Exception | None, bool] | None = None
         self._finishing: list[int] = []
-        self._reading = False
-        self._quit = False
+        self._reading = self._quit = False
         self._most = max(1, min(BATCH_BYTES // ring.slot_bytes, ring.slots // 2))
         self._enough = max(1, min(GATHER_BYTES // ring.slot_bytes, GATHER_PAGES, ring.slots // 4))
         self._thread = threading.Thread(target=self._work, name=f"{name} writer", daemon=True)
@@ -122,19 +118,9 @@ class FrameRecorder:
             if not self._recording:
                 return
             self._dropped += count
-            self._unlogged += count
-        now = time.monotonic()
-        if now >= self._next_log:  # a disk that is too slow is so for hundreds of frames
-            self._next_log = now + LOG_S
-            log.warning(
-                "%s: %d frames %s (%d lost in this run)",
-                self.name,
-                self._unlogged,
-                how,
-                self._dropped,
-            )
-            self._unlogged = 0
-        self._tell_counts(now)
+            total = self._dropped
+        self._losses.lost(count, how, total)
+        self._tell_counts(time.monotonic())
 
     def reading_ended(self, error: Exception | None, hurry: bool) -> None:
         """Note that no more frames come, and whether rows are final as they are now."""
@@ -187,7 +173,7 @@ class FrameRecorder:
             self._recording = self._failed = False
             self._captured = self._dropped = 0
             self._told = (0, 0)
-            self._unlogged, self._next_log = 0, 0.0
+            self._losses.begin()
             self._unsettled.clear()
         self._files = RunFiles(folder, self._clock, self._timeline, dose_rate_e_per_A2_s)
         self._files.open_journal(self._look_back_s * self._clock.speed)
@@ -268,8 +254,7 @@ class FrameRecorder:
         return bool(
             self._jobs
             or (self._quit and not self._reading)
-            or (self._waiting and self._recording and self._gather_s() <= 0.0)
-            or (self._waiting and self._failed)
+            or (self._waiting and (self._failed or (self._recording and self._gather_s() <= 0.0)))
             or (self._ended is not None and not self._unsettled)
             or (self._ended is not None and self._ended[1])
             or (self._finishing and not self._reading)
@@ -366,16 +351,10 @@ class FrameRecorder:
                 self._unsettled.popleft()
             with self._changed:
                 self._told = (self._captured, self._dropped)
-            self._say(
-                {
-                    "say": "rows",
-                    "run": self._run,
-                    "first": ready[0].number,
-                    "columns": {name: [row[name] for row in rows] for name in NAMES},
-                    "captured": self._told[0],
-                    "dropped": self._told[1],
-                }
-            )
+            counts = {"captured": self._told[0], "dropped": self._told[1]}
+            columns = {name: [row[name] for row in rows] for name in NAMES}
+            first = ready[0].number
+            self._say({"say": ROWS, "run": self._run, "first": first, "columns": columns, **counts})
         else:
             self._tell_counts(now)
 

@@ -5,10 +5,9 @@ Source: Quantum Detectors, "Merlin TCP/IP control", TDI-CTRL-TNO-0041.
 
 import math
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -42,8 +41,7 @@ def body_length(prefix: bytes) -> int:
     return length
 
 
-@dataclass(frozen=True)
-class FrameHeader:
+class FrameHeader(NamedTuple):
     """What an MQ1 header says of its frame.
 
     Attributes

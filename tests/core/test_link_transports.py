@@ -163,6 +163,54 @@ def test_reading_into_memory_takes_what_was_read_ahead_first(
     assert target == bytes(range(10))
 
 
+@pytest.fixture
+def stream() -> Iterator[tuple[TcpTransport, socket.socket]]:
+    """A transport for a stream of data, and the other end."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        transport = TcpTransport(*server.getsockname(), receive_buffer=1 << 16)
+        peer, _ = server.accept()
+    with peer:
+        yield transport, peer
+        transport.close()
+
+
+def test_what_was_read_too_early_is_read_next(stream: tuple[TcpTransport, socket.socket]) -> None:
+    transport, peer = stream
+    head, rest = bytearray(100), bytearray(6)
+    peer.sendall(b"early")
+    assert transport.wait_readable(W)
+    assert transport.read_some(memoryview(head), soon()) == 5
+    transport.give_back(head[:5])
+    peer.sendall(b"!")
+    assert transport.wait_readable(0.0)
+    transport.read_into(memoryview(rest), soon())
+    assert rest == b"early!"
+
+
+def test_a_stream_that_stops_in_the_middle_is_told(
+    stream: tuple[TcpTransport, socket.socket],
+) -> None:
+    transport, peer = stream
+    peer.sendall(b"half")
+    with pytest.raises(TransportTimeout, match="4 of 8 bytes did not come"):
+        transport.read_into(memoryview(bytearray(8)), time.monotonic() + 0.02)
+    peer.sendall(b"half")
+    peer.shutdown(socket.SHUT_WR)
+    with pytest.raises(TransportError, match="closed"):
+        transport.read_into(memoryview(bytearray(8)), soon())
+    with pytest.raises(TransportError, match="closed"):
+        transport.read_some(memoryview(bytearray(8)), soon())
+
+
+def test_another_thread_can_interrupt_a_stream(stream: tuple[TcpTransport, socket.socket]) -> None:
+    transport, _ = stream
+    timer = threading.Timer(0.02, transport.interrupt)
+    timer.start()
+    with pytest.raises(TransportError):
+        transport.read_into(memoryview(bytearray(8)), soon())
+    timer.join(W)
+
+
 def test_another_thread_can_interrupt_a_read(pair: tuple[TcpTransport, socket.socket]) -> None:
     transport, _ = pair
     timer = threading.Timer(0.02, transport.interrupt)

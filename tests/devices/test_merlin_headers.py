@@ -89,8 +89,8 @@ def test_a_damaged_header_is_never_taken_for_another(place: int, byte: int) -> N
 
 
 @pytest.mark.parametrize("dtype", ["<u1", "<u2", "<u4"])
-@pytest.mark.parametrize("shape", [(8, 6), (512, 512), (2048, 64)])
-def test_the_mean_is_of_all_pixels_up_to_512_squared(shape: tuple[int, int], dtype: str) -> None:
+@pytest.mark.parametrize("shape", [(8, 6), (256, 256), (1024, 64)])
+def test_the_mean_is_of_all_pixels_up_to_256_squared(shape: tuple[int, int], dtype: str) -> None:
     image = np.random.default_rng(1).integers(0, 200, shape).astype(dtype)
     assert mean_counts(image) == pytest.approx(image.mean(), rel=1e-12)
     full = np.full(shape, np.iinfo(dtype).max, dtype)
@@ -99,5 +99,5 @@ def test_the_mean_is_of_all_pixels_up_to_512_squared(shape: tuple[int, int], dty
 
 def test_the_mean_of_a_large_image_is_that_of_some_rows() -> None:
     image = np.random.default_rng(1).poisson(50.0, (2048, 1024)).astype("<u2")
-    assert mean_counts(image) == pytest.approx(50.0, rel=1e-3)
-    assert mean_counts(image) == image[::8].mean()
+    assert mean_counts(image) == pytest.approx(50.0, rel=2e-3)
+    assert mean_counts(image) == image[::32].mean()

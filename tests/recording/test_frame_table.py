@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stmtem_control.errors import RecordingError
+from stmtem_control.recording import csv_table
 from stmtem_control.recording.columns import COLUMNS, SCHEMA_VERSION
 from stmtem_control.recording.frame_table import FrameTable, read_table, replace_table
 
@@ -127,6 +128,21 @@ def test_whatever_is_in_a_row_comes_back(
 
 
 # Disks that fill up
+
+
+def test_usual_rows_take_the_quick_way_to_the_same_table(tmp_path: Path) -> None:
+    """A text that CSV has to quote takes the other way, with all rows beside it."""
+    usual = [{**row, "phase": "set -0.5 V"} for row in rows(3)]
+    quoted = rows(3)
+    quoted[1]["phase"] = 'a "quick", null way'
+    for name, batch in (("usual", usual), ("quoted", quoted)):
+        (tmp_path / name).mkdir()
+        replace_table(tmp_path / name, batch)
+        assert same(read_table(tmp_path / name), batch)
+    names = [column.name for column in COLUMNS]
+    assert csv_table._quick_cells(names, usual) is not None
+    assert csv_table._quick_cells(names, quoted) is None
+    assert csv_table._quick_cells(names, [usual[0], {**usual[1], "cycle": "a"}]) is None
 
 
 @pytest.fixture

@@ -89,6 +89,25 @@ def test_rows_change_in_place(tmp_path: Path, make: Make, method: str) -> None:
         writer.amend(0, b"{}")
 
 
+@pytest.mark.parametrize("method", ["direct", "buffered"])
+def test_rows_of_several_files_change_at_once(tmp_path: Path, make: Make, method: str) -> None:
+    writer = make(method=method)
+    writer.write(frames(0, 8))
+    assert writer.unsynced() == frame_files(tmp_path)
+    writer.amend_rows(2, [row(i, settled=True) for i in range(2, 7)])
+    assert writer.unsynced() == frame_files(tmp_path)
+    for first, count in ((5, 4), (8, 1), (-1, 2)):
+        with pytest.raises(ValueError, match="is not on disk, 8 are"):
+            writer.amend_rows(first, [b"{}"] * count)
+    assert writer.unsynced() == []
+    writer.write(frames(8, 9))
+    writer.close()
+    settled = [r["frame"] for r in read_rows(tmp_path) if r.get("settled")]
+    assert settled == [2, 3, 4, 5, 6]
+    assert numbers(tmp_path) == list(range(9))
+    assert writer.unsynced() == []
+
+
 @METHODS
 def test_closed_files_can_be_gone_on_with(tmp_path: Path, make: Make, method: str) -> None:
     """The next page goes behind the last, so that a frame's number tells its file and page."""
