@@ -189,6 +189,7 @@ class RunFolder:
             row["phase"], row["cycle"] = self._marks(moment)
         if not row.get("phase"):
             row["phase"] = "" if stream == "readings" else stream
+        row.setdefault("cycle", 0)  # outside of cycles, as in the approach
         return row
 
     def close(self) -> None:
