@@ -5,7 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from . import clapperboard, frame, particle_step, reaction_box, timing, whole_experiment, writing
+from . import (
+    clapperboard,
+    frame,
+    particle_step,
+    reaction_box,
+    streaming,
+    timing,
+    whole_experiment,
+    writing,
+)
 from .side_by_side import RESULTS, Report, insert, machine, markdown, write
 
 __all__ = ["main"]
@@ -18,6 +27,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "writing": writing.run,
     "clapperboard": clapperboard.run,
     "timing": timing.run,
+    "streaming": streaming.run,
 }
 
 

@@ -149,6 +149,8 @@ class CameraAcquisition(CameraSettings):
     def set_clock(self, model: ClockModel | None, time_source: str = "clapperboard") -> None:
         """Date frames by a model of the camera's clock, from those whose rows are not final on.
 
+        It holds until the run ends: a clock may be set between two runs.
+
         Parameters
         ----------
         model : ClockModel or None

@@ -59,13 +59,16 @@ class FrameCamera(CameraAcquisition):
         How pages are written, see :class:`~stmtem_control.recording.page_writer.PageWriter`.
     compression : {"zstd", "deflate"}, optional
         Of the pages, without loss.
+    tiff : {"auto", "classic", "bigtiff"}
+        Which TIFF the files are.  "auto": BigTIFF where a full file may pass 3.5 GB, else classic,
+        which every viewer opens; ImageJ's own reader takes no BigTIFF.
     process : bool, optional
         Whether the recorder is a process of its own; by default where the platform can.
 
     Notes
     -----
-    Acquisitions use the camera's internal trigger; how frames are dated, and what would hold with
-    another trigger, is told in :class:`~.frame_times.Acquisition`.
+    How frames are dated is told in :class:`~.frame_times.Acquisition`; where a trigger line ties
+    them to the source, in :mod:`.trigger_tie`.
     """
 
     pixel_size_nm = reading("Pixel size on the specimen.", "nm", kind="config")
@@ -94,6 +97,7 @@ class FrameCamera(CameraAcquisition):
         look_back_s: float = 0.0,
         method: str = "auto",
         compression: str | None = None,
+        tiff: str = "auto",
         process: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -113,7 +117,7 @@ class FrameCamera(CameraAcquisition):
         self.frames_per_file = frames_per_file
         self.settle_s = SETTLE_S
         self._reading_s = reading_s
-        self._writing = {"method": method, "compression": compression}
+        self._writing = {"method": method, "compression": compression, "tiff": tiff}
         self._directory: Path | None = None
         self._tied = False  # dated by a sequence of the source
         self._first_number = 0  # of the present acquisition, in the run
@@ -158,7 +162,8 @@ class FrameCamera(CameraAcquisition):
         Raises
         ------
         RecordingError
-            No folder to write to, or it cannot be written.
+            No folder to write to, it cannot be written, or its recorder was killed: then a new
+            run is needed.
         InterlockError
             Frames are being taken already.
         StmTemError

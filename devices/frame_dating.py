@@ -1,5 +1,6 @@
 """What is known of a frame the moment it has come: its facts, and the first row of its page."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from stmtem_control.clock import StationClock
@@ -21,7 +22,7 @@ class FrameDating:
     Attributes
     ----------
     model : (ClockModel, str) or None
-        The model of the camera's clock, and what the table calls it.
+        The model of the camera's clock in this run, and what the table calls it.
     """
 
     def __init__(self, clock: StationClock, timeline: Timeline) -> None:
@@ -33,13 +34,15 @@ class FrameDating:
         """Return what is known of a frame, with the time of its exposure."""
         header, acquisition = frame.header, frame.acquisition
         model = self.model
+        if frame.facts is not None and frame.dated_by is model:
+            return frame.facts
         if model is not None:
             start, unsure = model[0].station_time(header.unix_time_s)
             source = model[1]
         else:
             start, unsure = acquisition.date(header, frame.arrival)
             source = acquisition.time_source
-        return FrameFacts(
+        facts = FrameFacts(
             number=frame.number,
             sequence=header.sequence,
             dropped_before=frame.dropped_before,
@@ -52,27 +55,51 @@ class FrameDating:
             period_s=acquisition.period_s,
             mean_counts=frame.mean_counts,
         )
+        # They are asked for twice, and are the same if nothing that they rest on is still to come.
+        if model is not None or acquisition.known:
+            frame.facts, frame.dated_by = facts, model
+        return facts
 
-    def first_row(self, frame: ReceivedFrame, dose_rate_e_per_A2_s: float) -> dict[str, Any]:
-        """Return what is known of a frame at once, for the case that nothing follows."""
-        facts, timeline = self.facts(frame), self._timeline
-        middle = facts.start_s + 0.5 * facts.exposure_s
+    def first_rows(
+        self, frames: Sequence[ReceivedFrame], dose_rate_e_per_A2_s: float
+    ) -> list[dict[str, Any]]:
+        """Return what is known of neighbouring frames at once, for the case that nothing follows.
+
+        What held during them is looked up for each only if it changed between the first and the
+        last: they are exposed and come faster than it can be looked up.
+        """
+        known = [self.facts(frame) for frame in frames]
+        if not known:
+            return []
+        first, last = self._held(known[0]), self._held(known[-1])
+        rows = []
+        for facts in known:
+            held = first if first == last else self._held(facts)
+            rows.append(
+                {
+                    "frame": facts.number,
+                    "sequence": facts.sequence,
+                    "dropped_before": facts.dropped_before,
+                    "camera_time_s": facts.camera_time_s,
+                    "host_monotonic_s": facts.host_monotonic_s,
+                    "host_time_s": self._clock.unix_time(facts.host_monotonic_s),
+                    "run_time_s": self._timeline.run_time(facts.start_s),
+                    "time_uncertainty_s": facts.uncertainty_s,
+                    "time_source": facts.time_source,
+                    "exposure_s": facts.exposure_s,
+                    **held,
+                    "dose_rate_e_per_A2_s": dose_rate_e_per_A2_s,
+                    "mean_counts": facts.mean_counts,
+                    "period_s": facts.period_s,
+                }
+            )
+        return rows
+
+    def _held(self, facts: FrameFacts) -> dict[str, Any]:
+        timeline, middle = self._timeline, facts.start_s + 0.5 * facts.exposure_s
         return {
-            "frame": facts.number,
-            "sequence": facts.sequence,
-            "dropped_before": facts.dropped_before,
-            "camera_time_s": facts.camera_time_s,
-            "host_monotonic_s": facts.host_monotonic_s,
-            "host_time_s": self._clock.unix_time(facts.host_monotonic_s),
-            "run_time_s": timeline.run_time(facts.start_s),
-            "time_uncertainty_s": facts.uncertainty_s,
-            "time_source": facts.time_source,
-            "exposure_s": facts.exposure_s,
             "phase": timeline.at("phase", middle) or "",
             "cycle": timeline.at("cycle", middle) or 0,
             "bias_set_V": timeline.at("bias_set_V", middle),
             "blanked": bool(timeline.at("blanked", middle)),
-            "dose_rate_e_per_A2_s": dose_rate_e_per_A2_s,
-            "mean_counts": facts.mean_counts,
-            "period_s": facts.period_s,
         }

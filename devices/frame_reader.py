@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stmtem_control.clock import StationClock
+from stmtem_control.clock_model import ClockModel
 from stmtem_control.errors import RecordingError, StmTemError, TransportError, TransportTimeout
 from stmtem_control.exchanges import Exchange
+from stmtem_control.recording.facts import FrameFacts
 from stmtem_control.recording.ring import FrameRing
 
 from .frame_times import Acquisition
@@ -51,6 +53,10 @@ class ReceivedFrame:
         In a pixel.
     number : int
         In the run, from 0, when it is known.
+    facts : FrameFacts or None
+        What was found of it, if that cannot change any more, but with `dated_by`.
+    dated_by : (ClockModel, str) or None
+        The model of the camera's clock that it was dated by.
     """
 
     acquisition: Acquisition
@@ -61,6 +67,8 @@ class ReceivedFrame:
     dropped_before: int
     mean_counts: float
     number: int = -1
+    facts: FrameFacts | None = None
+    dated_by: tuple[ClockModel, str] | None = None
 
 
 def mean_counts(image: NDArray[Any]) -> float:
@@ -69,7 +77,7 @@ def mean_counts(image: NDArray[Any]) -> float:
     rows = image[::step] if step > 1 else image
     if image.dtype.itemsize < 4 and rows.shape[1] <= 1 << 16:
         # Sums of rows fit into 32 bits, which are three times as fast as 64.
-        total = int(rows.sum(axis=1, dtype=np.uint32).sum(dtype=np.uint64))
+        total = int(np.add.reduce(np.add.reduce(rows, 1, np.uint32), 0, np.uint64))
     else:
         total = int(rows.sum(dtype=np.uint64))
     return total / rows.size

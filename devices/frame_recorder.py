@@ -30,6 +30,8 @@ TELL_S = 0.1  # wall seconds between two words to the session
 LOG_S = 1.0  # wall seconds between two words on losses in the log
 DATE_S = 2.0  # wall seconds after which a start that the session did not tell is given up
 BATCH_BYTES = 1 << 25  # that are written in one go, so that slots are freed at times
+# Small frames cost less together: so many bytes, or as many as come in so many wall seconds.
+GATHER_BYTES, GATHER_PAGES, GATHER_S = 1 << 21, 64, 0.005
 NAMES = [column.name for column in COLUMNS]
 
 
@@ -85,6 +87,7 @@ class FrameRecorder:
         self._reading = False
         self._quit = False
         self._most = max(1, min(BATCH_BYTES // ring.slot_bytes, ring.slots // 2))
+        self._enough = max(1, min(GATHER_BYTES // ring.slot_bytes, GATHER_PAGES, ring.slots // 4))
         self._thread = threading.Thread(target=self._work, name=f"{name} writer", daemon=True)
         self._thread.start()
 
@@ -96,7 +99,9 @@ class FrameRecorder:
             self._waiting.append(frame)
             if self._recording:
                 self._captured += 1
-                self._changed.notify()
+                # The first makes the writer look at the clock; it is not woken by each.
+                if len(self._waiting) in (1, self._enough):
+                    self._changed.notify()
             elif frame.monotonic - self._waiting[0].monotonic > self._look_back_s:
                 self._forget_oldest()
 
@@ -176,6 +181,7 @@ class FrameRecorder:
     def begin_run(self, run: int, folder: Path, dose_rate_e_per_A2_s: float) -> None:
         """Go on to another run: what belongs to the one before is ended."""
         self.end_run()
+        self.dating.model = None  # a clock may be set between two runs
         with self._changed:
             self._run = run
             self._recording = self._failed = False
@@ -236,7 +242,8 @@ class FrameRecorder:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(self._wanted, self._pause_s())
+                while not self._wanted() and self._changed.wait(self._pause_s()):
+                    pass
                 jobs = list(self._jobs)
                 self._jobs.clear()
                 ended, leaving = self._ended, self._quit
@@ -253,22 +260,31 @@ class FrameRecorder:
             if ended is not None:
                 self._end(*ended)
             self._reply()
-            if leaving and not self._jobs and self._ended is None:
+            if leaving and not self._jobs and not self._reading:
                 break
         self.end_run()
 
     def _wanted(self) -> bool:
         return bool(
             self._jobs
-            or self._quit
-            or (self._waiting and (self._recording or self._failed))
+            or (self._quit and not self._reading)
+            or (self._waiting and self._recording and self._gather_s() <= 0.0)
+            or (self._waiting and self._failed)
             or (self._ended is not None and not self._unsettled)
             or (self._ended is not None and self._ended[1])
             or (self._finishing and not self._reading)
         )
 
+    def _gather_s(self) -> float:
+        """Return how long to wait for more frames to write together with those that wait."""
+        if len(self._waiting) >= self._enough or self._ended is not None or self._quit:
+            return 0.0
+        return self._waiting[0].monotonic + GATHER_S - time.monotonic()
+
     def _pause_s(self) -> float | None:
         """Return how long there is nothing to do, if nothing happens."""
+        if self._waiting and self._recording:
+            return max(1e-4, self._gather_s())
         now = time.monotonic()
         if self._held:
             return TELL_S
@@ -301,7 +317,7 @@ class FrameRecorder:
                 for number, frame in enumerate(batch, pages.count):
                     frame.number = number
                 images = [self._ring.image(frame.slot) for frame in batch]
-                rows = [row_json(self.dating.first_row(frame, rate), False) for frame in batch]
+                rows = [row_json(row, False) for row in self.dating.first_rows(batch, rate)]
                 pages.write(list(zip(images, rows, strict=True)))
             finally:
                 written = [frame for frame in batch if 0 <= frame.number < pages.count]
@@ -309,7 +325,7 @@ class FrameRecorder:
                 self._ring.give_back(frame.slot for frame in batch)
                 with self._changed:
                     self._dropped += len(batch) - len(written)
-            if time.monotonic() >= self._next_tell:
+            if time.monotonic() >= self._next_tell or len(self._waiting) < self._enough:
                 return
 
     def _discard(self) -> None:
@@ -336,8 +352,13 @@ class FrameRecorder:
         if ready and files is not None:
             self._next_tell = now + TELL_S
             facts = [self.dating.facts(frame) for frame in ready]
+            after = self._unsettled[len(ready)] if len(ready) < len(self._unsettled) else None
             rows = build_rows(
-                self._timeline, facts, dose_rate_e_per_A2_s=files.dose_rate, clock=self._clock
+                self._timeline,
+                facts,
+                dose_rate_e_per_A2_s=files.dose_rate,
+                clock=self._clock,
+                following=None if after is None else self.dating.facts(after),
             )
             files.settle(rows)
             # What could not be settled is tried again, when there is room.

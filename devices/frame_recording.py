@@ -88,6 +88,8 @@ class FrameRecording:
         self._taken = 0
         self._running = False
         self._open = False  # whether there are files to close
+        self._writer: RecorderClient | None = None  # that has written frames of this run
+        self._model: tuple[dict[str, Any], str] | None = None  # of the camera's clock, in this run
         self._come = threading.Event()
         self._come_s: float | None = None
         self._end_listening: Callable[[], None] | None = None
@@ -180,9 +182,10 @@ class FrameRecording:
     # Runs
 
     def begin_run(self, folder: Path, dose_rate_e_per_A2_s: float) -> None:
-        """Go on to another run, in another folder; counts begin anew."""
+        """Go on to another run, in another folder; counts begin anew, and no clock is known."""
         with self._lock:
             self.folder = folder
+            self._writer = self._model = None
             self._dose_rate = dose_rate_e_per_A2_s
             self._run += 1
             self.captured = self.dropped = self._count = self._taken = 0
@@ -198,6 +201,8 @@ class FrameRecording:
         self._client.tell(
             "run", run=self._run, folder=str(self.folder), dose_rate_e_per_A2_s=self._dose_rate
         )
+        if self._model is not None:
+            self._client.tell("clock_model", model=self._model[0], time_source=self._model[1])
 
     def record(self, settings: dict[str, Any]) -> None:
         """Open the files, for the first time or again, and record what comes.
@@ -205,10 +210,17 @@ class FrameRecording:
         Raises
         ------
         RecordingError
-            They cannot be written.
+            They cannot be written, or whoever has written frames of this run is gone: what it
+            had not told yet is on disk, so numbers could not go on where they are.
         """
-        reply = self.client.request("record", ANSWER_S, **settings)
-        self._open = True
+        if self._writer is not None and (self._writer is not self._client or self._writer.dead):
+            raise RecordingError(
+                f"{self.name}: the recorder of this run has ended, so no frames can be added to "
+                f"it; begin a new run, and complete this one by 'stmtem recover {self.folder}'"
+            )
+        client = self.client
+        reply = client.request("record", ANSWER_S, **settings)
+        self._open, self._writer = True, client
         self.frames_per_file = reply["frames_per_file"]
         with self._lock:
             self._error = self._reported = None
@@ -327,9 +339,11 @@ class FrameRecording:
         self._tell("look_back", seconds=self._clock.wall_seconds(seconds))
 
     def set_clock(self, model: ClockModel | None, time_source: str) -> None:
-        """Date frames by a model of the camera's clock from now on; None ends that."""
+        """Date frames of this run by a model of the camera's clock from now on; None ends that."""
         told = None if model is None else model.to_dict()
-        self.client.request("clock_model", ANSWER_S, model=told, time_source=time_source)
+        client = self.client  # a new one hears of the model before
+        self._model = None if told is None else (told, time_source)
+        client.request("clock_model", ANSWER_S, model=told, time_source=time_source)
 
     def samples(self, most: int = 0) -> list[Sample]:
         """Return what is known of the newest (0: all) frames of the present acquisition."""

@@ -2,11 +2,10 @@
 
 import math
 
+from stmtem_control.clock_model import LARGEST_DRIFT
 from stmtem_control.exchanges import Exchange
 
 from .merlin_stream import FrameHeader
-
-DRIFT = 1e-4  # the clocks of two computers differ by less than this, in seconds a second
 
 
 class Acquisition:
@@ -14,17 +13,16 @@ class Acquisition:
 
     Every frame carries the stamp of the camera's clock.  The offset from that clock to the
     station's is taken once for each acquisition, so that the frames' times can never run backwards
-    in it:
+    in it; what the two clocks may have drifted apart since adds to the uncertainty of each frame:
 
-    - With the internal trigger, which is the only one that :class:`~.merlin.Merlin` starts, the
-      first exposure begins while STARTACQUISITION is being answered: the offset is taken for the
-      middle of that exchange, and is uncertain by half of its length.  If the first frame was
-      lost, the place of the next is known from the period and its arrival only.
+    - With the internal trigger the first exposure begins while STARTACQUISITION is being answered:
+      the offset is taken for the middle of that exchange, and is uncertain by half of its length.
+      If the first frame was lost, the place of the next is known from the period and its arrival
+      only.
     - No byte of a frame can arrive before its exposure has ended: an upper bound, and no more,
       because rendering, readout and transfer make every arrival late.
-    - With a software or TTL trigger only that bound would hold here: the exchange starts no
-      exposure.  The first exposure would lie in the exchange of SOFTTRIGGER, or follow the edge
-      of the trigger line, whose sender would have to be asked for its time.
+    - With an external trigger only that bound holds here: the exchange starts no exposure.  When
+      all is over, :mod:`.trigger_tie` dates the frames by what sent the triggers.
 
     Parameters
     ----------
@@ -58,12 +56,15 @@ class Acquisition:
         self._previous = previous
         self._first: tuple[FrameHeader, float] | None = None
         self._last: tuple[FrameHeader, float] | None = None
-        self._offset: tuple[float, float] | None = None
+        self._offset: tuple[float, float, float] | None = None
         self._latest = -math.inf  # largest of arrival minus end of exposure, each on its clock
 
     @property
-    def offset(self) -> tuple[float, float] | None:
-        """What to add to the camera's time, and the uncertainty; None before the first frame."""
+    def offset(self) -> tuple[float, float, float] | None:
+        """What to add to the camera's time, the uncertainty, and the stamp for which they hold.
+
+        None before the first frame.
+        """
         return None if self._first is None else self._known_offset()
 
     @property
@@ -95,10 +96,11 @@ class Acquisition:
     def date(self, header: FrameHeader, arrival: float) -> tuple[float, float]:
         """Return the start of a frame's exposure in station s, and the uncertainty (+-) of that.
 
-        The uncertainty grows where the time would be later than the arrival allows, which it is
-        when the two clocks have drifted apart.  It is NaN if nothing but the arrival is known.
+        The uncertainty grows as clocks may drift, and where the time would be later than the
+        arrival allows.  It is NaN if nothing but the arrival is known.
         """
-        offset, uncertainty = self._known_offset()
+        offset, uncertainty, reference = self._known_offset()
+        uncertainty += LARGEST_DRIFT * abs(header.unix_time_s - reference)
         start = header.unix_time_s + offset
         too_late = start + header.exposure_s - arrival
         return start, too_late if too_late > uncertainty else uncertainty
@@ -118,14 +120,13 @@ class Acquisition:
             if number > 0:
                 period = max(period, (last.unix_time_s - first.unix_time_s) / number)
             start, uncertainty = self.date(last, arrival)
-            drift = DRIFT * max(0.0, start - self.started.sent)
             latest = arrival - last.exposure_s
             if not math.isnan(uncertainty):
-                latest = min(latest, start + uncertainty + drift)
+                latest = min(latest, start + uncertainty)
             following = latest + period + last.exposure_s + self.lateness_s
         return max(0, math.ceil((self.stopped.sent - following) / period - 1e-6))
 
-    def _known_offset(self) -> tuple[float, float]:
+    def _known_offset(self) -> tuple[float, float, float]:
         if self._offset is not None:
             return self._offset
         found = self._find_offset()
@@ -134,19 +135,19 @@ class Acquisition:
             self._offset = found
         return found
 
-    def _find_offset(self) -> tuple[float, float]:
-        """Return what to add to the camera's time to get station time, and how sure that is."""
+    def _find_offset(self) -> tuple[float, float, float]:
+        """Return what to add to the camera's time, how sure that is, and for which stamp."""
         if self._first is None:
-            return 0.0, math.nan
+            return 0.0, math.nan, 0.0
         first, arrival = self._first
         stamp = first.unix_time_s
         upper = arrival - first.exposure_s - stamp
         if self.started is None:
             lent = None if self._previous is None else self._previous.offset
-            return lent or (upper, math.nan)
+            return lent or (upper, math.nan, stamp)
         lower = self.started.sent + (first.sequence - 1) * self.period_s - stamp
         if first.sequence == 1:
             upper = min(upper, self.started.answered - stamp)
         if upper < lower:  # the arrival is certain, the place of the stamp is what is assumed
-            return upper, lower - upper
-        return 0.5 * (lower + upper), 0.5 * (upper - lower)
+            return upper, lower - upper, stamp
+        return 0.5 * (lower + upper), 0.5 * (upper - lower), stamp

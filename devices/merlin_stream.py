@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -147,8 +148,9 @@ class HeaderParser:
 
     def __init__(self) -> None:
         self._last: FrameHeader | None = None
-        self._parts: list[bytes] = []
-        self._extension = 0  # place of "MQ1A" among the fields
+        # What is the same in every frame, and where: before and between number, date, and stamp.
+        self._same: tuple[bytes, ...] = ()
+        self._places: tuple[int, ...] = ()
         self._second = b""
         self._second_s = 0.0
 
@@ -159,35 +161,44 @@ class HeaderParser:
 
     def parse(self, header: bytes) -> FrameHeader:
         """Return what a header says; raises as :func:`parse_frame_header` does."""
-        found = self._quick(header)
+        found = self.quick(header)
         if found is None:
             found = parse_frame_header(header)
             self._remember(header)
-        self._last = found
+            self._last = found
+        return found
+
+    def quick(self, header: bytes) -> FrameHeader | None:
+        """Return what a header says that is like the one before; None if it is not like that."""
+        found = self._quick(header)
+        if found is not None:
+            self._last = found
         return found
 
     def _remember(self, header: bytes) -> None:
-        self._parts = header.split(b"\0", 1)[0].split(b",")
-        self._extension = self._parts.index(b"MQ1A") if b"MQ1A" in self._parts else 0
+        parts = header.split(b"\0", 1)[0].split(b",")
+        self._places = ()
+        place = parts.index(b"MQ1A") if b"MQ1A" in parts else 0
+        if len(parts) < place + 4 or not place:
+            return
+        ends = list(accumulate(len(part) + 1 for part in parts))
+        number, date, stamp = ends[0], ends[8], ends[place]
+        places = (number, ends[1] - 1, date, ends[9] - 1, stamp, ends[place + 1] - 1)
+        self._places = (*places, ends[place + 2])
+        a, b, c, d, e, f, g = self._places
+        self._same = (header[:a], header[b:c], header[d:e], header[f:g])
 
     def _quick(self, header: bytes) -> FrameHeader | None:
-        last, old, place = self._last, self._parts, self._extension
-        if last is None or not place:
+        last = self._last
+        if last is None or not self._places:
             return None
-        parts = header.split(b",", place + 3)
-        if (
-            len(parts) < place + 4
-            or parts[0] != b"MQ1"
-            or parts[2:9] != old[2:9]
-            or parts[10 : place + 1] != old[10 : place + 1]
-            or parts[place + 2] != old[place + 2]
-        ):
+        a, b, c, d, e, f, g = self._places
+        if (header[:a], header[b:c], header[d:e], header[f:g]) != self._same:
             return None
-        number, stamp = parts[1], parts[place + 1]
+        number, stamp = header[a:b], header[e:f]
         second, nanoseconds = stamp[:20], stamp[20:29]
         if (
             len(stamp) != STAMP_BYTES
-            or len(parts[9]) != len(old[9])
             or not (number.isdigit() and nanoseconds.isdigit())
             or stamp[19:20] != b"."
             or stamp[29:] != b"Z"
@@ -225,8 +236,10 @@ class FrameStream:
     def __init__(self, transport: TcpTransport) -> None:
         self._transport = transport
         self._raw = bytearray()
+        self._band: NDArray[Any] | None = None  # of the rows in it
         self._headers = HeaderParser()
         self._prefix = b""  # of the frame before
+        self._head = bytearray()  # the same, and its header
         self.acquisition_header = ""
 
     def wait(self, seconds: float) -> bool:
@@ -267,11 +280,15 @@ class FrameStream:
 
         An acquisition header is read whole, and None returned.  Raises as :meth:`next_frame` does.
         """
-        prefix = self._exactly(PREFIX_BYTES + 1, deadline)
         last = self._headers.last
-        if last is not None and prefix == self._prefix:
-            header = self._exactly(last.offset, deadline)
+        header = None if last is None else self._usual_header(deadline)
+        if header is not None:
+            prefix = self._prefix
+            found = self._headers.quick(header)
+            if found is not None:  # as long as its length says: all but number and time is as ever
+                return found
         else:
+            prefix = self._exactly(PREFIX_BYTES + 1, deadline)
             length = body_length(prefix[:PREFIX_BYTES])
             start = self._exactly(min(length - 1, SMALLEST_HEADER), deadline)
             if start.startswith(b"HDR,"):
@@ -294,7 +311,8 @@ class FrameStream:
                 f"frame {found.sequence}: {length - 1 - len(header)} bytes of pixels, "
                 f"{found.width} x {found.height} {found.dtype.name} need {found.pixel_bytes}"
             )
-        self._prefix = prefix
+        if prefix != self._prefix or len(self._head) != len(prefix) + found.offset:
+            self._prefix, self._head = prefix, bytearray(len(prefix) + found.offset)
         return found
 
     def read_pixels(self, header: FrameHeader, deadline: float, out: NDArray[Any] | None) -> None:
@@ -305,10 +323,12 @@ class FrameStream:
         """
         row_bytes = header.width * header.dtype.itemsize
         rows = max(1, min(header.height, CHUNK // row_bytes))
-        if len(self._raw) != rows * row_bytes:
+        band = self._band
+        if band is None or band.shape != (rows, header.width) or band.dtype != header.dtype:
             self._raw = bytearray(rows * row_bytes)
+            band = np.frombuffer(self._raw, header.dtype).reshape(rows, header.width)
+            self._band = band
         view = memoryview(self._raw)
-        band = np.frombuffer(self._raw, header.dtype).reshape(rows, header.width)
         # The bottom row comes first on the wire.
         bottom = header.height
         while bottom:
@@ -317,6 +337,21 @@ class FrameStream:
             if out is not None:
                 np.copyto(out[bottom - n : bottom], band[n - 1 :: -1] if n < rows else band[::-1])
             bottom -= n
+
+    def _usual_header(self, deadline: float) -> bytes | None:
+        """Return a header behind the same prefix as before, mostly with one read; or None."""
+        head = self._head
+        place = self._transport.read_some(memoryview(head), deadline)
+        begin = len(self._prefix)
+        if place < begin:
+            self._transport.read_into(memoryview(head)[place:begin], deadline)
+            place = begin
+        if not head.startswith(self._prefix):
+            self._transport.give_back(head[:place])
+            return None
+        if place < len(head):
+            self._transport.read_into(memoryview(head)[place:], deadline)
+        return bytes(head[begin:])
 
     def _exactly(self, n: int, deadline: float) -> bytes:
         data = bytearray(n)

@@ -6,6 +6,7 @@ session, where a platform cannot share memory and sockets with a child.
 """
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -32,6 +33,7 @@ from .recorder_protocol import Line, Message, error_message
 log = logging.getLogger(__name__)
 
 SWITCH_S = 5e-4  # between two threads that compute: reading must not wait for rows
+GARBAGE = 200_000  # objects after which circles are looked for all the same
 RECEIVE_BUFFER = 1 << 23  # bytes asked of the operating system for what comes
 END_S = 10.0  # wall seconds that a disk may take for what is left when all ends
 
@@ -115,7 +117,7 @@ class Recorder:
                 else:
                     self._timeline.record(channel, t, value, uncertainty_s)
             return
-        if do in ("run", "record", "close"):
+        if do in ("run", "record", "clock_model", "close"):
             self._in_turn(order)
             return
         if do == "finish":
@@ -146,11 +148,6 @@ class Recorder:
             self._take_status(order["status"])
         elif do == "look_back":
             self._frames.look_back(order["seconds"])
-        elif do == "clock_model":
-            model = order["model"]
-            self._frames.dating.model = (
-                None if model is None else (ClockModel.from_dict(model), order["time_source"])
-            )
 
     def _in_turn(self, order: Message) -> None:
         """Have the writing thread carry out an order, between two frames."""
@@ -164,10 +161,15 @@ class Recorder:
                     self._reply(order)
                 elif order["do"] == "record":
                     self._reply(order, **frames.begin_recording(order))
+                elif order["do"] == "clock_model":
+                    frames.dating.model = _model(order)
+                    self._reply(order)
                 else:
                     frames.close_files()
                     self._reply(order)
-            except StmTemError as error:
+            except Exception as error:  # who waits must hear of it, whatever it is
+                if not isinstance(error, StmTemError):
+                    log.exception("order %s failed", order["do"], exc_info=error)
                 self._reply(order, error)
 
         frames.do(job)
@@ -198,6 +200,11 @@ def _exchange(order: Message) -> Exchange | None:
     return None if order["sent"] is None else Exchange(order["sent"], order["answered"])
 
 
+def _model(order: Message) -> tuple[ClockModel, str] | None:
+    model = order["model"]
+    return None if model is None else (ClockModel.from_dict(model), order["time_source"])
+
+
 def main() -> int:
     """Run as a child of the session, with the descriptors that it inherited."""
     parser = argparse.ArgumentParser(description="Record frames for a session that started this.")
@@ -209,6 +216,9 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, signal.SIG_IGN)
     sys.setswitchinterval(SWITCH_S)
+    # Nothing here refers to itself in a circle, and looking for it costs a tenth of the work.
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
     about = options.about
     ring = FrameRing(**about["ring"], descriptor=options.memory, owner=True)
     os.close(options.memory)

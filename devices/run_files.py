@@ -9,13 +9,16 @@ import numpy as np
 
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import RecordingError
+from stmtem_control.recording.disk_sync import DiskSync
 from stmtem_control.recording.frame_table import FrameTable
-from stmtem_control.recording.journal import Journal
+from stmtem_control.recording.journal import JOURNAL, Journal
 from stmtem_control.recording.page_writer import PageWriter
 from stmtem_control.recording.rows import row_json
 from stmtem_control.timeline import Timeline
 
 log = logging.getLogger(__name__)
+
+BIGTIFF = {"auto": None, "classic": False, "bigtiff": True}
 
 
 class RunFiles:
@@ -42,6 +45,7 @@ class RunFiles:
         self._pages: PageWriter | None = None
         self._table: FrameTable | None = None
         self._journal: Journal | None = None
+        self._sync: DiskSync | None = None
         self._end_listening: Callable[[], None] | None = None
 
     @property
@@ -86,16 +90,20 @@ class RunFiles:
             They cannot be written, or hold frames of somebody else.
         """
         if self._pages is None:
-            pages = PageWriter(
-                self.folder,
-                shape=shape,
-                dtype=dtype,
-                pixel_size_nm=settings["pixel_size_nm"],
-                frame_interval_s=settings["frame_interval_s"],
-                frames_per_file=settings["frames_per_file"],
-                method=settings["method"],
-                compression=settings["compression"],
-            )
+            try:
+                pages = PageWriter(
+                    self.folder,
+                    shape=shape,
+                    dtype=dtype,
+                    pixel_size_nm=settings["pixel_size_nm"],
+                    frame_interval_s=settings["frame_interval_s"],
+                    frames_per_file=settings["frames_per_file"],
+                    method=settings["method"],
+                    compression=settings["compression"],
+                    bigtiff=BIGTIFF[settings["tiff"]],
+                )
+            except ValueError as error:  # settings that do not go together
+                raise RecordingError(f"{self.folder}: {error}; see [camera]") from error
             self._table = FrameTable(self.folder)
             self._pages = pages
         else:
@@ -105,10 +113,12 @@ class RunFiles:
         if self._journal is None:
             raise RecordingError(f"{self.folder}: what is true when cannot be kept there")
         self.open = True
+        if self._sync is None:
+            self._sync = DiskSync(self._changed, f"{self.folder.name} to disk")
         return self._pages.frames_per_file
 
     def settle(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Make rows final: in the table, and in the pages.
+        """Make the rows of neighbouring frames final: in the table, and in the pages.
 
         Raises
         ------
@@ -116,9 +126,17 @@ class RunFiles:
             They could not be written.
         """
         assert self._table is not None
-        for row in rows:
-            self.pages.amend(row["frame"], row_json(row, True))
+        if self._sync is not None:
+            self._sync.check()
+        self.pages.amend_rows(rows[0]["frame"], [row_json(row, True) for row in rows])
         self._table.append(rows)
+
+    def _changed(self) -> list[Path]:
+        """Return the files that changed; for the thread that syncs them."""
+        pages = self.pages.unsynced()
+        if not pages or self._table is None:
+            return pages
+        return [*pages, self._table.path, self.folder / JOURNAL]
 
     def journal_flush(self) -> None:
         """Write what is new in the timeline."""
@@ -136,6 +154,9 @@ class RunFiles:
             The disk refuses; what is counted is there all the same.
         """
         self.open = False
+        sync, self._sync = self._sync, None
+        if sync is not None:
+            sync.close()
         try:
             if self._pages is not None:
                 self._pages.close()
@@ -143,6 +164,8 @@ class RunFiles:
             if self._table is not None:
                 self._table.close()
             self.journal_flush()
+        if sync is not None:
+            sync.check()
 
     def end(self) -> None:
         """End the journal, too; harmless when called again."""

@@ -17,7 +17,7 @@ from stmtem_control.clock_model import LARGEST_DRIFT, ClockModel, StampedExchang
 from stmtem_control.errors import InstrumentError, StmTemError
 from stmtem_control.exchanges import Exchange
 
-from .frame_recording import Sample
+from .frame_samples import Sample
 from .keithley_sequence import SequenceRun
 
 LATENCY_S = 1e-3  # from an edge at one instrument's output to what the other does, at most

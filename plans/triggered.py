@@ -90,6 +90,8 @@ def triggered_cycles(
         and the table says where the times alone leave a choice.
     """
     check_roles(bias=bias, camera=camera, beam=beam)
+    source: Any = bias  # Bluesky's protocols are what a queue understands
+    detector: Any = camera
     check_count("cycles", cycles, 1, MOST_CYCLES)
     check_count("frames_per_step", frames_per_step, 1)
     if master not in ("source", "camera"):
@@ -123,7 +125,7 @@ def triggered_cycles(
             f"most {max(0.0, longest):.4g} s leaves the camera ready for the next one"
         )
     for volts in (deposit_V, strip_V):
-        bias.check_value(volts)
+        source.check_value(volts)
     sequence: dict[str, Any] = {"levels_V": levels, "nplc": nplc}
     if master == "source":
         # In the exposure of the first frame, and not in the next level's.
@@ -135,7 +137,7 @@ def triggered_cycles(
         sequence |= {"step_s": READ_BY * step_s, "step_line": 1}
         triggers = {"trigger_out": "follow shutter"}
         rate_Hz = frame_rate_Hz
-    bias.sequence.check_value(sequence)
+    source.sequence.check_value(sequence)
     start = {
         "plan_name": "triggered_cycles",
         "plan_args": {
@@ -149,7 +151,7 @@ def triggered_cycles(
     timing = {"exposure_s": exposure_s, "frame_rate_Hz": rate_Hz, **triggers}
 
     def settings() -> Plan:
-        yield from bps.configure(camera, timing)
+        yield from bps.configure(detector, timing)
         run = _recorded(bias, camera, beam, sequence, segments, master, frames_per_step)
         return (yield from bpp.run_wrapper(run, md=start))
 

@@ -95,6 +95,7 @@ class CameraTable(_Table):
     look_back_s: Annotated[Number, Field(ge=0, le=3600)] = 0.0
     method: Literal["auto", "direct", "buffered"] = "auto"
     compression: Literal["", "zstd", "deflate"] = ""
+    tiff: Literal["auto", "classic", "bigtiff"] = "auto"
 
 
 class BeamTable(_Table):

@@ -198,6 +198,7 @@ def connect(
         look_back_s=station.camera.look_back_s,
         method=station.camera.method,
         compression=station.camera.compression or None,
+        tiff=station.camera.tiff,
     )
     beam = BeamBlanker(
         name="beam",

@@ -7,10 +7,10 @@ again; and run twice, it changes nothing.
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from typing import Any
 from .clock_model import ClockModel
 from .errors import RecordingError
 from .recording.aligned_clock import read_clock
+from .recording.bias_rows import BiasRows
+from .recording.columns import BIAS_COLUMNS, BIAS_SCHEMA_VERSION
+from .recording.csv_table import write_csv
 from .recording.frame_files import FrameFiles, frame_files
 from .recording.frame_table import TABLE
 from .recording.journal import JOURNAL, read_journal
@@ -40,62 +43,13 @@ from .recording.page_chain import (
     unlinked_page,
 )
 from .recording.rebuild import Rebuilt, follow_files, rebuild_tables
+from .recovery_report import Report, counted, numbered
 from .run_folder import BIAS, DOCUMENTS, OUTCOME, count_rows
 
 LOST = "lost.jsonl"  # what documents and table told of frames that are not on disk
 CAMERA = "camera"  # its name, where no document is left to tell
 FRAMES_PER_FILE = 256  # unless the files tell
 ASIDE = "aside_{}"  # the name of a file of frames that lie behind a gap
-
-
-@dataclass
-class Report:
-    """What was found in a run folder, mended and lost, in words.
-
-    Attributes
-    ----------
-    folder : Path
-    frames, readings : int
-        On disk now.
-    mended : list of str
-        What was changed, or would be.
-    cut : int
-        Frames that were being written, and are cut off.
-    lost : list of str
-        What is lost beyond those.
-    """
-
-    folder: Path
-    frames: int = 0
-    readings: int = 0
-    mended: list[str] = field(default_factory=list)
-    cut: int = 0
-    lost: list[str] = field(default_factory=list)
-
-    @property
-    def exit_code(self) -> int:
-        """0 mended, or nothing to do; 1 something is lost beyond the frame being written."""
-        return 1 if self.lost else 0
-
-    def lines(self, *, dry_run: bool) -> Iterator[str]:
-        """Yield what a person wants to know."""
-        if not self.mended and not self.lost:
-            yield f"{self.folder}: nothing to do, {self.frames} frames"
-            return
-        yield f"{self.folder}:"
-        yield f"  found   {self.frames} frames, {self.readings} readings of the source"
-        for what in self.mended:
-            yield f"  {'to mend' if dry_run else 'mended '} {what}"
-        for what in self.lost:
-            yield f"  lost    {what}"
-        if not self.lost:
-            lost = "1 frame, which was being written" if self.cut else "no frame that was on disk"
-            yield f"  lost    {lost}"
-        if self.mended:
-            yield (
-                "  unknown frames that the camera took after the last one here; "
-                "nothing on disk can count them"
-            )
 
 
 def recover(folder: Path, *, dry_run: bool = False) -> Report:
@@ -199,9 +153,9 @@ class _Recovery:
         model = self._clock_model()
         made = rebuild_tables(self._folder, model, write=False)
         self._report.frames = len(made.rows)
-        self._report.readings = count_rows(self._folder / BIAS)
         self._tell_tables(made)
         documents = self._mend_documents(made)
+        readings = self._readings(made, documents)
         outcome = self._outcome(made, documents)
         if self._write:
             # First what is about to be taken out elsewhere; the outcome last.
@@ -210,6 +164,9 @@ class _Recovery:
                 rebuild_tables(self._folder, model)
             if documents.changed:
                 replace_file(self._folder / DOCUMENTS, documents.encoded())
+            if readings:
+                path = self._folder / BIAS
+                write_csv(path, BIAS_COLUMNS, readings, version=BIAS_SCHEMA_VERSION)
             if outcome is not None:
                 data = json.dumps(outcome, indent=1) + "\n"
                 replace_file(self._folder / OUTCOME, data.encode())
@@ -275,12 +232,12 @@ class _Recovery:
             text = file.read(first.description_bytes) or b""
         n, behind = len(chain.pages), chain.size - end_of_pages(chain)
         if n > led_to:
-            self._report.mended.append(f"{path.name}: {_count(n - led_to, 'whole page')} linked")
+            self._report.mended.append(f"{path.name}: {counted(n - led_to, 'whole page')} linked")
         if behind > 0 or not chain.ended:
             self._report.mended.append(f"{path.name}: a torn page cut off, {behind} bytes")
             self._report.cut += 1
         elif told_count(text, n) != text:
-            self._report.mended.append(f"{path.name}: viewers are told of {_count(n, 'page')}")
+            self._report.mended.append(f"{path.name}: viewers are told of {counted(n, 'page')}")
         if self._write:
             truncate_torn(path)
 
@@ -298,9 +255,9 @@ class _Recovery:
     def _tell_tables(self, made: Rebuilt) -> None:
         report = self._report
         if made.amended:
-            report.mended.append(f"rows in the pages: {_numbers(made.amended)} made again")
+            report.mended.append(f"rows in the pages: {numbered(made.amended)} made again")
         if made.damaged:
-            report.lost.append(f"rows in the pages: {_numbers(made.damaged)}")
+            report.lost.append(f"rows in the pages: {numbered(made.damaged)}")
         if made.table_changed:
             report.mended.append(f"{TABLE}: written anew, {len(made.rows)} rows")
         if made.beyond:
@@ -318,7 +275,7 @@ class _Recovery:
         if found.torn:
             report.mended.append(f"{DOCUMENTS}: a torn line cut off")
         if found.broken:
-            lines = _count(len(found.broken), "line")
+            lines = counted(len(found.broken), "line")
             report.lost.append(f"{lines} of {DOCUMENTS} that cannot be read")
             self._lost += [[DOCUMENTS, line.decode("utf-8", "replace")] for line in found.broken]
         if not had_start:
@@ -335,6 +292,29 @@ class _Recovery:
             self._lost += found.lost
         report.mended += [f"{DOCUMENTS}: {what} added" for what in found.added]
         return found
+
+    def _readings(self, made: Rebuilt, documents: Documents) -> list[dict[str, Any]]:
+        """Return the rows of all readings, if the table has fewer than the documents."""
+
+        def run_time(moment: float) -> float:
+            if made.clock is None:
+                return math.nan
+            return made.clock.station_time(moment) - made.run_start_s
+
+        def marks(moment: float) -> tuple[str, int]:
+            if made.clock is None or made.timeline is None:
+                return "", 0
+            t = made.clock.station_time(moment)
+            return str(made.timeline.at("phase", t) or ""), int(made.timeline.at("cycle", t) or 0)
+
+        maker = BiasRows(run_time, marks)
+        rows = [row for name, doc in documents.lines for row in maker.rows(name, doc)]
+        there = count_rows(self._folder / BIAS)
+        self._report.readings = max(there, len(rows))
+        if there >= len(rows):
+            return []
+        self._report.mended.append(f"{BIAS}: written anew, {counted(len(rows), 'row')}")
+        return rows
 
     def _reason(self) -> str:
         report = self._report
@@ -427,13 +407,3 @@ def _times(found: Documents) -> Iterator[float]:
         time = doc.get("time")
         if isinstance(time, int | float):
             yield float(time)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def _numbers(frames: Sequence[int]) -> str:
-    if len(frames) == 1:
-        return f"that of frame {frames[0]}"
-    return f"{len(frames)} of them, frames {frames[0]} to {frames[-1]}"

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .errors import RecordingError
+from .recording.bias_rows import BiasRows
 from .recording.columns import BIAS_COLUMNS, BIAS_SCHEMA_VERSION
 from .recording.csv_table import CsvTable
 from .recording.line_file import LineFile, is_held, replace_file
@@ -27,7 +28,6 @@ FREE_BYTES = 200_000_000  # a run of some seconds at 512 x 512 and 25 frames a s
 DOCUMENTS = "documents.jsonl"
 BIAS = "bias.csv"
 OUTCOME = "outcome.json"
-DIGITS = 6  # decimals of times: those of Bluesky's documents have no more
 
 
 def _plain(value: object) -> object:
@@ -77,12 +77,8 @@ class RunFolder:
         Where the folders of the runs go.
     station_toml : str
         Text of the station file, kept with every run.
-    readings : mapping
-        Which data key of a reading of the source fills which column of ``bias.csv``.
     run_time : callable
         Turns a Unix time (s) into run time (s).
-    sequence : mapping, optional
-        The same for readings that the source took by itself, in its buffer.
     marks : callable, optional
         Returns phase and cycle at a Unix time (s), for readings that do not carry them.
     on_open : callable, optional
@@ -94,22 +90,19 @@ class RunFolder:
         root: Path,
         *,
         station_toml: str,
-        readings: Mapping[str, str],
         run_time: Callable[[float], float],
-        sequence: Mapping[str, str] | None = None,
         marks: Callable[[float], tuple[str, int]] | None = None,
         on_open: Callable[[Path, dict[str, Any]], None] | None = None,
     ) -> None:
         self.root = root
         self.folder: Path | None = None
         self._station_toml = station_toml
-        self._readings = [dict(keys) for keys in (readings, sequence) if keys]
-        self._marks = marks
         self._run_time = run_time
+        self._marks = marks
         self._on_open = on_open
         self._documents: LineFile | None = None
         self._bias: CsvTable | None = None
-        self._stream_of: dict[str, str] = {}
+        self._rows = BiasRows(run_time, marks)
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
         """Take one document.
@@ -126,11 +119,9 @@ class RunFolder:
                 return
             # One write a document: a kill tears the last line at most, a full disk none.
             self._documents.append(json.dumps([name, doc], default=_plain).encode() + b"\n")
-            if name == "descriptor":
-                self._stream_of[doc["uid"]] = doc["name"]
-            elif name in ("event", "event_page"):
-                self._add_readings(name, doc)
-            elif name == "stop":
+            if (rows := self._rows.rows(name, doc)) and self._bias is not None:
+                self._bias.append(rows)
+            if name == "stop":
                 self._documents.sync()
                 self.close()
         except OSError as error:
@@ -153,44 +144,13 @@ class RunFolder:
         folder = self.root / f"{moment:%Y%m%dT%H%M%SZ}_{plan}_{doc['uid'][:8]}"
         folder.mkdir(parents=True)
         self.folder = folder
-        self._stream_of = {}
+        self._rows = BiasRows(self._run_time, self._marks)
         (folder / "station.toml").write_text(self._station_toml, "utf-8")
         # Kept open, and held, for the whole run; closed at its stop document.
         self._documents = LineFile(folder / DOCUMENTS)
         self._bias = CsvTable(folder / BIAS, BIAS_COLUMNS, version=BIAS_SCHEMA_VERSION)
         if self._on_open is not None:
             self._on_open(folder, doc)
-
-    def _add_readings(self, name: str, doc: dict[str, Any]) -> None:
-        """Note the readings of the source in an event, or in a page of events."""
-        keys = next((keys for keys in self._readings if keys["voltage_V"] in doc["data"]), None)
-        if keys is None:
-            return
-        assert self._bias is not None
-        from event_model import unpack_event_page
-
-        page: Any = doc
-        events = [doc] if name == "event" else list(unpack_event_page(page))
-        stream = self._stream_of.get(doc["descriptor"], "")
-        self._bias.append([self._reading(event, keys, stream) for event in events])
-
-    def _reading(
-        self, event: dict[str, Any], keys: Mapping[str, str], stream: str
-    ) -> dict[str, Any]:
-        moment = event["timestamps"].get(keys["voltage_V"], event["time"])
-        row: dict[str, Any] = {
-            "run_time_s": round(self._run_time(moment), DIGITS),
-            "time_s": round(moment, DIGITS),
-        }
-        row.update(
-            (column, event["data"][key]) for column, key in keys.items() if key in event["data"]
-        )
-        if "phase" not in keys and self._marks is not None:
-            row["phase"], row["cycle"] = self._marks(moment)
-        if not row.get("phase"):
-            row["phase"] = "" if stream == "readings" else stream
-        row.setdefault("cycle", 0)  # outside of cycles, as in the approach
-        return row
 
     def close(self) -> None:
         """Close the files of the run; harmless when none is open."""

@@ -22,6 +22,7 @@ from .clock import StationClock
 from .config import Station, load_station
 from .end_signals import on_end_signals
 from .errors import InterlockError, RecordingError, StmTemError
+from .page_validation import pages_checked_by_columns
 from .run_folder import RunFolder, check_writable, count_rows, write_outcome
 from .timeline import Timeline
 
@@ -137,31 +138,11 @@ class Session:
             self.run_folder = RunFolder(
                 self.root,
                 station_toml=self.station.to_toml(),
-                readings={
-                    "bias_set_V": self.bias.setpoint.name,
-                    "voltage_V": self.bias.voltage.name,
-                    "current_A": self.bias.current.name,
-                    "in_compliance": self.bias.in_compliance.name,
-                    "phase": self.camera.phase.name,
-                    "cycle": self.camera.cycle.name,
-                    "instrument_time_s": self.bias.instrument_time.name,
-                    "time_uncertainty_s": self.bias.time_uncertainty.name,
-                },
-                sequence={
-                    column: f"{self.bias.sequence.name}_{name}"
-                    for column, name in (
-                        ("bias_set_V", "level_V"),
-                        ("voltage_V", "voltage"),
-                        ("current_A", "current"),
-                        ("in_compliance", "in_compliance"),
-                        ("instrument_time_s", "instrument_time"),
-                        ("time_uncertainty_s", "time_uncertainty"),
-                    )
-                },
-                marks=self._marks,
                 run_time=lambda moment: self.timeline.run_time(self.clock.station_time(moment)),
+                marks=self._marks,
                 on_open=self._run_opened,
             )
+            opened.enter_context(pages_checked_by_columns())
             self.RE = RunEngine({})
             self.RE.md["station"] = self.station.station.name
             self.RE.md["versions"] = {

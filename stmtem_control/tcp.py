@@ -1,8 +1,10 @@
 """Transport over a plain TCP socket, with reads straight into a caller's memory."""
 
 import contextlib
+import os
 import select
 import socket
+import struct
 import time
 
 from .errors import TransportError, TransportTimeout
@@ -22,7 +24,8 @@ class TcpTransport(BufferedTransport):
     timeout_s : float
         How long to try to connect, in wall seconds.
     receive_buffer : int
-        Size asked of the operating system for incoming bytes; 0 leaves its default.
+        Size asked of the operating system for incoming bytes; 0 leaves its default.  With it,
+        :meth:`read_into` has the system wait until all bytes are there, where it can.
 
     Raises
     ------
@@ -39,9 +42,17 @@ class TcpTransport(BufferedTransport):
         except OSError as error:
             raise self._broken("cannot connect; is the instrument on?", error) from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._flags = 0
+        self._socket.settimeout(SEND_S)
         if receive_buffer:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self._socket.settimeout(SEND_S)
+            if os.name == "posix":
+                # The system's own time limit instead of Python's, which asks before each call.
+                self._socket.settimeout(None)
+                limit = struct.pack("ll", int(SEND_S), 0)
+                for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                    self._socket.setsockopt(socket.SOL_SOCKET, option, limit)
+                self._flags = socket.MSG_WAITALL
 
     def _send(self, data: bytes) -> None:
         self._socket.sendall(data)
@@ -86,22 +97,26 @@ class TcpTransport(BufferedTransport):
         TransportError
             The connection is broken or closed.
         """
-        place = min(len(self._buffer), len(view))
-        view[:place] = self._buffer[:place]
-        del self._buffer[:place]
+        place, size = 0, len(view)
+        if self._buffer:
+            place = min(len(self._buffer), size)
+            view[:place] = self._buffer[:place]
+            del self._buffer[:place]
         try:
-            while place < len(view):
-                left = deadline - time.monotonic()
+            while place < size:
+                left, flags = deadline - time.monotonic(), self._flags
                 if left <= 0.0:
                     raise TransportTimeout(
-                        f"{self.address}: {len(view) - place} of {len(view)} bytes did not come"
+                        f"{self.address}: {size - place} of {size} bytes did not come"
                     )
                 # The socket itself waits for SEND_S at most: a look before costs a call.
-                if left < SEND_S and not self._ready(left):
-                    continue
+                if left < SEND_S:
+                    flags = 0
+                    if not self._ready(left):
+                        continue
                 try:
-                    n = self._socket.recv_into(view[place:])
-                except TimeoutError:
+                    n = self._socket.recv_into(view[place:] if place else view, 0, flags)
+                except (TimeoutError, BlockingIOError):
                     continue
                 if n == 0:
                     raise self._gone()
@@ -110,6 +125,27 @@ class TcpTransport(BufferedTransport):
             raise
         except (OSError, ValueError) as error:
             raise self._broken("receiving failed", error) from error
+
+    def read_some(self, view: memoryview, deadline: float) -> int:
+        """Put what is there into `view`, and return how many bytes that are: one at least.
+
+        Raises as :meth:`read_into` does.
+        """
+        if self._buffer or not self._flags:
+            self.read_into(view[:1], deadline)
+            return 1
+        try:
+            n = self._socket.recv_into(view)
+        except (OSError, ValueError):  # nothing there yet, or the connection is broken
+            self.read_into(view[:1], deadline)
+            return 1
+        if n == 0:
+            raise self._gone()
+        return n
+
+    def give_back(self, data: "bytes | bytearray") -> None:
+        """Have these bytes read next: they were read too early."""
+        self._buffer[:0] = data
 
     def interrupt(self) -> None:
         """End the conversation from another thread: a blocked or later read fails at once."""

@@ -4,7 +4,6 @@ Devices write here what they know the moment they know it; the camera looks up w
 exposure.  It is the one place where a frame meets its bias.
 """
 
-import math
 import threading
 from bisect import bisect_right
 from collections import defaultdict
@@ -12,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-READINGS = ("voltage_V", "current_A", "compliance")  # of the source; true of one run only
 START = ""  # the channel under which listeners hear of the start of a run
 KEEP = 200_000  # entries a channel keeps: at 20 readings a second, nearly three hours
 
@@ -54,6 +52,7 @@ class Timeline:
         self._times: dict[str, list[float]] = defaultdict(list)
         self._values: dict[str, list[Any]] = defaultdict(list)
         self._uncertainties: dict[str, list[float]] = defaultdict(list)
+        self._largest: dict[str, float] = defaultdict(float)
         self._listeners: list[Listener] = []
         # Of channels that were asked for it: seconds true before each entry, from the first on.
         self._true_s: dict[str, list[float]] = {}
@@ -62,14 +61,10 @@ class Timeline:
         self.run_start = 0.0
 
     def start_run(self, t: float) -> None:
-        """Make `t` (station s) the zero of run time; readings of what was before are forgotten."""
+        """Make `t` (station s) the zero of run time; what was before is kept for the look-back."""
         with self._lock:
             self.run_start = t
             self._true_at_start.clear()
-            for channel in READINGS:
-                self._times.pop(channel, None)
-                self._values.pop(channel, None)
-                self._uncertainties.pop(channel, None)
             for listener in self._listeners:
                 listener(START, t, None, 0.0)
 
@@ -90,6 +85,8 @@ class Timeline:
             times.insert(place, t)
             values.insert(place, value)
             sure.insert(place, uncertainty_s)
+            if uncertainty_s > self._largest[channel]:  # never of NaN
+                self._largest[channel] = uncertainty_s
             if channel in self._true_s:
                 del self._true_s[channel][max(1, place) :]  # the first is the reference
             if self._keep is not None and len(times) > self._keep:
@@ -146,26 +143,6 @@ class Timeline:
             first, last = bisect_right(times, start), bisect_right(times, stop)
             return list(zip(times[first:last], self._values[channel][first:last], strict=True))
 
-    def mean(self, channel: str, start: float, stop: float) -> tuple[float, int]:
-        """Return the mean of the numbers read in (start, stop] and how many they are.
-
-        With no reading in the interval, the newest one before it stands in, and the count is 0.
-        It does not where the bias was set since, up to the middle of the interval, nor of course
-        where there is none: then the mean is NaN.
-        """
-        inside = [float(value) for _, value in self.between(channel, start, stop)]
-        if inside:
-            return math.fsum(inside) / len(inside), len(inside)
-        with self._lock:
-            times = self._times[channel]
-            place = bisect_right(times, start) - 1
-            if place < 0:
-                return math.nan, 0
-            read_at, value = times[place], self._values[channel][place]
-        if self.between("bias_set_V", read_at, 0.5 * (start + stop)):
-            return math.nan, 0
-        return float(value), 0
-
     def cut(self, channel: str, start: float, stop: float) -> Cut:
         """Return the entries of `channel` with start < t <= stop, and the one in force at start."""
         with self._lock:
@@ -176,6 +153,11 @@ class Timeline:
                 self._values[channel][first:last],
                 self._uncertainties[channel][first:last],
             )
+
+    def largest_uncertainty_s(self, channel: str) -> float:
+        """Return the largest uncertainty (s) that an entry of `channel` ever had."""
+        with self._lock:
+            return self._largest[channel]
 
     def seconds_true(self, channel: str, start: float, stop: float, *, default: bool) -> float:
         """Return for how many seconds of [start, stop] a boolean channel was true.

@@ -1,5 +1,6 @@
 """Benches, stations and sessions for the tests, and the rule that nothing is left behind."""
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -72,3 +73,24 @@ def open_session(station: Station, bench: Bench) -> Iterator[Callable[[], Sessio
 def session(open_session: Callable[[], Session]) -> Session:
     """A session on the bench of this process."""
     return open_session()
+
+
+@pytest.fixture
+def unmount_later() -> Iterator[Callable[[Path], None]]:
+    """A function that has a folder unmounted after the test, also if the test is killed."""
+    watchers: list[subprocess.Popen[bytes]] = []
+
+    def watch(folder: Path) -> None:
+        watchers.append(
+            subprocess.Popen(
+                # Ends when its input does.
+                ["sh", "-c", 'read -r _; exec umount -l "$1"', "sh", str(folder)],
+                stdin=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        )
+
+    yield watch
+    for watcher in watchers:
+        watcher.communicate()

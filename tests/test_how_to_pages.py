@@ -1,10 +1,14 @@
 """The Python blocks of how-to pages run, one after the other, and do what the pages say."""
 
+import inspect
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from stmtem_control.errors import LimitError, RecordingError
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "simulate-a-specimen.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -45,3 +49,15 @@ def test_blocks_of_the_page_on_the_clapperboard(
     assert 0.0 < names["sure_s"] < 0.004
     assert "ms at camera time" in capsys.readouterr().out
     assert callable(names["with_clapperboard"])
+
+
+def test_blocks_of_the_page_on_triggers() -> None:
+    """They define functions; what these do is tested on the bench elsewhere."""
+    names = run(PAGE.with_name("set-up-a-hardware-trigger.md"))
+    taken = inspect.signature(names["triggered_cycles"]).parameters
+    assert {"master", "frames_per_step", "rest_s"} <= set(taken)
+    with pytest.raises(RecordingError, match="no journal"):
+        names["uncertain"](PAGE.parent)
+    plan = names["plan"](SimpleNamespace(bias=None, camera=None, beam=None), "nobody")
+    with pytest.raises(LimitError, match="master is 'nobody'"):
+        next(plan)

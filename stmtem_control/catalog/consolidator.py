@@ -35,7 +35,7 @@ class RollingTIFFConsolidator(ConsolidatorBase):  # type: ignore[misc,unused-ign
     Raises
     ------
     RecordingError
-        A parameter is missing.
+        A parameter is missing, or names files outside the run's folder.
     """
 
     supported_mimetypes = {MIMETYPE}  # noqa: RUF012 - as the base class has it
@@ -51,6 +51,9 @@ class RollingTIFFConsolidator(ConsolidatorBase):  # type: ignore[misc,unused-ign
             raise RecordingError(
                 f"the stream resource of {self.data_key} has no parameter {error}"
             ) from None
+        # Whoever writes documents could else make the server read files outside the data folder.
+        if {"/", "\\"} & set(self._template):
+            raise RecordingError(f"the template {self._template!r} is not the name of a file")
         self.assets: list[Any] = []
         # One page would be a chunk of its own after the documents; a list of so many is slow.
         pixel_bytes = self.data_type.to_numpy_dtype().itemsize

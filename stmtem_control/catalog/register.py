@@ -4,6 +4,9 @@ No RunEngine, plan or device knows of it: a server that is slow, dead or away de
 seen in the catalog, and nothing else.
 """
 
+# pyright: reportMissingImports=false
+# httpx comes with the extra "catalog"; nothing imports this module without it.
+
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -184,7 +187,8 @@ class Registrar:
             run.writer = run.tail = None
         if run.writer is None and not self._begin(client, folder, run):
             return
-        assert run.tail is not None and run.writer is not None
+        assert run.tail is not None
+        assert run.writer is not None
         run.ended = False
         for name, doc in run.tail.read():
             run.writer.write(name, doc)

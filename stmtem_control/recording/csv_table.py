@@ -10,16 +10,22 @@ import errno
 import io
 import json
 import math
+import operator
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from stmtem_control.errors import RecordingError
 
 from .columns import Column
 from .line_file import LineFile, replace_file
 
+# Text that is the same in JSON and in CSV, but for the quotation marks.
+PLAIN = re.compile(r"[A-Za-z0-9_ .:;+*/=()-]*")
 METADATA = "{}-metadata.json"  # where CSV on the Web looks for it
 DATATYPES = {float: "double", int: "integer", bool: "boolean", str: "string"}
 
@@ -139,7 +145,34 @@ def write_csv(
 
 
 def _cells(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    quick = _quick_cells(names, rows)
+    if quick is not None:
+        return quick
     return _lines([[_cell(row.get(name)) for name in names] for row in rows])
+
+
+def _quick_cells(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes | None:
+    """Return the lines by way of JSON, a tenth of the cost; None where that is not the same."""
+    if len(names) < 2 or not rows:
+        return None
+    # The first row tells which columns are text; should another not agree, the quotes do not add up.
+    of_text = [name for name in names if isinstance(rows[0].get(name), str)]
+    try:
+        values = [operator.itemgetter(*names)(row) for row in rows]
+        texts = {name: [row[name] for row in rows] for name in of_text}
+        if not all(map(_is_plain, set().union(*texts.values()))):
+            return None
+        lines = orjson.dumps(values)
+    except (KeyError, TypeError):  # a column that is not there, or a kind of number of its own
+        return None
+    if lines.count(b'"') != 2 * len(rows) * len(of_text):
+        return None
+    cells = lines[2:-2].replace(b"],[", b"\n").replace(b'"', b"").replace(b"null", b"")
+    return cells + b"\n"
+
+
+def _is_plain(text: str) -> bool:
+    return PLAIN.fullmatch(text) is not None and "null" not in text
 
 
 def _describe(path: Path, columns: Sequence[Column], version: int) -> None:

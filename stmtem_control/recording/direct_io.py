@@ -110,6 +110,24 @@ def write_all(
     return written, None
 
 
+def sync_file(path: Path) -> None:
+    """Wait until all of a file is on the disk, its size too.
+
+    Raises
+    ------
+    OSError
+        It is gone, or the disk refuses.
+    """
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    try:
+        if hasattr(os, "fdatasync"):
+            os.fdatasync(descriptor)
+        else:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class OpenFile:
     """A file that grows at its end, and in which what is there can be changed.
 
@@ -173,13 +191,6 @@ class OpenFile:
         """Give the file another name."""
         os.rename(self.path, path)
         self.path = path
-
-    def sync(self) -> None:
-        """Wait until all is on the disk, the file's size too."""
-        if hasattr(os, "fdatasync"):
-            os.fdatasync(self._descriptor)
-        else:
-            os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Close it; safe to call again."""

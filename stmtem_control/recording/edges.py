@@ -10,7 +10,6 @@ that border may be wrong together.  Where a trigger line ties edge and frame to 
 is needed: the channel :data:`BY_TRIGGER` then names the frame.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,13 +23,16 @@ from stmtem_control.errors import RecordingError
 from stmtem_control.timeline import Timeline
 
 from .facts import FrameFacts
+from .frame_table import TABLE, read_table
+from .journal import read_journal
 
 LEVEL = "bias_set_V"
 #: Channel of a timeline: at the very time of an entry of ``bias_set_V``, the number of the frame
 #: that this edge falls into, which a trigger line tells; -1 for none that is recorded.
 BY_TRIGGER = "bias_edge_frame"
-JOURNAL = "timeline.jsonl"
-TABLE = "frames.csv"
+#: A time that is a guess, such as the start of a frame that is dated by its arrival alone, is taken
+#: to be right within so much, in s.
+GUESS_S = 1.0
 
 Floats = NDArray[np.float64]
 _Entries = tuple[Sequence[float], Sequence[Any], Sequence[float]]
@@ -116,6 +118,7 @@ def bias_changes(
         Station s: what triggers told before is about the frames of another run.
     """
     times, values, uncertainties = _that_hold(entries)
+    unsure = _doubt(uncertainties)
     levels = np.asarray(values, np.float64)
     where = 1 + np.flatnonzero(np.diff(levels) != 0.0)  # NaN too: it is not known to be equal
     told = zip(triggered[0], triggered[1], strict=True)
@@ -123,11 +126,15 @@ def bias_changes(
     t = np.asarray(times, np.float64)[where]
     return Changes(
         t=t,
-        uncertainty_s=np.asarray(uncertainties, np.float64)[where],
+        uncertainty_s=unsure[where],
         from_V=levels[where - 1],
         to_V=levels[where],
         frame=np.asarray([named.get(float(moment), -2) for moment in t], np.int64),
     )
+
+
+def _doubt(uncertainty_s: ArrayLike) -> Floats:
+    return np.nan_to_num(np.asarray(uncertainty_s, np.float64), nan=GUESS_S, posinf=math.inf)
 
 
 def _that_hold(entries: _Entries) -> _Entries:
@@ -152,7 +159,8 @@ def spans(
     Parameters
     ----------
     start_s, uncertainty_s : array
-        Start of each exposure in station s, in order, and how sure that is (+-); NaN for a guess.
+        Start of each exposure in station s, in order, and how sure that is (+-); NaN for a guess,
+        see :data:`GUESS_S`.
     period_s : array
         Time to the next start, for frames that none follows directly.
     sequence : array of int
@@ -161,7 +169,7 @@ def spans(
         Start and uncertainty of the frame that directly follows the last, if it is known.
     """
     start = np.maximum.accumulate(np.asarray(start_s, np.float64))
-    unsure = np.nan_to_num(np.asarray(uncertainty_s, np.float64), nan=math.inf, posinf=math.inf)
+    unsure = _doubt(uncertainty_s)
     end = start + np.asarray(period_s, np.float64)
     # Frames follow one another: what is sure of one limits all after it, or before it.
     first = np.maximum.accumulate(start - unsure)
@@ -175,8 +183,7 @@ def spans(
         stop_first[:-1] = np.where(direct, first[1:], early)
         stop_last[:-1] = np.where(direct, last[1:], late)
     if following is not None and len(start):
-        t, wrong = following
-        wrong = math.inf if math.isnan(wrong) else wrong
+        t, wrong = following[0], float(_doubt(following[1]))
         stop[-1] = max(t, start[-1])
         stop_first[-1], stop_last[-1] = max(t - wrong, first[-1]), max(t + wrong, last[-1])
     return Spans(start, stop, first, last, stop_first, stop_last)
@@ -250,11 +257,10 @@ def bias_edges(
     following : FrameFacts, optional
         The frame after the last of them, if it is known: it says where that one ends.
     """
-    changes = bias_changes(
-        timeline.entries(LEVEL), timeline.entries(BY_TRIGGER), run_start=timeline.run_start
-    )
+    if not facts:
+        return []
     after = None
-    if following is not None and facts and following.sequence == facts[-1].sequence + 1:
+    if following is not None and following.sequence == facts[-1].sequence + 1:
         after = (following.start_s, following.uncertainty_s)
     owned = spans(
         [frame.start_s for frame in facts],
@@ -262,6 +268,17 @@ def bias_edges(
         [frame.period_s for frame in facts],
         [frame.sequence for frame in facts],
         following=after,
+    )
+    # Only what may be near: a run has many edges, and rows are made a few at a time.
+    reach = max(GUESS_S, timeline.largest_uncertainty_s(LEVEL))
+    first = float(np.min(owned.start_first)) - reach
+    last = float(np.max(owned.stop_last)) + reach
+    level = timeline.cut(LEVEL, first, last)
+    told = timeline.cut(BY_TRIGGER, first, last)
+    changes = bias_changes(
+        (level.times, level.values, level.uncertainties),
+        (told.times, told.values, told.uncertainties),
+        run_start=timeline.run_start,
     )
     return marks(changes, [frame.number for frame in facts], owned)
 
@@ -274,16 +291,24 @@ def edge_frames(run_folder: Path | str) -> list[Edge]:
     run_folder : path
         With ``timeline.jsonl`` and ``frames.csv``.
 
+    Returns
+    -------
+    list of Edge
+        Those since the run's start, or since its first frame if that is earlier, oldest first.
+
     Raises
     ------
     RecordingError
         A file is missing or is not what its name says.
     """
     folder = Path(run_folder)
-    run_start, entries, triggered = _levels(folder / JOURNAL)
-    changes = bias_changes(entries, triggered)
+    timeline, _, _ = read_journal(folder)
+    run_start = timeline.run_start
+    changes = bias_changes(timeline.entries(LEVEL), timeline.entries(BY_TRIGGER))
     number, owned = _frames(folder / TABLE)
-    inside = changes.t >= run_start
+    # What the look-back kept lies before the run's start.
+    begin = run_start + min(0.0, float(np.min(owned.start_first, initial=0.0)))
+    inside = changes.t + changes.uncertainty_s >= begin
     index, certain = owners(changes.t - run_start, changes.uncertainty_s, owned)
     known = set(number.tolist())
     edges: list[Edge] = []
@@ -305,40 +330,16 @@ def edge_frames(run_folder: Path | str) -> list[Edge]:
     return edges
 
 
-def _levels(path: Path) -> tuple[float, _Entries, _Entries]:
-    """Return the run's start (station s) and the entries of the two channels, in order of time."""
-    found: dict[str, list[tuple[float, Any, float]]] = {LEVEL: [], BY_TRIGGER: []}
-    try:
-        with path.open(encoding="utf-8") as lines:
-            run_start = float(json.loads(next(lines))["run_start_s"])
-            for line in lines:
-                if not line.endswith("\n"):
-                    break  # torn when its writer was killed
-                channel, t, value, uncertainty_s = json.loads(line)
-                if channel in found:
-                    level = math.nan if value is None else value
-                    found[channel].append((float(t), level, float(uncertainty_s)))
-    except (OSError, StopIteration, ValueError, KeyError, TypeError) as error:
-        raise RecordingError(f"{path}: no journal of a run: {error!r}") from error
-    columns: list[_Entries] = []
-    for channel in (LEVEL, BY_TRIGGER):
-        entries = sorted(found[channel], key=lambda entry: entry[0])
-        columns.append(([e[0] for e in entries], [e[1] for e in entries], [e[2] for e in entries]))
-    return run_start, columns[0], columns[1]
-
-
 def _frames(path: Path) -> tuple[NDArray[np.int64], Spans]:
     """Return the numbers of a table's frames and what they own, in run time."""
-    import csv
-
-    wanted = ("frame", "sequence", "run_time_s", "time_uncertainty_s")
+    rows = read_table(path)
+    names = ("frame", "sequence", "run_time_s", "time_uncertainty_s")
     try:
-        with path.open(newline="", encoding="utf-8") as lines:
-            rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-            table = [[float(row[name] or "nan") for name in wanted] for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordingError(f"{path}: no table of frames: {error!r}") from error
-    number, sequence, start, unsure = np.asarray(table, np.float64).reshape(-1, 4).T
+        number, sequence, start, unsure = (
+            np.array([row[name] for row in rows], np.float64) for name in names
+        )
+    except (KeyError, TypeError) as error:
+        raise RecordingError(f"{path}: a table of frames without {error}") from None
     steps = np.diff(start)[np.diff(sequence) == 1.0]
     period = float(np.median(steps)) if len(steps) else 0.0
     owned = spans(start, unsure, np.full(len(start), period), sequence)

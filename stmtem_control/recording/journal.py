@@ -1,7 +1,8 @@
 """The timeline on disk while it grows: ``timeline.jsonl``, from which every row can be made again.
 
 The first line says when the run began and how the station's clock maps to the computer's; then one
-line an entry, ``[channel, t, value, uncertainty_s]``, in station seconds.  Whole lines are
+line an entry, ``[channel, t, value, uncertainty_s]``, in station seconds.  A recorder that takes
+the place of one that was killed begins with such a first line again.  Whole lines are
 appended with one write each time, so a kill can tear no more than the last of them, and a full
 disk none.
 """
@@ -34,7 +35,8 @@ class Journal:
     Parameters
     ----------
     folder : Path
-        The run folder.  A journal that is there already is continued.
+        The run folder.  A journal that is there already is gone on with: what is added then is
+        the whole history again, as the new listener hears it, and takes the place of the old.
     clock : StationClock
         The clock of all times.
     run_start_s : float
@@ -72,12 +74,11 @@ class Journal:
         }
         try:
             self._file = LineFile(self.path)
-            if not self._file.size:
-                self._file.append(_line(first))
-            elif _first_line(self.path)["clock"] != first["clock"]:
+            if self._file.size and _first_line(self.path)["clock"] != first["clock"]:
                 raise RecordingError(
                     f"{self.path} was written by another session; give each run its own folder"
                 )
+            self._file.append(_line(first))
         except (OSError, ValueError, KeyError) as error:
             self.close()
             if isinstance(error, RecordingError):
@@ -149,15 +150,36 @@ def read_journal(folder: Path) -> tuple[Timeline, StationClock, dict[str, Any]]:
         clock = StationClock.restored(first["clock"])
         timeline = Timeline(keep=None)
         timeline.start_run(float(first["run_start_s"]))
-        with open(path, "rb") as file:
-            next(file)
-            for line in file:
-                entry = _entry(line)
-                if entry is not None:
-                    timeline.record(*entry)
+        for channel, entries in _entries(path).items():
+            for entry in entries:
+                timeline.record(channel, *entry)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecordingError(f"{path} cannot be read: {_why(error)}") from None
     return timeline, clock, first
+
+
+def _entries(path: Path) -> dict[str, list[tuple[float, Any, float]]]:
+    """Return the entries of each channel, those that were told again only once."""
+    found: dict[str, list[tuple[float, Any, float]]] = {}
+    again: dict[str, list[tuple[float, Any, float]]] = {}
+    with open(path, "rb") as file:
+        for line in file:
+            if line.startswith(b"{"):  # a recorder begins, and tells all that it has heard
+                found, again = _merged(found, again), {}
+            elif (entry := _entry(line)) is not None:
+                again.setdefault(entry[0], []).append(entry[1:])
+    return _merged(found, again)
+
+
+def _merged(
+    old: dict[str, list[tuple[float, Any, float]]], new: dict[str, list[tuple[float, Any, float]]]
+) -> dict[str, list[tuple[float, Any, float]]]:
+    """Return what is new, and what is old and before all of it."""
+    merged = dict(old)
+    for channel, entries in new.items():
+        first = min(t for t, _, _ in entries)
+        merged[channel] = [e for e in old.get(channel, []) if e[0] < first] + entries
+    return merged
 
 
 def _first_line(path: Path) -> dict[str, Any]:

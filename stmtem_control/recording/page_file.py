@@ -217,26 +217,30 @@ class PageFile:
         self.pages += pages
         self._last = directories[-1]
 
-    def amend(self, number: int, row: bytes) -> None:
-        """Replace the row of a page.
+    def amend(self, first: int, rows: Sequence[bytes]) -> None:
+        """Replace the rows of neighbouring pages.
 
         Raises
         ------
         OSError
-            It cannot be written.
+            They cannot all be written.
         """
-        last = number == len(self.pages) - 1
-        link = 0 if last else self.pages[number + 1].directory
-        page = self.pages[number]
-        # All of the directory: a part of it might have to be read from the disk first.
-        directory = self.layout.directory_page(page, row, first=number == 0, link=link)
         if self._file is not None:
-            self._file.change(page.directory, directory)
+            self._amend(self._file, first, rows)
         else:
             with contextlib.closing(OpenFile(self.path, direct=False, new=False)) as file:
-                file.change(page.directory, directory)
-        if last:
-            self._last = directory
+                self._amend(file, first, rows)
+
+    def _amend(self, file: OpenFile, first: int, rows: Sequence[bytes]) -> None:
+        end = len(self.pages) - 1
+        for number, row in enumerate(rows, first):
+            page = self.pages[number]
+            link = self.pages[number + 1].directory if number < end else 0
+            # All of the directory: a part of it might have to be read from the disk first.
+            directory = self.layout.directory_page(page, row, first=number == 0, link=link)
+            file.change(page.directory, directory)
+            if number == end:
+                self._last = directory
 
     def _tell_viewers(self, count: int | None, *, mixed: bool | None = None) -> None:
         """Write the header page anew."""
@@ -245,24 +249,8 @@ class PageFile:
             mixed = len({page.bits for page in self.pages}) > 1
         self._file.change(0, self.layout.header_page(self.pages[0], count, mixed=mixed))
 
-    def sync(self) -> None:
-        """Wait until all that is written would outlast a power failure.
-
-        Raises
-        ------
-        OSError
-            The disk refuses.
-        """
-        if self._file is not None:
-            self._file.sync()
-
-    def close(self, *, sync: bool = True) -> None:
+    def close(self) -> None:
         """Tell viewers how many pages there are, and close the file; safe to call again.
-
-        Parameters
-        ----------
-        sync : bool
-            Whether to wait until all would outlast a power failure.
 
         Raises
         ------
@@ -274,8 +262,6 @@ class PageFile:
                 if self._file is None:
                     self._file = OpenFile(self.path, direct=False, new=False)
                 self._tell_viewers(len(self.pages))
-                if sync:
-                    self._file.sync()
         finally:
             self._let_go()
 

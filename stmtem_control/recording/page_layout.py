@@ -65,6 +65,9 @@ _FORMATS = {_SHORT: "<H", _LONG: "<I", _DOUBLE: "<d", _LONG8: "<Q"}
 _SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3}
 
 
+_PREPARED = 1024  # directories that are kept to be used again
+
+
 class Page(NamedTuple):
     """Where a page lies in its file, and how it is stored.
 
@@ -204,14 +207,21 @@ class PageLayout:
         """
         if len(row) > ROW_BYTES:
             raise ValueError(f"the row has {len(row)} bytes, {ROW_BYTES} are the most a page holds")
-        block, places = self._templates[first]
-        block = block.copy()
-        word = "<Q" if self.bigtiff else "<I"
-        struct.pack_into(word, block, places.data, page.data)
-        struct.pack_into(word, block, places.data_bytes, page.data_bytes)
-        struct.pack_into("<H", block, places.bits, page.bits)
-        struct.pack_into(word, block, places.row, page.directory + ROW_PLACE)
-        struct.pack_into(word, block, places.link, link)
+        word = self._word
+        prepared = self._prepared.get(page)  # as it was in the file before
+        if prepared is None:
+            template, places = self._templates[first]
+            block = template.copy()
+            word.pack_into(block, places.data, page.data)
+            word.pack_into(block, places.data_bytes, page.data_bytes)
+            struct.pack_into("<H", block, places.bits, page.bits)
+            word.pack_into(block, places.row, page.directory + ROW_PLACE)
+            if self.compression == NO_COMPRESSION and len(self._prepared) < _PREPARED:
+                self._prepared[page] = (block.copy(), places.link)
+            place = places.link
+        else:
+            block, place = prepared[0].copy(), prepared[1]
+        word.pack_into(block, place, link)
         block[ROW_PLACE : ROW_PLACE + len(row)] = row
         return block
 
@@ -225,6 +235,15 @@ class PageLayout:
         struct.pack_into("<Q" if self.bigtiff else "<I", directory, place, to)
 
     # How directories are made
+
+    @cached_property
+    def _word(self) -> struct.Struct:
+        return struct.Struct("<Q" if self.bigtiff else "<I")
+
+    @cached_property
+    def _prepared(self) -> "dict[Page, tuple[bytearray, int]]":
+        """Directories without a row, and the places of their links."""
+        return {}
 
     @cached_property
     def _templates(self) -> "dict[bool, tuple[bytearray, _Places]]":

@@ -6,8 +6,8 @@ Several frames that wait go out in one call, from where they lie in memory.  The
 
 import errno
 import os
+import threading
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 from stmtem_control.errors import RecordingError
 
 from .compressed_pages import Codec, image_bytes
-from .direct_io import OpenFile, direct_works
+from .direct_io import direct_works, sync_file
 from .frame_files import TEMPLATE
 from .page_chain import read_chain
 from .page_file import AlignedBlocks, PageFile
@@ -42,12 +42,11 @@ __all__ = ["ALIGNMENT", "ROW_BYTES", "PageWriter", "open_writer", "padded_bytes"
 Method = Literal["auto", "direct", "buffered"]
 Compression = Literal["zstd", "deflate"]
 
-#: Frames of at least so many bytes are written past the page cache.
-DIRECT_BYTES = 1 << 20
+#: Frames of at least so many bytes are written past the page cache; several of the small ones,
+#: where they wait, in one call.
+DIRECT_BYTES = 1 << 16
 #: Pages, and bytes, that go out in one call at most.
 BATCH_PAGES, BATCH_BYTES = 64, 32 << 20
-#: After so many bytes the disk is asked to keep them even if the power fails.
-SYNC_BYTES = 256 << 20
 #: Files whose places are remembered, so that their rows can be amended at once.
 FILES_KEPT = 64
 
@@ -143,8 +142,8 @@ class PageWriter:
         self._blocks = AlignedBlocks(self._batch, room) if self.direct else None
         self._files: dict[int, PageFile] = {}
         self._closed = False
-        self._unsynced = 0  # bytes
-        self._unsynced_files: list[Path] = []
+        self._unsynced: dict[Path, None] = {}  # files, in order
+        self._lock = threading.Lock()  # for them
 
     def write(self, frames: Sequence[tuple[NDArray[Any], bytes]]) -> None:
         """Write frames with their rows; when it returns, they are on disk and counted.
@@ -198,18 +197,13 @@ class PageWriter:
             stored = [(image_bytes(image), bits) for image in images]
         try:
             try:
-                self._unsynced += file.append(stored, [row for _, row in frames])
+                file.append(stored, [row for _, row in frames])
             finally:
                 self.count = number * self.frames_per_file + len(file.pages)
+                if file.pages:
+                    self._touched(file)
             if len(file.pages) == self.frames_per_file:
-                # Through the cache it would take long, and the system does it by itself.
-                file.close(sync=self.direct)
-                if not self.direct:
-                    self._unsynced_files.append(file.path)
-                self._unsynced = 0
-            elif self.direct and self._unsynced >= SYNC_BYTES:
-                file.sync()
-                self._unsynced = 0
+                file.close()
         except OSError as error:
             raise refusal(self.directory, self.count, error) from error
 
@@ -246,16 +240,27 @@ class PageWriter:
         ValueError
             There is no such frame, or the row is too long.
         """
-        if not 0 <= number < self.count:
-            raise ValueError(f"frame {number} is not on disk, {self.count} are")
-        index, page = divmod(number, self.frames_per_file)
-        try:
-            self._file(index).amend(page, row)
-        except OSError as error:
-            raise RecordingError(
-                f"the row of frame {number} cannot be replaced in {self.directory}: "
-                f"{error.strerror or error}; the frame itself is safe"
-            ) from error
+        self.amend_rows(number, [row])
+
+    def amend_rows(self, first: int, rows: Sequence[bytes]) -> None:
+        """Replace the rows of neighbouring frames, from number `first` on; see :meth:`amend`."""
+        if not 0 <= first <= first + len(rows) <= self.count:
+            bad = first if not 0 <= first < self.count else self.count
+            raise ValueError(f"frame {bad} is not on disk, {self.count} are")
+        done = 0
+        while done < len(rows):
+            index, page = divmod(first + done, self.frames_per_file)
+            part = rows[done : done + self.frames_per_file - page]
+            try:
+                file = self._file(index)
+                file.amend(page, part)
+            except OSError as error:
+                raise RecordingError(
+                    f"the row of frame {first + done} cannot be replaced in {self.directory}: "
+                    f"{error.strerror or error}; the frame itself is safe"
+                ) from error
+            self._touched(file)
+            done += len(part)
 
     def sync(self) -> None:
         """Wait until all that is counted would outlast a power failure.
@@ -266,11 +271,22 @@ class PageWriter:
             The disk refuses.
         """
         try:
-            for file in self._files.values():
-                file.sync()
             self._sync_files()
         except OSError as error:
             raise refusal(self.directory, self.count, error) from error
+
+    def unsynced(self) -> list[Path]:
+        """Return the files that changed since they were synced; who asks must sync them.
+
+        For another thread, so that nobody waits for the disk.
+        """
+        with self._lock:
+            files, self._unsynced = list(self._unsynced), {}
+        return files
+
+    def _touched(self, file: PageFile) -> None:
+        with self._lock:
+            self._unsynced[file.path] = None
 
     def reopen(self) -> None:
         """Go on after :meth:`close`, with the next page of the same file; harmless when open.
@@ -301,7 +317,9 @@ class PageWriter:
             self._codec.close()
         try:
             if self.count % self.frames_per_file:
-                self._file(self.count // self.frames_per_file).close()
+                file = self._file(self.count // self.frames_per_file)
+                file.close()
+                self._touched(file)
             self._sync_files()
         except OSError as error:
             raise RecordingError(
@@ -310,10 +328,15 @@ class PageWriter:
             ) from error
 
     def _sync_files(self) -> None:
-        while self._unsynced_files:
-            with closing(OpenFile(self._unsynced_files[-1], direct=False, new=False)) as file:
-                file.sync()
-            self._unsynced_files.pop()
+        files = self.unsynced()
+        while files:
+            try:
+                sync_file(files[0])
+            except OSError:
+                with self._lock:
+                    self._unsynced |= dict.fromkeys(files)
+                raise
+            del files[0]
 
 
 def no_frames_yet(directory: Path) -> None:

@@ -55,6 +55,8 @@ class Rebuilt:
         Rows that ``frames.csv`` had of frames which are not on disk.
     behind : list of Path
         Files of frames that do not follow on those before them: there is a gap.
+    timeline : Timeline or None
+        What was true when; None without a journal.
     clock : StationClock or None
         The run's, if there is a journal.
     run_start_s : float
@@ -68,6 +70,7 @@ class Rebuilt:
     beyond: list[dict[str, Any]] = field(default_factory=list)
     behind: list[Path] = field(default_factory=list)
     clock: StationClock | None = None
+    timeline: Timeline | None = None
     run_start_s: float = 0.0
 
 
@@ -124,6 +127,7 @@ def rebuild_tables(
         timeline, made.clock, about = _journal(folder, required=clock_model is not None)
         if timeline is not None and made.clock is not None:
             made.run_start_s = timeline.run_start
+            made.timeline = timeline
             rate = float(about.get("dose_rate_e_per_A2_s", math.nan))
             dates = None if clock_model is None else (clock_model, time_source)
             _settle(frames, timeline, made.clock, rate, dates)
@@ -215,12 +219,16 @@ def _settle(
     for first in range(0, len(todo), BATCH):
         batch = todo[first : first + BATCH]
         facts = [_facts(n, frames[n].row, periods[n], timeline, dates) for n in batch]
-        rates = {_number(frames[n].row, "dose_rate_e_per_A2_s", rate) for n in batch}
-        for one in rates:
-            rows = build_rows(timeline, facts, dose_rate_e_per_A2_s=one, clock=clock)
-            for n, row in zip(batch, rows, strict=True):
-                if _number(frames[n].row, "dose_rate_e_per_A2_s", rate) == one or one != one:
-                    frames[n].row, frames[n].settled = row, True
+        after, following = batch[-1] + 1, None
+        if after < len(frames) and frames[after].row.get("camera_time_s") is not None:
+            following = _facts(after, frames[after].row, periods[after], timeline, dates)
+        # One a run: that of the journal, or what its rows say.
+        one = _number(frames[batch[0]].row, "dose_rate_e_per_A2_s", rate)
+        rows = build_rows(
+            timeline, facts, dose_rate_e_per_A2_s=one, clock=clock, following=following
+        )
+        for n, row in zip(batch, rows, strict=True):
+            frames[n].row, frames[n].settled = row, True
 
 
 def _facts(

@@ -91,6 +91,7 @@ class FrameRing:
         self._counts: NDArray[np.int64] = np.frombuffer(
             self._map, np.int64, slots, offset=_NEWEST.size
         )
+        self._images: dict[int, NDArray[Any]] = {}
         self._lock = threading.Lock()
         self._free: deque[int] = deque(range(slots if owner else 0))
         if owner:
@@ -140,10 +141,13 @@ class FrameRing:
 
     def image(self, slot: int) -> NDArray[Any]:
         """Return a slot's pixels, top row first; page-aligned, with the slot's room behind them."""
-        place = self._head_bytes + slot * self.slot_bytes
-        n = self.shape[0] * self.shape[1]
-        flat: NDArray[Any] = np.frombuffer(self._map, self.dtype, n, offset=place)
-        return flat.reshape(self.shape)
+        image = self._images.get(slot)
+        if image is None:
+            place = self._head_bytes + slot * self.slot_bytes
+            n = self.shape[0] * self.shape[1]
+            flat: NDArray[Any] = np.frombuffer(self._map, self.dtype, n, offset=place)
+            image = self._images[slot] = flat.reshape(self.shape)
+        return image
 
     def filled(self, slot: int, number: int) -> None:
         """Say that a slot holds a whole frame, the newest, which others may look at."""
@@ -181,6 +185,7 @@ class FrameRing:
     def close(self) -> None:
         """Give up this view of the memory; harmless when called again."""
         self._counts = np.zeros(0, np.int64)
+        self._images.clear()
         # Who still holds an image keeps the memory; it goes with the last of them.
         with contextlib.suppress(BufferError):
             self._map.close()

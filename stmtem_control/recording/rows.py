@@ -16,13 +16,10 @@ from numpy.typing import NDArray
 from stmtem_control.timeline import Cut, Timeline
 
 from .columns import COLUMNS
-from .edges import BY_TRIGGER, LEVEL, bias_changes, marks, spans
+from .edges import LEVEL, bias_changes, bias_edges
 from .facts import FrameFacts
 
 DIGITS = 9  # decimals of times and doses that are written: what comes after them is rounding
-# So much earlier, in s, a frame may have been exposed that is dated by its arrival alone; and no
-# edge is taken to be less sure.
-GUESS_S = 1.0
 NAMES = tuple(column.name for column in COLUMNS)
 _KINDS = {column.name: column.kind for column in COLUMNS}
 
@@ -78,8 +75,10 @@ def build_rows(
     bias = known.cut(LEVEL)
     volts, amperes = known.cut("voltage_V"), known.cut("current_A")
     changed_at = _changes(timeline, (volts, amperes), float(np.min(start)), float(np.max(end)))
-    voltage, voltage_std, _ = _readings(volts, changed_at, start, middle, end)
-    current, current_std, n = _readings(amperes, changed_at, start, middle, end)
+    # A reading of before the run stands in for frames of the look-back only.
+    since = np.where(start < timeline.run_start, -math.inf, timeline.run_start)
+    voltage, voltage_std, _ = _readings(volts, changed_at, since, start, middle, end)
+    current, current_std, n = _readings(amperes, changed_at, since, start, middle, end)
     run_end, dark = _dark(timeline, start, end)
     rate = dose_rate_e_per_A2_s
     columns: dict[str, Sequence[Any]] = {
@@ -96,13 +95,13 @@ def build_rows(
         "phase": known.at("phase", middle, ""),
         "cycle": known.at("cycle", middle, 0),
         "bias_set_V": _held(bias, middle, math.nan),
-        "bias_edge": _edges(timeline, facts, following),
+        "bias_edge": bias_edges(timeline, facts, following=following),
         "voltage_V": voltage,
         "voltage_std_V": voltage_std,
         "current_A": current,
         "current_std_A": current_std,
         "n_readings": n,
-        "compliance": _limited(known.cut("compliance"), start, end),
+        "compliance": _limited(known.cut("compliance"), since, start, end),
         "probe_x_V": known.at("probe_x_V", middle, math.nan),
         "probe_y_V": known.at("probe_y_V", middle, math.nan),
         "probe_z_V": known.at("probe_z_V", middle, math.nan),
@@ -172,12 +171,17 @@ def _changes(timeline: Timeline, readings: Sequence[Cut], first: float, last: fl
 
 
 def _readings(
-    cut: Cut, changed_at: FloatArray, start: FloatArray, middle: FloatArray, end: FloatArray
+    cut: Cut,
+    changed_at: FloatArray,
+    since: FloatArray,
+    start: FloatArray,
+    middle: FloatArray,
+    end: FloatArray,
 ) -> tuple[list[float], list[float], list[int]]:
     """Return mean, standard deviation and number of what was read in (start, end].
 
-    With no reading in it, the newest one before stands in, if the bias did not change since, up
-    to the middle; with less than two, there is no deviation.
+    With no reading in it, the newest one before stands in, if it is not older than `since` and the
+    bias did not change after it, up to the middle; with less than two, there is no deviation.
     """
     count = len(start)
     if not cut.times:
@@ -195,7 +199,7 @@ def _readings(
     if empty.any():
         newest = np.searchsorted(times, start, side="right") - 1
         read_at, value = times[newest], values[newest]
-        holds = newest >= 0
+        holds = (newest >= 0) & (read_at >= since)
         if len(changed_at):
             change = np.searchsorted(changed_at, middle, side="right") - 1
             holds &= (change < 0) | (changed_at[change] <= read_at)
@@ -203,8 +207,8 @@ def _readings(
     return mean.tolist(), deviation.tolist(), n.tolist()
 
 
-def _limited(cut: Cut, start: FloatArray, end: FloatArray) -> list[bool]:
-    """Return whether any reading in (start, end], or the newest one before, was limited."""
+def _limited(cut: Cut, since: FloatArray, start: FloatArray, end: FloatArray) -> list[bool]:
+    """Return whether any reading in (start, end], or the newest one since then, was limited."""
     times, values = np.array(cut.times), np.array([bool(v) for v in cut.values], dtype=bool)
     if not values.any():
         return [False] * len(start)
@@ -213,7 +217,7 @@ def _limited(cut: Cut, start: FloatArray, end: FloatArray) -> list[bool]:
     n = np.bincount(frames, minlength=count)
     limited = np.bincount(frames, weights=values[which], minlength=count) > 0.0
     newest = np.searchsorted(times, start, side="right") - 1
-    before = (newest >= 0) & values[newest]
+    before = (newest >= 0) & (times[newest] >= since) & values[newest]
     result: list[bool] = np.where(n > 0, limited, before).tolist()
     return result
 
@@ -225,36 +229,6 @@ def _dark(timeline: Timeline, start: FloatArray, end: FloatArray) -> tuple[Float
     )
     run = seconds[: len(end)]
     return run, run - seconds[len(end) :]
-
-
-def _edges(
-    timeline: Timeline, facts: Sequence[FrameFacts], following: FrameFacts | None
-) -> list[str]:
-    """Return the column ``bias_edge``, by the rule of :mod:`.edges`, from what is near alone."""
-    start = _column(facts, "start_s")
-    unsure = _doubt(_column(facts, "uncertainty_s"))
-    period = _column(facts, "period_s")
-    reach = float(np.max(unsure)) + GUESS_S
-    first, last = float(np.min(start)) - reach, float(np.max(start + period)) + reach
-    level = timeline.cut(LEVEL, first, last)
-    if len(set(level.values)) < 2:
-        return [""] * len(facts)
-    told = timeline.cut(BY_TRIGGER, first, last)
-    changes = bias_changes(
-        (level.times, level.values, np.minimum(level.uncertainties, GUESS_S).tolist()),
-        (told.times, told.values, told.uncertainties),
-        run_start=timeline.run_start,
-    )
-    after = None
-    if following is not None and following.sequence == facts[-1].sequence + 1:
-        after = (following.start_s, float(_doubt(np.array(following.uncertainty_s))))
-    sequence = [f.sequence for f in facts]
-    owned = spans(start, unsure, period, sequence, following=after)
-    return marks(changes, [f.number for f in facts], owned)
-
-
-def _doubt(uncertainty_s: FloatArray) -> FloatArray:
-    return np.where(np.isnan(uncertainty_s), GUESS_S, uncertainty_s)
 
 
 def row_json(row: Mapping[str, Any], settled: bool) -> bytes:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded_run import RecordedRun
+
+from .recorded_run import RecordedRun
 
 WITHOUT = "Tiled is not installed: pip install 'stmtem-control[test,catalog]'"
 INSTALLED = find_spec("tiled") is not None and find_spec("bluesky_tiled_plugins") is not None
+needs_tiled = pytest.mark.skipif(not INSTALLED, reason=WITHOUT)
 # Warnings of Tiled, and of what it needs, about themselves; it is tested in versions as pinned.
 THEIRS = (
     "ignore::DeprecationWarning:tiled",
@@ -34,8 +36,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from stmtem_control.catalog.server import CatalogServer
 
     with pytest.MonkeyPatch.context() as patch:
+        import dask.config
         import tiled.client.utils
 
+        dask.config.set(scheduler="synchronous")  # its pool of threads is never ended
         patch.setattr(tiled.client.utils, "TILED_RETRY_ATTEMPTS", 1)
         with CatalogServer(tmp_path_factory.mktemp("served")) as made:
             yield made

@@ -56,6 +56,7 @@ class RecordedRun:
         self._documents = FrameDocuments("camera")
         self._descriptor: Any = None
         self._readings: Any = None
+        self._closed = False
         self.write("start", self.bundle.start_doc)
 
     def write(self, name: str, doc: Any) -> None:
@@ -121,8 +122,10 @@ class RecordedRun:
         self.write("stop", self.bundle.compose_stop(exit_status=status, reason=reason))
 
     def close(self) -> None:
-        """Close the files only."""
-        self._writer.close()
+        """Close the files only; harmless when called again."""
+        if not self._closed:
+            self._closed = True
+            self._writer.close()
 
     def _row(self, number: int) -> dict[str, Any]:
         row = {column.name: EMPTY[column.kind] for column in COLUMNS}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stmtem_control.clock import StationClock
 from stmtem_control.errors import RecordingError
 from stmtem_control.recording.edges import (
     BY_TRIGGER,
@@ -21,6 +22,9 @@ from stmtem_control.recording.edges import (
     spans,
 )
 from stmtem_control.recording.facts import FrameFacts
+from stmtem_control.recording.frame_table import replace_table
+from stmtem_control.recording.journal import read_journal
+from stmtem_control.recording.rows import build_rows
 from stmtem_control.timeline import Timeline
 
 PERIOD = 0.04
@@ -181,7 +185,7 @@ def test_what_is_called_certain_is_true(world: dict[str, Any]) -> None:
     changes = bias_changes(
         (
             [-10.0, *sorted(world["edges"])],
-            [float(n % 2) for n in range(1 + len(truly))],
+            [float(n) for n in range(1 + len(truly))],
             [0.0, *world["edge_unsure"][np.argsort(world["edges"], kind="stable")]],
         )
     )
@@ -202,12 +206,11 @@ def test_with_exact_times_every_edge_is_certain(world: dict[str, Any]) -> None:
 
 
 def write_run(folder: Path, facts: list[FrameFacts], journal: list[list[Any]]) -> None:
-    head = {"schema": 1, "run_start_s": 0.5, "clock": {"speed": 1.0}}
+    head = {"schema": 1, "run_start_s": 0.5, "clock": StationClock().mapping()}
     lines = "".join(json.dumps(entry) + "\n" for entry in [head, *journal])
     (folder / "timeline.jsonl").write_text(lines, "utf-8")
-    table = ["frame,sequence,run_time_s,time_uncertainty_s"]
-    table += [f"{f.number},{f.sequence},{f.start_s - 0.5},{f.uncertainty_s}" for f in facts]
-    (folder / "frames.csv").write_text("\n".join(table) + "\n", "utf-8")
+    timeline, clock, _ = read_journal(folder)
+    replace_table(folder, build_rows(timeline, facts, dose_rate_e_per_A2_s=1.0, clock=clock))
 
 
 def test_the_edges_of_a_run_are_listed(tmp_path: Path) -> None:
@@ -243,9 +246,9 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"timeline.jsonl: no journal"):
+    with pytest.raises(RecordingError, match=r"timeline.jsonl cannot be read"):
         edge_frames(tmp_path)
     write_run(tmp_path, THREE, [])
     (tmp_path / "frames.csv").write_text("frame,bias\n0,1\n", "utf-8")
-    with pytest.raises(RecordingError, match=r"frames.csv: no table"):
+    with pytest.raises(RecordingError, match=r"frames.csv"):
         edge_frames(tmp_path)

@@ -21,14 +21,12 @@ from stmtem_control.run_folder import RunFolder, check_writable, list_runs, summ
 
 UID = "5267297b-0000-0000-0000-000000000000"
 START = {"uid": UID, "time": 1_700_000_000.0, "plan_name": "deposit"}
-READINGS = {"bias_set_V": "bias_setpoint", "voltage_V": "bias_voltage", "current_A": "bias_current"}
 
 
 def folder(root: Path, on_open: Callable[[Path, dict[str, Any]], None] | None = None) -> RunFolder:
     return RunFolder(
         root,
         station_toml="[station]\n",
-        readings=READINGS,
         run_time=lambda moment: moment - START["time"],  # type: ignore[operator]
         on_open=on_open,
     )
@@ -173,52 +171,11 @@ def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path: Path) -> None:
         summarise(tmp_path)
 
 
-def test_what_the_source_read_by_itself_is_kept_with_its_phase(tmp_path: Path) -> None:
-    keeper = RunFolder(
-        tmp_path,
-        station_toml="",
-        readings={**READINGS, "phase": "camera_phase"},
-        sequence={"bias_set_V": "sequence_level_V", "voltage_V": "sequence_voltage"},
-        marks=lambda moment: ("strip", round(moment - START["time"])),  # type: ignore[operator]
-        run_time=lambda moment: moment - START["time"],  # type: ignore[operator]
-    )
-    keeper("start", START)
-    keeper("descriptor", {"uid": "d1", "name": "bias_sequence", "data_keys": {}})
-    data = {"sequence_level_V": [0.0, 5.0], "sequence_voltage": [0.001, 4.999]}
-    read = [START["time"] + 1.0, START["time"] + 2.0]  # type: ignore[operator]
-    set_at = [moment - 0.5 for moment in read]
-    page = {
-        "descriptor": "d1",
-        "uid": ["a", "b"],
-        "seq_num": [1, 2],
-        "time": [START["time"] + 9.0] * 2,  # type: ignore[operator]
-        "data": data,
-        "timestamps": {"sequence_level_V": set_at, "sequence_voltage": read},
-        "filled": {},
-    }
-    keeper("event_page", page)
-    keeper("stop", {"exit_status": "success"})
-    (path,) = tmp_path.glob("*/bias.csv")
-    rows = read_csv(path, BIAS_COLUMNS)
-    assert [(row["run_time_s"], row["bias_set_V"], row["voltage_V"]) for row in rows] == [
-        (1.0, 0.0, 0.001),
-        (2.0, 5.0, 4.999),
-    ]
-    assert [(row["phase"], row["cycle"]) for row in rows] == [("strip", 1), ("strip", 2)]
-
-
 def test_a_page_of_readings_is_kept_row_by_row(tmp_path: Path) -> None:
     """As readings come that the source took into its own buffer."""
     keeper = RunFolder(
         tmp_path,
         station_toml="",
-        readings={
-            **READINGS,
-            "in_compliance": "bias_in_compliance",
-            "instrument_time_s": "bias_instrument_time",
-            "time_uncertainty_s": "bias_time_uncertainty",
-            "cycle": "camera_cycle",
-        },
         run_time=lambda moment: moment - START["time"],  # type: ignore[operator]
     )
     keeper("start", START)

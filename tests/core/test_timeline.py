@@ -1,7 +1,5 @@
 """Where a frame meets its bias."""
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,27 +43,6 @@ def test_true_and_false_make_up_the_interval(
     total = line.seconds_true("blanked", start, stop, default=default)
     rest = inverse.seconds_true("blanked", start, stop, default=not default)
     assert total + rest == pytest.approx(stop - start, abs=1e-9)
-
-
-def test_the_mean_takes_what_was_read_inside() -> None:
-    line = Timeline()
-    assert math.isnan(line.mean("current_A", 0.0, 1.0)[0])
-    for t, value in ((0.0, 1.0), (1.0, 2.0), (1.5, 4.0), (3.0, 8.0)):
-        line.record("current_A", t, value)
-    assert line.mean("current_A", 0.5, 2.0) == (3.0, 2)
-    assert line.mean("current_A", 2.0, 2.5) == (4.0, 0)  # the newest before stands in
-
-
-def test_a_reading_does_not_outlive_the_bias_that_it_was_taken_at() -> None:
-    line = Timeline()
-    line.record("bias_set_V", 0.0, 0.5)
-    line.record("current_A", 1.0, 2.5e-11)
-    assert line.mean("current_A", 2.0, 3.0) == (2.5e-11, 0)
-    line.record("bias_set_V", 2.9, -5.0)
-    assert line.mean("current_A", 2.0, 3.0) == (2.5e-11, 0)  # set after the middle
-    assert math.isnan(line.mean("current_A", 2.8, 3.2)[0])
-    line.record("current_A", 3.5, -2.5e-10)
-    assert line.mean("current_A", 4.0, 5.0) == (-2.5e-10, 0)
 
 
 def test_run_time_counts_from_the_start_of_the_run() -> None:

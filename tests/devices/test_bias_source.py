@@ -25,6 +25,8 @@ from stmtem_control.errors import (
     TransportTimeout,
 )
 from stmtem_control.link import DroppedError
+from stmtem_control.recording.bias_rows import READINGS, SEQUENCE
+from stmtem_control.recording.columns import BIAS_COLUMNS
 from stmtem_control.timeline import Timeline
 
 W = 5.0  # wall seconds that a test waits at most
@@ -455,3 +457,10 @@ def test_disconnecting_takes_the_bias_off(bias: BiasSource, smu: Any) -> None:
     assert not smu.output
     with pytest.raises(TransportError, match="closed"):
         bias.set(1.0).wait(W)
+
+
+def test_the_table_of_readings_knows_the_data_keys(bias: BiasSource, camera: Any) -> None:
+    triggered = {*bias.describe(), camera.phase.name, camera.cycle.name}
+    assert set(READINGS.values()) <= triggered
+    assert set(SEQUENCE.values()) <= set(bias.sequence.describe_collect())
+    assert set(READINGS) | {"run_time_s", "time_s"} == {column.name for column in BIAS_COLUMNS}

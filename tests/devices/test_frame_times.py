@@ -15,6 +15,7 @@ from bluesky import RunEngine
 from bluesky.utils import RunEngineInterrupted
 
 from stmtem_control.clock import StationClock
+from stmtem_control.clock_model import LARGEST_DRIFT
 from stmtem_control.devices import FrameCamera
 from stmtem_control.devices.frame_times import Acquisition
 from stmtem_control.devices.merlin import Merlin
@@ -163,8 +164,26 @@ def test_the_first_stamp_lies_in_the_exchange_of_the_start() -> None:
     acquisition = Acquisition(0.035, 0.04, Exchange(10.0, 10.002))
     assert dated(acquisition, frame(1, 0.0), 10.05) == pytest.approx((10.001, 0.001), abs=1e-6)
     # What comes later, or less late, changes nothing.
-    assert dated(acquisition, frame(2, 0.04), 10.95) == pytest.approx((10.041, 0.001), abs=1e-6)
-    assert dated(acquisition, frame(3, 0.08), 10.1165) == pytest.approx((10.081, 0.001), abs=1e-6)
+    start, uncertainty = dated(acquisition, frame(2, 0.04), 10.95)
+    assert (start, uncertainty) == pytest.approx((10.041, 0.001 + LARGEST_DRIFT * 0.04), abs=1e-6)
+    start, uncertainty = dated(acquisition, frame(3, 0.08), 10.1165)
+    assert (start, uncertainty) == pytest.approx((10.081, 0.001 + LARGEST_DRIFT * 0.08), abs=1e-6)
+
+
+@pytest.mark.parametrize("drift", [LARGEST_DRIFT, 0.0, -LARGEST_DRIFT])
+def test_clocks_that_drift_apart_are_allowed_for(drift: float) -> None:
+    acquisition = Acquisition(0.035, 0.04, Exchange(10.0, 10.002))
+    for number in range(0, 15_000, 500):
+        truth = 10.0015 + 0.04 * number
+        stamp = (truth - 10.0015) * (1.0 - drift)
+        header = frame(number + 1, stamp)
+        start, uncertainty = dated(acquisition, header, truth + 0.035 + 0.005)
+        assert abs(start - truth) <= uncertainty + 1e-6
+    assert 0.1 < uncertainty < 0.13  # after ten minutes
+    # A start whose answer was lost is dated by the offset before, which is as old.
+    later = Acquisition(0.035, 0.04, None, acquisition)
+    _, uncertainty = dated(later, frame(1, 1000.0), 2000.0)
+    assert uncertainty == pytest.approx(0.001 + LARGEST_DRIFT * 1000.0, abs=1e-6)
 
 
 def test_no_frame_arrives_before_its_exposure_has_ended() -> None:
@@ -187,7 +206,8 @@ def test_a_start_whose_answer_was_lost_takes_the_offset_before() -> None:
     first = Acquisition(0.035, 0.04, Exchange(10.0, 10.002))
     dated(first, frame(1, 0.0), 10.05)
     second = Acquisition(0.035, 0.04, None, first)
-    assert dated(second, frame(1, 5.0), 15.2) == pytest.approx((15.001, 0.001), abs=1e-6)
+    start, uncertainty = dated(second, frame(1, 5.0), 15.2)
+    assert (start, uncertainty) == pytest.approx((15.001, 0.001 + LARGEST_DRIFT * 5.0), abs=1e-6)
     alone = Acquisition(0.035, 0.04)
     start, uncertainty = dated(alone, frame(1, 5.0), 15.2)
     assert start == pytest.approx(15.165, abs=1e-6)

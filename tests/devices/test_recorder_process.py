@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from stmtem_control.clock_model import ClockModel
 from stmtem_control.devices import FrameCamera
 from stmtem_control.errors import RecordingError
 from stmtem_control.recording.frame_files import FrameFiles
@@ -39,7 +40,7 @@ client = RecorderClient(
 )
 client.tell("run", run=1, folder=folder, dose_rate_e_per_A2_s=20.0)
 client.request("record", 10.0, pixel_size_nm=1.0, frame_interval_s=0.1, frames_per_file=4,
-               settle_s=60.0, method="auto", compression=None)
+               settle_s=60.0, method="auto", compression=None, tiff="auto")
 client.request("open", 10.0, host="127.0.0.1", port=data_port, exposure_s=0.035, period_s=0.1)
 client.tell("started", sent=0.0, answered=0.001)
 print(client.pid, flush=True)
@@ -142,11 +143,41 @@ def test_a_recorder_that_is_killed_is_told_and_replaced(
     with FrameFiles(first) as frames:
         assert [int(image[0, 0]) for image in frames] == [1, 2, 3]
     merlin.drop_stream()
+    # Where numbers would go on, frames may lie that were never told.
+    with pytest.raises(RecordingError, match=r"begin a new run, and complete this .* recover .*1'"):
+        camera.kickoff()
+    assert not camera.running
     camera.directory = second
     camera.kickoff().wait(W)
     merlin.frame(STAMP + 9.0)
     camera.complete().wait(W)
     assert [row["sequence"] for row in read_table(second)] == [1]
+
+
+def test_a_clock_holds_for_its_run_also_in_another_recorder(
+    camera: FrameCamera, merlin: Any, tmp_path: Path, until: Callable[[Callable[[], bool]], None]
+) -> None:
+    first, second = tmp_path / "1", tmp_path / "2"
+    for folder in (first, second):
+        folder.mkdir()
+    camera.directory = first
+    no_doubt = ((0.0, 0.0), (0.0, 0.0))
+    camera.set_clock(ClockModel(STAMP, 50.0 - STAMP, 0.0, no_doubt, "by hand"))
+    client = camera._recording.client
+    os.kill(pid_of(camera), signal.SIGKILL)
+    until(lambda: client.dead)
+    with pytest.raises(RecordingError, match="has ended"):
+        camera.kickoff()
+    for folder, source in ((first, "clapperboard"), (second, "start")):
+        if folder == second:
+            camera.directory = second
+        camera.kickoff().wait(W)
+        merlin.frame(STAMP + 0.1)
+        camera.complete().wait(W)
+        (row,) = read_table(folder)
+        assert row["time_source"] == source
+        assert (row["run_time_s"] == pytest.approx(50.1, abs=1e-6)) == (folder == first)
+        merlin.drop_stream()
 
 
 def killed(session: "subprocess.Popen[bytes]", merlin: Any) -> int:

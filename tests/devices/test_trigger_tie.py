@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stmtem_control.clock_model import ClockModel
-from stmtem_control.devices.frame_recording import Sample
+from stmtem_control.devices.frame_samples import Sample
 from stmtem_control.devices.keithley_answers import Reading
 from stmtem_control.devices.keithley_sequence import BiasSequence, SequencePoint, SequenceRun
 from stmtem_control.devices.merlin_trigger import MerlinTrigger

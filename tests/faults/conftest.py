@@ -4,7 +4,7 @@ import contextlib
 import os
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,10 +37,6 @@ class Disk:
     def take_away(self) -> None:
         """Unmount it; nobody must have a file of it open."""
         subprocess.run(["umount", str(self.path)], capture_output=True, check=True)
-
-    def clear_away(self) -> None:
-        """Unmount it in any case, at the end of a test."""
-        subprocess.run(["umount", "-l", str(self.path)], capture_output=True, check=False)
 
     def fill(self) -> None:
         """Leave no room for anything."""
@@ -77,16 +73,16 @@ def _may_mount() -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Disk]:
+def small_disk(tmp_path: Path, unmount_later: Callable[[Path], None]) -> Disk:
     """A disk in memory with room for some twenty frames."""
     _may_mount()
     disk = Disk(tmp_path / "disk", "none", "tmpfs", "size=3m")
-    yield disk
-    disk.clear_away()
+    unmount_later(disk.path)
+    return disk
 
 
 @pytest.fixture
-def ext4_disk(tmp_path: Path) -> Iterator[Disk]:
+def ext4_disk(tmp_path: Path, unmount_later: Callable[[Path], None]) -> Disk:
     """A disk with a journal, in a file."""
     _may_mount()
     image = tmp_path / "image"
@@ -97,5 +93,5 @@ def ext4_disk(tmp_path: Path) -> Iterator[Disk]:
     except FileNotFoundError:
         pytest.skip("there is no mkfs.ext4 here")
     disk = Disk(tmp_path / "disk", str(image), "ext4", "loop,errors=remount-ro")
-    yield disk
-    disk.clear_away()
+    unmount_later(disk.path)
+    return disk

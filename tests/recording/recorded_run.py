@@ -112,7 +112,6 @@ def record(
     keeper = RunFolder(
         root,
         station_toml="[station]\n",
-        readings={"bias_set_V": "bias_setpoint", "voltage_V": "bias_voltage"},
         run_time=lambda moment: moment,
     )
     bundle = compose_run(time=CAMERA_ZERO, metadata={"plan_name": "deposit"})

@@ -87,7 +87,7 @@ def test_a_torn_last_line_is_left_out_and_then_cut(tmp_path: Path) -> None:
     journal.add("cycle", 5.0, 3)
     journal.close()
     assert read_journal(tmp_path)[0].entries("cycle")[1] == [1, 3]
-    assert len([json.loads(line) for line in path.read_text().splitlines()]) == 3
+    assert len([json.loads(line) for line in path.read_text().splitlines()]) == 4
 
 
 def test_a_line_that_is_no_entry_is_left_out(tmp_path: Path) -> None:
@@ -123,6 +123,29 @@ def test_a_full_disk_is_told_once_and_costs_nothing(
     journal.close()
     assert journal.problem() is None
     assert read_journal(tmp_path)[0].entries("cycle")[1] == [0, 1, 2]
+
+
+def test_a_journal_that_is_gone_on_with_has_every_entry_once(tmp_path: Path) -> None:
+    """What a recorder has heard before it was killed is told again to the one after it."""
+    clock = StationClock()
+    timeline = Timeline(keep=10)
+    for number in range(3):
+        journal = Journal(tmp_path, clock, run_start_s=2.0)
+        end = timeline.listen(journal.add, since=1.0)
+        for i in range(8):
+            timeline.record("current_A", 2.0 + number + 0.1 * i, float(10 * number + i))
+        timeline.record("phase", 3.0 + number, f"phase {number}")
+        journal.close()
+        end()
+        timeline.record("bias_set_V", 3.5 + number, -1.0 * number)  # nobody hears it
+    back, _, first = read_journal(tmp_path)
+    assert first["run_start_s"] == 2.0
+    times, values, _ = back.entries("current_A")
+    assert times == sorted(times)
+    # Those too that the timeline has forgotten by now.
+    assert values == [float(10 * number + i) for number in range(3) for i in range(8)]
+    assert back.entries("phase")[1] == ["phase 0", "phase 1", "phase 2"]
+    assert back.entries("bias_set_V")[1] == [0.0, -1.0]
 
 
 def test_a_journal_of_another_session_is_not_continued(tmp_path: Path) -> None:

@@ -243,13 +243,15 @@ def test_sync_says_what_the_disk_says(
     writer.sync()
     writer.write(frames(0, 1))
     writer.sync()
+    assert writer.unsynced() == []
+    writer.write(frames(1, 2))
 
     def fdatasync(descriptor: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", fdatasync)
-        with pytest.raises(RecordingError, match="the 1 frames before it are safe"):
+        with pytest.raises(RecordingError, match="the 2 frames before it are safe"):
             writer.sync()
         with pytest.raises(RecordingError, match="cannot be closed: Input/output error"):
             writer.close()

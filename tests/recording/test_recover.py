@@ -19,11 +19,15 @@ from stmtem_control.cli import main
 from stmtem_control.clock_model import ClockModel
 from stmtem_control.errors import RecordingError
 from stmtem_control.recording.aligned_clock import write_clock
+from stmtem_control.recording.columns import BIAS_COLUMNS
+from stmtem_control.recording.csv_table import read_csv
 from stmtem_control.recording.frame_files import FrameFiles, read_frames, read_rows
 from stmtem_control.recording.frame_table import read_table
+from stmtem_control.recording.journal import read_journal
 from stmtem_control.recording.line_file import LineFile
 from stmtem_control.recording.page_chain import read_chain
-from stmtem_control.recover import LOST, Report, recover
+from stmtem_control.recover import LOST, recover
+from stmtem_control.recovery_report import Report
 from stmtem_control.run_folder import summarise
 
 from .recorded_run import CAMERA_ZERO, START_S, image, read_back, record
@@ -144,6 +148,36 @@ def test_the_tail_of_a_killed_run_is_rebuilt(
     assert outcome["frames"] == 12
     assert outcome["status"] == "recovered"
     assert "unknown" in outcome["safe"]
+
+
+@pytest.mark.parametrize("left", ["none", "header", "torn", "whole"])
+def test_readings_that_only_the_documents_have_come_into_their_table(
+    make_run: MakeRun, left: str
+) -> None:
+    folder = make_run()
+    path = folder / "bias.csv"
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    assert len(lines) == 4
+    if left == "none":
+        path.unlink()
+    elif left == "header":
+        path.write_bytes(lines[0])
+    elif left == "torn":
+        path.write_bytes(b"".join(lines[:2]) + lines[2][:-4])
+    report = mended(folder)
+    assert any("bias.csv: written anew, 3 rows" in what for what in report.mended) == (
+        left != "whole"
+    )
+    assert report.readings == 3
+    assert read_csv(path, BIAS_COLUMNS)[0]["voltage_V"] == -4.9
+    clock = read_journal(folder)[1]
+    for row in read_csv(path, BIAS_COLUMNS):
+        assert row["bias_set_V"] == -5.0
+        if left != "whole":  # the run time of the fake session is its Unix time
+            assert row["run_time_s"] == pytest.approx(
+                clock.station_time(row["time_s"]) - START_S, abs=1e-5
+            )
 
 
 def test_a_torn_page_is_cut_off_and_told(make_run: MakeRun) -> None:

@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -231,7 +231,7 @@ def test_a_killed_process_leaves_all_that_it_counted(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path: Path, unmount_later: Callable[[Path], None]) -> Path:
     """A file system of 400 KB."""
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -242,8 +242,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"no mount: {error}")
     if done.returncode:
         pytest.skip(f"mounting is not allowed: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True, capture_output=True)
+    unmount_later(folder)
+    return folder
 
 
 @METHODS
