@@ -119,8 +119,8 @@ def export_ome_tiff(folder: Path, target: Path) -> Path:
     Raises
     ------
     RecordingError
-        It is no run folder, has no frames, or cannot be read or written; or `target` may be taken for
-        a file of a run.
+        It is no run folder, has no frames, or cannot be read or written; or `target` may be taken
+        for a file of a run.
     """
     import tifffile
 
