@@ -49,7 +49,7 @@ class PatientClock:
         self.speed = self._hand.speed
         self.now = self._hand.now
         self.wait_until = self._hand.wait_until
-        self.call_at = self._hand.call_at
+        self.call_at, self.at = self._hand.call_at, self._hand.at
         self.close = self._hand.close
 
 
