@@ -17,7 +17,7 @@ from stmtem_control.clock_model import ClockModel
 from stmtem_control.errors import AlignmentError, StmTemError
 from stmtem_control.recording.aligned_clock import align_clock, drift_uncertainty, write_clock
 from stmtem_control.recording.blank_edges import Blanker, coded_pattern, edges_between
-from stmtem_control.recording.clapperboard import PatternFit, fit_pattern
+from stmtem_control.recording.clapperboard import DatedFrame, PatternFit, fit_pattern
 from stmtem_control.recording.rebuild import rebuild_tables
 from stmtem_control.timeline import Timeline
 
@@ -33,33 +33,8 @@ EDGE_S = 0.01  # wall seconds that a command to the blanker takes in a plan
 STOP_S = 2.0
 
 
-class SampledFrame(Protocol):
+class SampledFrame(DatedFrame, Protocol):
     """What a camera tells of a frame before its row is final."""
-
-    @property
-    def camera_time_s(self) -> float:
-        """Start of the exposure by the camera's own clock, Unix time."""
-        ...
-
-    @property
-    def exposure_s(self) -> float:
-        """Exposure in s."""
-        ...
-
-    @property
-    def period_s(self) -> float:
-        """Time to the next exposure in s."""
-        ...
-
-    @property
-    def mean_counts(self) -> float:
-        """Mean counts in a pixel."""
-        ...
-
-    @property
-    def sequence(self) -> int:
-        """The camera's own number, from 1 at each start."""
-        ...
 
     @property
     def host_monotonic_s(self) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
-from stmtem_control.errors import InterlockError, RecordingError
+from stmtem_control.errors import InstrumentError, InterlockError, RecordingError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.recording.edges import BY_TRIGGER
 from stmtem_control.timeline import Timeline
@@ -150,6 +150,15 @@ class FrameCamera(CameraAcquisition):
         self.phase.set(phase)
         self.cycle.set(cycle)
 
+    def arm(self) -> Status:
+        """Start an acquisition whose frames are kept for ``look_back_s``; see the base class.
+
+        They are of the phase "look-back", whatever the run before has ended with.
+        """
+        status = super().arm()
+        self.mark("look-back", 0)
+        return status
+
     # Flyable
 
     def kickoff(self) -> Status:
@@ -234,13 +243,17 @@ class FrameCamera(CameraAcquisition):
         InstrumentError
             They are not as many as they must be; nothing is tied, and the times must tell.
         """
-        tied = tie(
-            self.samples(),
-            run,
-            master=master,
-            frames_per_step=frames_per_step,
-            started=self._start_exchange,
-        )
+        try:
+            tied = tie(
+                self.samples(),
+                run,
+                master=master,
+                frames_per_step=frames_per_step,
+                started=self._start_exchange,
+            )
+        except InstrumentError:
+            self._mark_levels(marks, [point.edge_t for point in run.points])
+            raise
         self.set_clock(tied.model, "trigger")
         self._tied = True
         record = self.timeline.record
@@ -256,9 +269,7 @@ class FrameCamera(CameraAcquisition):
         for (t, sure), level, frame in zip(tied.times, levels, tied.frames, strict=True):
             record("bias_set_V", t, level, sure)
             record(BY_TRIGGER, t, self._first_number + frame if frame >= 0 else -1)
-        for index, phase, cycle in marks:
-            record("phase", edges[index], phase)
-            record("cycle", edges[index], cycle)
+        self._mark_levels(marks, edges)
 
     def complete(self) -> Status:
         """Stop the acquisition; done when the last frame is on disk.
@@ -338,6 +349,13 @@ class FrameCamera(CameraAcquisition):
             return done(signal)
 
         return apply
+
+    def _mark_levels(self, marks: Sequence[tuple[int, str, int]], edges: Sequence[float]) -> None:
+        """Note phases and cycles from the levels on that were reached, at these times."""
+        for index, phase, cycle in marks:
+            if index < len(edges):
+                self.timeline.record("phase", edges[index], phase)
+                self.timeline.record("cycle", edges[index], cycle)
 
     def _publish_counts(self, recording: FrameRecording) -> None:
         self.frames_captured.publish(recording.captured)

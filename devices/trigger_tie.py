@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from stmtem_control.clock_model import LARGEST_DRIFT, ClockModel, StampedExchange, fit_clock
+from stmtem_control.clock_model import LARGEST_DRIFT, Z95, ClockModel, StampedExchange, fit_clock
 from stmtem_control.errors import InstrumentError, StmTemError
 from stmtem_control.exchanges import Exchange
 
@@ -22,7 +22,6 @@ from .keithley_sequence import SequenceRun
 
 LATENCY_S = 1e-3  # from an edge at one instrument's output to what the other does, at most
 WINDOW = 32  # levels whose median is taken for what is usual
-Z95 = 1.959963985
 SOURCE = "trigger: edges of the source"
 
 

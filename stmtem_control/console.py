@@ -22,12 +22,14 @@ PLANS = (
     "retract",
     "safe",
     "strip",
+    "triggered_cycles",
 )
 
 HELP = """\
 RE(plan) runs a plan; press Tab after a device's name to see what it has.
   devices  bias (V, A), probe (x, y, z), camera (frames), beam (blanked)
-  plans    approach_contact, retract, deposit, strip, deposition_stripping_cycles
+  plans    approach_contact, retract, deposit, strip,
+           deposition_stripping_cycles, triggered_cycles
   e.g.     RE(approach_contact(probe, bias, beam))
            RE(deposit(bias, camera, beam, bias_V=-5, duration_s=1))
   safe_state()   bias to 0 V, output off, beam blanked, probe stopped

@@ -20,9 +20,10 @@ from .recording.columns import (
 from .recording.csv_table import iterate_csv
 from .recording.frame_files import FrameFiles, frame_files
 from .recording.frame_table import TABLE
-from .run_folder import BIAS, summarise
+from .run_folder import BIAS, DOCUMENTS, summarise
 
 BATCH = 50_000  # rows that are in memory at once
+OME_NAMES = (".ome.tif", ".ome.tiff")
 PIXEL_SIZE_TAG = 65009  # of the first page: the x axis' scale in nm, as Digital Micrograph has it
 
 
@@ -118,11 +119,16 @@ def export_ome_tiff(folder: Path, target: Path) -> Path:
     Raises
     ------
     RecordingError
-        It is no run folder, has no frames, or cannot be read or written.
+        It is no run folder, has no frames, or cannot be read or written; or `target` may be taken
+        for a file of a run.
     """
     import tifffile
 
     summary = summarise(folder)
+    if (target.parent / DOCUMENTS).exists() and not target.name.endswith(OME_NAMES):
+        raise RecordingError(
+            f"{target} lies in the folder of a run, whose own files shall stay; call it *.ome.tif"
+        )
     with FrameFiles(folder) as frames:
         count = len(frames)
         if not count:

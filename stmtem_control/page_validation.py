@@ -96,9 +96,10 @@ def pages_checked_by_columns() -> Iterator[None]:
     """
     from event_model import DocumentNames, schema_validators
 
-    before = schema_validators[DocumentNames.event_page]
-    schema_validators[DocumentNames.event_page] = PageValidator(getattr(before, "thorough", before))  # type: ignore[assignment]
+    validators: Any = schema_validators
+    before = validators[DocumentNames.event_page]
+    validators[DocumentNames.event_page] = PageValidator(getattr(before, "thorough", before))
     try:
         yield
     finally:
-        schema_validators[DocumentNames.event_page] = before
+        validators[DocumentNames.event_page] = before

@@ -36,7 +36,7 @@ class Progress:
         s = self._session
         z = s.probe.z
         dose = s.camera.total_dose.get()
-        contact = f"fine {z.fine.get():.1f} V, {z.coarse.get():+d} steps"
+        contact = f"{z.fine.get():.1f} V, {z.coarse.get():+d} steps"
         phase, cycle = self._phase()
         return {
             "phase": f"{phase} {cycle}" if cycle else phase,
@@ -53,7 +53,7 @@ class Progress:
         if self._plan and not self._session.camera.running:
             if self._session.bias.setpoint.get():
                 return "approach", 0
-            return ("retract" if self._session.camera.frames_written.get() else "start"), 0
+            return ("end" if self._session.camera.frames_written.get() else "start"), 0
         return self._session.camera.phase.get(), int(self._session.camera.cycle.get())
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
@@ -69,10 +69,13 @@ class Progress:
             return
         self._last_phase, self._next_line = phase, now + LINE_PERIOD_S
         state = self.state()
+        # Within 80 columns: of beam and probe what matters now, and before all what went wrong.
+        last = f"beam {state['beam']}" if self._session.camera.running else state["probe"]
+        if state["dropped"] != "0":
+            last = f"{state['dropped']} LOST"
         self._console.print(
-            f"{seconds(now - self._begun):>8}  {state['phase']:<10} {state['bias']:>8} "
-            f"{state['current']:>9}  {state['frames']:>4} frames  {state['dose']:>11}  "
-            f"beam {state['beam']}, probe {state['probe']}",
+            f"{seconds(now - self._begun):>7} {state['phase']:<12} {state['bias']:>7} "
+            f"{state['current']:>8} {state['frames']:>5} frames {state['dose']:>10}  {last}",
             highlight=False,
             soft_wrap=True,
         )

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +108,11 @@ def _runs(options: argparse.Namespace) -> int:
         print(f"no runs in {root}")
         return 0
     width = max(len(run.folder.name) for run in runs)
-    print(f"{'run (UTC time, plan, uid)':<{width}}  {'state':<10} {'frames':>7} {'readings':>8}")
+    print(f"{'run (UTC time, plan, uid)':<{width}} {'state':<10} {'frames':>6} {'readings':>8}")
     for run in runs:
-        print(f"{run.folder.name:<{width}}  {run.state:<10} {run.frames:>7} {run.readings:>8}")
+        print(f"{run.folder.name:<{width}} {run.state:<10} {run.frames:>6} {run.readings:>8}")
         if run.reason:
-            print(f"  {run.reason}")
+            print(textwrap.indent(textwrap.fill(run.reason, 76), "  "))
     return 0
 
 

@@ -245,13 +245,18 @@ def summarise(folder: Path) -> RunSummary:
         started=moment,
         status=status,
         state=state,
-        reason=str(stop.get("reason", "") or outcome.get("reason", "")),
+        reason=_reason(str(stop.get("reason", "")), str(outcome.get("reason", ""))),
         frames=count_rows(folder / "frames.csv"),
         readings=count_rows(folder / BIAS),
         start=start,
         stop=stop,
         outcome=outcome,
     )
+
+
+def _reason(stop: str, outcome: str) -> str:
+    """Return why a run did not end well: in the session's words, unless it was recovered since."""
+    return stop if "recovered " in stop else outcome or " ".join(stop.split())
 
 
 def _ends(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -167,5 +167,5 @@ def _time(t: float | None) -> str:
 
 
 def _levels(levels: list[float]) -> str:
-    shown = " ".join(f"{level:g}" for level in levels[:LEVELS])
-    return shown + (" ..." if len(levels) > LEVELS else "") or NOTHING
+    shown = ", ".join(f"{level:g}" for level in levels[:LEVELS])
+    return shown + (", ..." if len(levels) > LEVELS else "") or NOTHING

@@ -56,7 +56,7 @@ def test_blocks_of_the_page_on_triggers() -> None:
     names = run(PAGE.with_name("set-up-a-hardware-trigger.md"))
     taken = inspect.signature(names["triggered_cycles"]).parameters
     assert {"master", "frames_per_step", "rest_s"} <= set(taken)
-    with pytest.raises(RecordingError, match="no journal"):
+    with pytest.raises(RecordingError, match=r"timeline\.jsonl cannot be read"):
         names["uncertain"](PAGE.parent)
     plan = names["plan"](SimpleNamespace(bias=None, camera=None, beam=None), "nobody")
     with pytest.raises(LimitError, match="master is 'nobody'"):

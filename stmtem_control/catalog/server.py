@@ -53,12 +53,16 @@ class _Listening(uvicorn.Server):  # type: ignore[misc,unused-ignore]
     def run_until_told(self, listening: socket.socket) -> None:
         try:
             self.run(sockets=[listening])
+        except (Exception, SystemExit):  # uvicorn leaves Python if it cannot start
+            logging.getLogger("uvicorn").exception("the server has ended")
         finally:
             self.settled.set()
 
 
 class CatalogServer:
-    """Serves the runs of a data folder to Tiled clients on this machine.
+    """Serves the runs of a data folder to Tiled clients on this machine; one in a process.
+
+    Tiled keeps one key for the whole process: a second server would change that of the first.
 
     Parameters
     ----------
@@ -129,7 +133,7 @@ class CatalogServer:
             )
             app = build_app(tree, authentication=Authentication(single_user_api_key=self._key))
         except Exception as error:
-            raise self._broken(error) from error
+            raise self._broken(" ".join(str(error).split())) from error
         server = _Listening(
             uvicorn.Config(
                 app,
@@ -152,14 +156,13 @@ class CatalogServer:
         server.settled.wait(START_S)
         if not server.started:
             end()
-            raise self._broken(None)
+            raise self._broken("see server.log in it")
         return end
 
-    def _broken(self, error: Exception | None) -> RecordingError:
-        reason = "" if error is None else f"{' '.join(str(error).split())}; "
+    def _broken(self, reason: str) -> RecordingError:
         return RecordingError(
-            f"catalog {self.folder} cannot be opened: {reason}see server.log in it; it can be "
-            "removed: all that it holds is made again from the runs"
+            f"catalog {self.folder} cannot be opened: {reason}; it can be removed: all that it "
+            "holds is made again from the runs"
         )
 
     def client(self) -> Any:

@@ -73,6 +73,7 @@ class BiasRows:
             row["phase"], row["cycle"] = self._marks(moment)
         if not row.get("phase"):
             row["phase"] = "" if stream == "readings" else stream
+        row.setdefault("cycle", 0)  # outside of cycles, as in the approach
         return row
 
 

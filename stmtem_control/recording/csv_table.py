@@ -155,7 +155,7 @@ def _quick_cells(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> byt
     """Return the lines by way of JSON, a tenth of the cost; None where that is not the same."""
     if len(names) < 2 or not rows:
         return None
-    # The first row tells which columns are text; where others differ, the quotes do not add up.
+    # The first row tells which columns are text; if another does not agree, quotes do not add up.
     of_text = [name for name in names if isinstance(rows[0].get(name), str)]
     try:
         values = [operator.itemgetter(*names)(row) for row in rows]

@@ -304,7 +304,9 @@ def edge_frames(run_folder: Path | str) -> list[Edge]:
     folder = Path(run_folder)
     timeline, _, _ = read_journal(folder)
     run_start = timeline.run_start
-    changes = bias_changes(timeline.entries(LEVEL), timeline.entries(BY_TRIGGER))
+    changes = bias_changes(
+        timeline.entries(LEVEL), timeline.entries(BY_TRIGGER), run_start=run_start
+    )
     number, owned = _frames(folder / TABLE)
     # What the look-back kept lies before the run's start.
     begin = run_start + min(0.0, float(np.min(owned.start_first, initial=0.0)))

@@ -351,7 +351,9 @@ def _close(found: Documents, reason: Callable[[], str], ended: float) -> None:
         stop.get("num_events", {}).get(stream, 0) != count for stream, count in counts.items()
     ):
         stop["num_events"] = counts
-        stop["reason"] = "; ".join(filter(None, (stop.get("reason", ""), reason())))
+        said, told = str(stop.get("reason", "")), reason()
+        # What the session said may be in it already.
+        stop["reason"] = told if not said or said in told else f"{said}; {told}"
         _note(found, "what was found, in the stop document")
 
 

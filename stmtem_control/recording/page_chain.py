@@ -351,20 +351,3 @@ def told_count(description: bytes, count: int | None) -> bytes:
     if len(text) >= len(description):
         return description
     return text.ljust(len(description) - 1, b"\n") + b"\0"
-
-
-def remove_unfinished(folder: Path) -> list[Path]:
-    """Remove the beginnings of files whose first page never became whole; return their paths.
-
-    Raises
-    ------
-    RecordingError
-        One cannot be removed.
-    """
-    found = sorted(folder.glob(f"frames_*.tif{UNFINISHED}"))
-    for path in found:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise RecordingError(f"{path} cannot be removed: {error.strerror or error}") from None
-    return found

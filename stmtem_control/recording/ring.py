@@ -5,6 +5,7 @@ process that makes frames owns the slots; another may look at the newest frame w
 """
 
 import contextlib
+import math
 import mmap
 import os
 import struct
@@ -23,6 +24,7 @@ from stmtem_control.errors import ConfigError
 PAGE = 4096  # bytes; slots begin at multiples of it, as direct I/O wants them
 SMALLEST = 4  # slots: one being filled, one being written, one being looked at, one to spare
 LARGEST = 1 << 14  # slots
+MOST_MEMORY = 0.8  # share of the computer's memory
 LOOKS = 8  # tries to copy the newest frame before it is overwritten
 _NEWEST = struct.Struct("<qq")  # slot and number of the newest frame; slot is -1 before the first
 
@@ -44,6 +46,14 @@ def shared_memory(size: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _memory_bytes() -> float:
+    """Return how much memory the computer has; more than any where it does not tell."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 class FrameRing:
@@ -106,7 +116,7 @@ class FrameRing:
         Raises
         ------
         ConfigError
-            Too few to work with.
+            Too few to work with, or more than the computer's memory.
         """
         slots = min(LARGEST, size // slot_bytes)
         if slots < SMALLEST:
@@ -115,6 +125,13 @@ class FrameRing:
                 f"a ring of {size / 1e6:.3g} MB has room for {slots} frames of "
                 f"{shape[1]} x {shape[0]} {np.dtype(dtype).name}; set [camera] ring_MB to "
                 f"{need} at least, better ten times that"
+            )
+        memory = _memory_bytes()
+        if slots * slot_bytes > MOST_MEMORY * memory:
+            raise ConfigError(
+                f"a ring of {slots * slot_bytes / 1e6:.0f} MB is too large for a computer with "
+                f"{memory / 1e6:.0f} MB of memory; set [camera] ring_MB to "
+                f"{MOST_MEMORY * memory / 1e6:.0f} at most"
             )
         return slots
 

@@ -55,5 +55,6 @@ def test_the_file_for_another_server_is_one_that_tiled_takes(server: Any, tmp_pa
         "init_if_not_exists": False,
         "writable_storage": [str(tmp_path)],
     }
-    ((_, tree),) = Config.model_validate(described).trees
-    assert tree.context.adapters_by_mimetype[MIMETYPE] is FramesAdapter
+    config: Any = Config.model_validate(described)
+    (spec,) = config.trees
+    assert spec.tree.context.adapters_by_mimetype[MIMETYPE] is FramesAdapter

@@ -355,7 +355,7 @@ def make_camera(
         data_port = merlin.data.getsockname()[1]
         settings: dict[str, Any] = {
             "name": "camera",
-            "merlin": Merlin(link, host="127.0.0.1", data_port=data_port, timeout_s=0.3),
+            "merlin": Merlin(link, host="127.0.0.1", data_port=data_port, timeout_s=2.0),
             "clock": clock,
             "timeline": timeline,
             "pixel_size_nm": 2.5,

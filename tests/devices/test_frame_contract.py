@@ -21,8 +21,10 @@ from event_model import DocumentNames, schema_validators
 from ophyd import Signal
 
 from stmtem_control.devices import FrameCamera
+from stmtem_control.errors import LimitError
 from stmtem_control.recording.frame_files import FrameFiles
 from stmtem_control.recording.frame_table import read_table
+from stmtem_control.timeline import Timeline
 
 W = 5.0  # wall seconds that a test waits at most
 STAMP = 1_795_000_000.0
@@ -316,19 +318,29 @@ def test_a_recording_begins_with_what_was_before_it(
 
 
 def test_a_look_back_keeps_the_newest_frames_only(
-    make_camera: Callable[..., FrameCamera], merlin: Any, tmp_path: Path
+    make_camera: Callable[..., FrameCamera], merlin: Any, tmp_path: Path, timeline: Timeline
 ) -> None:
     camera = make_camera(ring_MB=8 * 4096 / 1e6, look_back_s=0.1)
+    camera.mark("end", 3)  # of the run before
     camera.arm().wait(W)
+    for i in range(40):
+        timeline.record("current_A", 0.1 * i - 0.02, 1e-12 * i)
     for i in range(30):
         merlin.frame(STAMP + 0.1 * i)
     while len(camera.samples()) < 30:
         assert camera.running
     camera.look_back_s.set(60.0)  # from now on; what is in the ring is what there is
+    timeline.start_run(10.0)
     camera.directory = tmp_path
     camera.kickoff().wait(W)
     camera.complete().wait(W)
-    sequence = [row["sequence"] for row in read_table(tmp_path)]
+    rows = read_table(tmp_path)
+    sequence = [row["sequence"] for row in rows]
+    # They have their own time, phase and readings.
+    for row in rows:
+        assert row["run_time_s"] == pytest.approx(0.1 * row["sequence"] - 10.135, abs=1e-3)
+        assert (row["phase"], row["cycle"], row["n_readings"]) == ("look-back", 0, 1)
+        assert row["current_A"] == pytest.approx(1e-12 * (row["sequence"] - 1), abs=0.0)
     assert sequence == list(range(31 - len(sequence), 31))
     assert len(sequence) <= 8
     assert camera.dropped.get() == 0  # what went out of the look-back was not to be kept
@@ -337,8 +349,6 @@ def test_a_look_back_keeps_the_newest_frames_only(
 def test_arming_is_refused_when_the_ring_is_too_small(
     make_camera: Callable[..., FrameCamera], merlin: Any
 ) -> None:
-    from stmtem_control.errors import LimitError
-
     camera = make_camera(ring_MB=8 * 4096 / 1e6, look_back_s=1.0)
     with pytest.raises(LimitError, match=r"needs room for 29 frames, the ring has room for 8"):
         camera.arm()

@@ -173,6 +173,7 @@ def test_the_first_stamp_lies_in_the_exchange_of_the_start() -> None:
 @pytest.mark.parametrize("drift", [LARGEST_DRIFT, 0.0, -LARGEST_DRIFT])
 def test_clocks_that_drift_apart_are_allowed_for(drift: float) -> None:
     acquisition = Acquisition(0.035, 0.04, Exchange(10.0, 10.002))
+    uncertainty = 0.0
     for number in range(0, 15_000, 500):
         truth = 10.0015 + 0.04 * number
         stamp = (truth - 10.0015) * (1.0 - drift)

@@ -240,6 +240,7 @@ def test_a_trigger_that_the_camera_misses_is_told_and_the_rows_are_honest(rig: R
     assert {row["time_source"] for row in rows} <= {"arrival", "start"}
     assert "edge" not in {row["bias_edge"] for row in rows}
     assert "ambiguous" in {row["bias_edge"] for row in rows}
+    assert {row["phase"] for row in rows} >= {"deposit", "strip"}  # by the source's own times
     assert rig.bench.safe()["output off"]
 
 

@@ -117,6 +117,11 @@ def test_ome_tiff_holds_one_frame_at_a_time(run: Path, monkeypatch: pytest.Monke
 
 
 def test_a_target_that_cannot_be_written_is_told(run: Path, tmp_path: Path) -> None:
+    before = (run / "frames_0000.tif").read_bytes()
+    for name in ("frames_0000.tif", "frames_0001.tif", "documents.jsonl"):
+        with pytest.raises(RecordingError, match="whose own files shall stay"):
+            export_ome_tiff(run, run / name)
+    assert (run / "frames_0000.tif").read_bytes() == before
     with pytest.raises(RecordingError, match=r"run\.ome\.tif cannot be written: No such file"):
         export_ome_tiff(run, tmp_path / "nowhere" / "run.ome.tif")
 

@@ -110,3 +110,8 @@ def test_a_ring_that_is_too_small_is_refused_with_what_it_needs() -> None:
     with pytest.raises(ConfigError, match=r"ring of 1 MB has room for 0 frames of 1024 x 1024"):
         FrameRing.count((1024, 1024), "<u2", 1 << 21, 1_000_000)
     assert FrameRing.count((1024, 1024), "<u2", 1 << 21, 1 << 23) == 4
+
+
+def test_a_ring_that_is_larger_than_the_memory_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"too large for a computer with \d+ MB of memory; set"):
+        FrameRing.count((1 << 16, 1 << 16), "<u4", 1 << 34, 1 << 48)

@@ -205,8 +205,8 @@ def test_the_list_tells_states_and_reasons(
     assert main(["runs", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
-    assert f"{done.name}  aborted          3" in "\n".join(lines)
-    assert f"{cut.name}  not closed       2" in "\n".join(lines)
+    assert f"{done.name} aborted         3" in "\n".join(lines)
+    assert f"{cut.name} not closed      2" in "\n".join(lines)
     assert "  Ctrl-C" in lines
 
 
