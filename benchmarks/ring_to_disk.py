@@ -24,6 +24,7 @@ __all__ = ["RATES", "Written", "produce", "record"]
 
 RATES: Final = ((2048, 100.0), (4096, 25.0))
 RING_BYTES: Final = 512_000_000  # as [camera] ring_MB by default
+MOST_SLOTS: Final = 64
 W: Final = 20.0
 
 
@@ -97,7 +98,7 @@ def produce(end: socket.socket, side: int, rate_Hz: float, seconds: float, folde
 
     shape, dtype = (side, side), np.dtype("<u2")
     slot_bytes = padded_bytes(shape, dtype)
-    slots = FrameRing.count(shape, dtype, slot_bytes, RING_BYTES)
+    slots = min(MOST_SLOTS, FrameRing.count(shape, dtype, slot_bytes, RING_BYTES))
     memory = shared_memory(FrameRing.size(slots, slot_bytes))
     ring = FrameRing(
         shape, dtype, slots=slots, slot_bytes=slot_bytes, descriptor=memory, owner=True

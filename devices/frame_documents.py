@@ -3,6 +3,7 @@
 The shapes are those that Bluesky's RunEngine takes from a flyer that gives both.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from stmtem_control.recording.frame_files import TEMPLATE
 from .signals import DTYPES, NUMPY
 
 Columns = dict[str, list[Any]]  # rows of the table, as a list for each column
+
+NUMBERS = [column.name for column in COLUMNS if column.kind is float]
 
 MIMETYPE = "multipart/related;type=image/tiff;pages=multi"
 
@@ -121,3 +124,12 @@ def joined(batch: Sequence[Columns], column: str) -> list[Any]:
     if len(batch) == 1:
         return batch[0][column]
     return [value for columns in batch for value in columns[column]]
+
+
+def with_nan(columns: Columns) -> Columns:
+    """Return columns as the recorder tells them, with NaN for each number that is not known."""
+    for name in NUMBERS:
+        column = columns[name]
+        if None in column:
+            columns[name] = [math.nan if value is None else value for value in column]
+    return columns

@@ -1,7 +1,6 @@
 """One camera's recording, as the session sees it: orders, counts, rows and errors."""
 
 import logging
-import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,12 +14,11 @@ from stmtem_control.clock import StationClock
 from stmtem_control.clock_model import ClockModel
 from stmtem_control.errors import RecordingError, StmTemError
 from stmtem_control.exchanges import Exchange
-from stmtem_control.recording.columns import COLUMNS
 from stmtem_control.recording.page_writer import padded_bytes
 from stmtem_control.recording.ring import FrameRing
 from stmtem_control.timeline import START, Timeline
 
-from .frame_documents import Columns
+from .frame_documents import Columns, with_nan
 from .frame_samples import Sample
 from .recorder_client import PROCESS, RecorderClient
 from .recorder_protocol import ROWS, Message, error_of
@@ -31,7 +29,6 @@ log = logging.getLogger(__name__)
 ANSWER_S = 10.0  # wall seconds for an answer, the recorder's start and slow disks included
 JOIN_S = 1.0  # the same, for a data connection
 MB = 1_000_000
-NUMBERS = [column.name for column in COLUMNS if column.kind is float]
 
 
 class FrameRecording:
@@ -378,7 +375,7 @@ class FrameRecording:
                 return
             self.captured, self.dropped = message["captured"], message["dropped"]
             if say == ROWS:
-                columns = _with_nan(message["columns"])
+                columns = with_nan(message["columns"])
                 with self._lock:
                     self._rows.append(columns)
                     self._count += len(columns["frame"])
@@ -397,12 +394,3 @@ class FrameRecording:
         self._running = False
         self._come.set()
         self._on_counts(self)
-
-
-def _with_nan(columns: Columns) -> Columns:
-    """Return the columns with NaN for each number that is not known."""
-    for name in NUMBERS:
-        column = columns[name]
-        if None in column:
-            columns[name] = [math.nan if value is None else value for value in column]
-    return columns

@@ -10,6 +10,7 @@ import pytest
 
 from stmtem_control.errors import RecordingError
 from stmtem_control.recording import disk_sync
+from stmtem_control.recording.direct_io import sync_file
 from stmtem_control.recording.disk_sync import DiskSync
 
 W = 5.0  # wall seconds that a test waits at most
@@ -68,6 +69,6 @@ def test_a_refusal_is_told_once_and_the_others_are_kept(monkeypatch: pytest.Monk
 def test_a_real_file(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"1")
-    disk_sync.sync_file(path)
+    sync_file(path)
     with pytest.raises(FileNotFoundError):
-        disk_sync.sync_file(tmp_path / "y")
+        sync_file(tmp_path / "y")
