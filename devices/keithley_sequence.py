@@ -161,7 +161,7 @@ class BiasSequence:
         yield ":SOUR:SWE:CAB NEV"
         yield ":SOUR:VOLT:MODE LIST"
         yield f":SOUR:DEL {self.delay_s(line_frequency_Hz):.6f}"
-        yield f":TRIG:DEL {self.wait_s(line_frequency_Hz):.4f}"
+        yield f":TRIG:DEL {round(self.wait_s(line_frequency_Hz), 4):g}"
         yield ":ARM:COUN 1"
         yield f":TRIG:COUN {len(levels)}"
         yield from self._inputs("ARM", self.start_line)
