@@ -134,7 +134,9 @@ def triggered_cycles(
         triggers = {"trigger_in": "ttl falling", "frames_per_trigger": frames_per_step}
         rate_Hz = frame_rate_Hz / (1.0 - SPARE)
     else:
-        sequence |= {"step_s": READ_BY * step_s, "step_line": 1}
+        # Stepped by the end of an exposure, read in the middle of the next, done before its end.
+        read_by = min(step_s - 0.5 * exposure_s, (1.0 - 2.0 * SPARE) * step_s)
+        sequence |= {"step_s": read_by, "step_line": 1}
         triggers = {"trigger_out": "follow shutter"}
         rate_Hz = frame_rate_Hz
     source.sequence.check_value(sequence)
@@ -152,7 +154,7 @@ def triggered_cycles(
 
     def settings() -> Plan:
         yield from bps.configure(detector, timing)
-        run = _recorded(bias, camera, beam, sequence, segments, master, frames_per_step)
+        run = _recorded(bias, camera, beam, sequence, segments, master, frames_per_step, step_s)
         return (yield from bpp.run_wrapper(run, md=start))
 
     staged = bpp.stage_wrapper(settings(), [bias, beam, camera])
@@ -197,12 +199,13 @@ def _recorded(
     segments: list[Segment],
     master: str,
     frames_per_step: int,
+    step_s: float,
 ) -> Plan:
     """Run a sequence with frames, tie them, and collect both, come what may."""
     source, clock = bias.sequence, bias.clock
     expected = len(sequence["levels_V"]) * frames_per_step
     # At most twice as long as planned: a trigger that is lost makes it longer, and is told.
-    lasts_s = 2.0 * len(sequence["levels_V"]) * sequence["step_s"] / READ_BY
+    lasts_s = 2.0 * len(sequence["levels_V"]) * step_s
     done: list[bool] = []
 
     def body() -> Plan:
