@@ -99,9 +99,10 @@ class FrameDating:
 
     def _held(self, facts: FrameFacts) -> dict[str, Any]:
         timeline, middle = self._timeline, facts.start_s + 0.5 * facts.exposure_s
+        phase, cycle = timeline.mark_at(middle)
         return {
-            "phase": timeline.at("phase", middle) or "",
-            "cycle": timeline.at("cycle", middle) or 0,
+            "phase": phase,
+            "cycle": cycle,
             "bias_set_V": timeline.at("bias_set_V", middle),
             "blanked": bool(timeline.at("blanked", middle)),
         }

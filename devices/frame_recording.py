@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 ANSWER_S = 10.0  # wall seconds for an answer, the recorder's start and slow disks included
 JOIN_S = 1.0  # the same, for a data connection
-MB = 1_000_000
 
 
 class FrameRecording:

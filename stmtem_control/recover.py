@@ -304,8 +304,7 @@ class _Recovery:
         def marks(moment: float) -> tuple[str, int]:
             if made.clock is None or made.timeline is None:
                 return "", 0
-            t = made.clock.station_time(moment)
-            return str(made.timeline.at("phase", t) or ""), int(made.timeline.at("cycle", t) or 0)
+            return made.timeline.mark_at(made.clock.station_time(moment))
 
         maker = BiasRows(run_time, marks)
         rows = [row for name, doc in documents.lines for row in maker.rows(name, doc)]

@@ -139,7 +139,7 @@ class Session:
                 self.root,
                 station_toml=self.station.to_toml(),
                 run_time=lambda moment: self.timeline.run_time(self.clock.station_time(moment)),
-                marks=self._marks,
+                marks=lambda moment: self.timeline.mark_at(self.clock.station_time(moment)),
                 on_open=self._run_opened,
             )
             opened.enter_context(pages_checked_by_columns())
@@ -170,11 +170,6 @@ class Session:
         opened.callback(self._wait_for_dates)
         # Whatever happens from here on, closing makes the station safe first.
         opened.callback(self.safe_state)
-
-    def _marks(self, moment: float) -> tuple[str, int]:
-        """Return phase and cycle at a Unix time (s)."""
-        t = self.clock.station_time(moment)
-        return str(self.timeline.at("phase", t) or ""), int(self.timeline.at("cycle", t) or 0)
 
     def _run_opened(self, folder: Path, start: dict[str, Any]) -> None:
         self._started = True

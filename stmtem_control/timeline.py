@@ -130,6 +130,10 @@ class Timeline:
             place = bisect_right(self._times[channel], t)
             return self._values[channel][place - 1] if place else None
 
+    def mark_at(self, t: float) -> tuple[str, int]:
+        """Return phase and cycle at `t` (station s): "" and 0 before the first was marked."""
+        return str(self.at("phase", t) or ""), int(self.at("cycle", t) or 0)
+
     def last(self, channel: str) -> Any:
         """Return the newest value of `channel`, or None."""
         with self._lock:
