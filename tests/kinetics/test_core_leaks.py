@@ -124,7 +124,8 @@ for _ in range(6): # a leak is in all of them; what is kept once, as for a threa
     cycles(CYCLES, kept)
     grown.append([b - a for a, b in zip(before, measured())])
     if len(grown) > 1 and min(pair[0] for pair in grown) < 4 * CYCLES:
-        break
+        if min(pair[1] for pair in grown) < CYCLES // 4:
+            break
 print(json.dumps([min(pair) for pair in zip(*grown)]))
 '''
 CYCLES = 200
