@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from .config import BenchTable
 from .errors import ConfigError, TransportError
+from .station_tables import BenchTable
 
 START_S = 30.0  # a cold start of Python and NumPy on a busy machine
 END_S = 5.0

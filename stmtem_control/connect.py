@@ -18,9 +18,10 @@ from stmtem_control.devices import (
 )
 
 from .clock import StationClock
-from .config import BENCH, Station
+from .config import Station
 from .link import Link
 from .station_lock import StationLock
+from .station_tables import BENCH
 from .timeline import Timeline
 from .transport import Transport
 

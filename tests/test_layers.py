@@ -17,6 +17,7 @@ GROUND = {
     "exchanges",
     "clock_model",
     "recording",
+    "dose",
 }
 WIRES = {"visa", "serial_port", "tcp"}
 MAY_IMPORT = {  # folder -> the stmtem_control names it may use
@@ -27,8 +28,16 @@ MAY_IMPORT = {  # folder -> the stmtem_control names it may use
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
     {"errors", "units", "exchanges"},
-    {"config", "clock", "clock_model", "timeline", "transport", "nucleation_transients"},
-    {"recording"},
+    {
+        "config",
+        "station_tables",
+        "clock",
+        "clock_model",
+        "timeline",
+        "transport",
+        "nucleation_transients",
+    },
+    {"recording", "dose"},
     {"visa", "serial_port", "tcp", "link", "run_folder"},
     {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
     {"contact_sheet", "recovery_report", "run_report", "show_run", "export_run", "run_commands"},
