@@ -8,11 +8,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from .bias_source import SourceMeter
+from .black_box import BEAM, BIAS, OUTPUT, PROBE, BlackBox
 from .camera import MerlinCamera
 from .clock import Clock, WallClock
 from .fault import Fault
 from .fault_board import FaultBoard, FaultEvent, LiveFault, Undo
 from .fault_kinds import SERVERS
+from .fault_readings import Spoiler
 from .fault_states import begin
 from .fault_tap import Tap
 from .lines import wire
@@ -136,6 +138,17 @@ class Bench:
             self.camera_control = self._tcp("camera", self.camera.control, control_port, made)
             self.camera_data = self._tcp("camera_data", self.camera.data, data_port, made)
             made.callback(self.clear_faults)
+            self.black_box = BlackBox(self.clock)
+            self.source.output.on_change = self._note_source
+            self.specimen.on_blank = lambda blanked: self.black_box.note(BEAM, not blanked)
+            self.probe.on_motion = lambda moving: self.black_box.note(PROBE, moving)
+            self._note_source()
+            self.black_box.note(BEAM, not self.specimen.blanked)
+            self.black_box.note(PROBE, False)
+            settings = self.source.settings
+            self.source.meter.spoil = Spoiler(
+                self._board, self.taps["bias_source"][0], lambda: settings.sense_scale("CURR").full
+            )
             # First of all wake who waits for a time, or the endpoints wait for them.
             made.callback(self.clock.close)
             for fault in faults:
@@ -159,6 +172,10 @@ class Bench:
         endpoint = PtyEndpoint(self._tap(where, talker))
         made.callback(endpoint.close)
         return endpoint
+
+    def _note_source(self) -> None:
+        self.black_box.note(BIAS, self.source.level)
+        self.black_box.note(OUTPUT, self.source.output_on)
 
     # -- faults -----------------------------------------------------------------------------
 
@@ -226,10 +243,10 @@ class Bench:
     def safe(self) -> dict[str, bool]:
         """Tell, from the instruments themselves, what of the safe state holds."""
         return {
-            "bias 0 V": self.source.level == 0.0,
-            "output off": not self.source.output_on,
-            "beam blanked": self.specimen.blanked,
-            "probe at rest": not self.probe.moving,
+            BIAS: self.source.level == 0.0,
+            OUTPUT: not self.source.output_on,
+            BEAM: self.specimen.blanked,
+            PROBE: not self.probe.moving,
         }
 
     def close(self) -> None:

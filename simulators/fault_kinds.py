@@ -18,9 +18,9 @@ class Kind:
         As written in a fault.
     where : tuple of str
         What can have it.
-    strikes : {"reply", "message", "connection", "state"}
+    strikes : {"reply", "message", "connection", "reading", "state"}
         What it strikes: the next reply (on the camera's data port: the next frame), the message
-        itself, the next connection, or a state of the bench.
+        itself, the next connection, the next reading of the source, or a state of the bench.
     text : str
         One line for people.
     seconds : str
@@ -117,6 +117,66 @@ _TABLE = (
     Kind("blank_frames", ("camera_data",), "reply", "all pixels of the frame are zero"),
     Kind("stall", ("camera_data",), "state", "no frame leaves the camera's queue; what it cannot "
          "hold is lost", LASTS),
+    # -- readings of the source -------------------------------------------------------------
+    Kind("overflow", ("bias_source",), "reading", "the current reads +9.9E37, with its status bit"),
+    Kind("not_a_number", ("bias_source",), "reading", "the current reads +9.91E37, which stands "
+         "for not a number"),
+    Kind("spike", ("bias_source",), "reading", "the current reads too high or too low",
+         amount="A that are added", default=1e-6, low=-1.0, high=1.0),
+    Kind("range_glitch", ("bias_source",), "reading", "the current reads as it does while the "
+         "range changes", amount="share of the range that is added", default=0.5, low=-1.0,
+         high=1.0),
+    Kind("stale_reading", ("bias_source",), "reading", "the reading before comes once more, with "
+         "its old time stamp"),
+    # -- the source -------------------------------------------------------------------------
+    Kind("output_interlock", ("bias_source",), "state", "the output enable line opens: output "
+         "off, bit 11 gone, +802 for who wants it on", LASTS,
+         amount="1: always; 0: only with :OUTP:ENAB ON, as a 2400", default=1, high=1),
+    Kind("overheat", ("bias_source", "camera"), "state", "source: output off, bit 12, +810 for who "
+         "wants it on; camera: acquisitions fail and end, the board is hot", LASTS,
+         amount="Celsius of the camera's board", default=75, high=200),
+    # -- the probe --------------------------------------------------------------------------
+    Kind("missed_steps", ("probe",), "state", "a part of the steps is not made", LASTS,
+         amount="share of them", default=0.5, high=1),
+    Kind("stuck_steps", ("probe",), "state", "no step is made, on any axis", LASTS),
+    Kind("disconnected", ("probe",), "state", "an axis hangs on nothing: no motion, and the "
+         "capacitance is that of the cable", LASTS, amount="number of the axis", default=3, low=1,
+         high=3),
+    Kind("wrong_capacitance", ("probe",), "state", "the capacitances read wrong: a stack is "
+         "cracked or wet", LASTS, amount="factor", default=0.5, high=1000),
+    Kind("front_panel", ("probe",), "state", "somebody has taken the axes at the front panel",
+         LASTS),
+    # -- the camera -------------------------------------------------------------------------
+    Kind("acquisition_error", ("camera",), "state", "the acquisition ends, and none can be started",
+         LASTS),
+    Kind("clock_jump", ("camera",), "state", "the clock that stamps the frames is set",
+         amount="s that it is set on", default=3600, low=-1e8, high=1e8),
+    # -- the specimen -----------------------------------------------------------------------
+    Kind("compliance", ("specimen",), "state", "the specimen's resistance falls while there is "
+         "contact, so that the compliance trips", LASTS, amount="ohm", default=1e6, low=1),
+    Kind("short", ("specimen",), "state", "a whisker bridges the gap: the current jumps to the "
+         "compliance; it tears when pulled by more than 100 nm", LASTS, amount="ohm",
+         default=1e5, low=1),
+    Kind("leak", ("specimen",), "state", "the insulation leaks, in contact or not", LASTS,
+         amount="ohm", default=1e9, low=1),
+    Kind("oxide", ("specimen",), "state", "the resistance of the contact has grown", LASTS,
+         amount="ohm that are added", default=1e12, low=1),
+    Kind("contact_lost", ("specimen",), "state", "the gap opens", LASTS,
+         amount="nm", default=30, low=0.01, high=1e6),
+    Kind("crash", ("specimen",), "state", "the probe is driven into the fibre", LASTS,
+         amount="nm", default=300, low=0.01, high=1e6),
+    Kind("stage_jump", ("specimen",), "state", "the stage moves what the camera sees", LASTS,
+         amount="nm along x", default=100, low=-1e6, high=1e6),
+    Kind("charging", ("specimen",), "state", "the picture jumps and comes back as the charge "
+         "decays", "until it is at rest", 10.0, amount="nm along x", default=40, low=-1e4,
+         high=1e4),
+    # -- the beam ---------------------------------------------------------------------------
+    Kind("blanker_stuck", ("beam",), "state", "the blanker no longer follows its line", LASTS,
+         amount="0: beam on, 1: beam off (default: as it is)", high=1),
+    Kind("beam_current", ("beam",), "state", "the beam current drops or jumps; 0 is a closed "
+         "column valve", LASTS, amount="factor", default=0.3, high=1000),
+    Kind("magnification", ("beam",), "state", "somebody changes the magnification", LASTS,
+         amount="factor of the field of view", default=2, low=0.01, high=100),
 )  # fmt: skip
 
 KINDS = {kind.name: kind for kind in _TABLE}
