@@ -130,7 +130,7 @@ _TABLE = (
          "its old time stamp"),
     # -- the source -------------------------------------------------------------------------
     Kind("output_interlock", ("bias_source",), "state", "the output enable line opens: output "
-         "off, bit 11 gone, +802 for who wants it on", LASTS,
+         "off, bit 11 gone, +802", LASTS,
          amount="1: always; 0: only with :OUTP:ENAB ON, as a 2400", default=1, high=1),
     Kind("overheat", ("bias_source", "camera"), "state", "source: output off, bit 12, +810 for who "
          "wants it on; camera: acquisitions fail and end, the board is hot", LASTS,
@@ -180,3 +180,33 @@ _TABLE = (
 )  # fmt: skip
 
 KINDS = {kind.name: kind for kind in _TABLE}
+
+
+def listing() -> str:
+    """Return a line for each kind, as ``stmtem sim --list-faults`` prints them."""
+    width = max(map(len, KINDS))
+    lines = [
+        f"{kind.name:{width}}  {', '.join(kind.where)}: {kind.text}{_extras(kind)}"
+        for kind in KINDS.values()
+    ]
+    return "\n".join([*lines, "", *_FOOT])
+
+
+_FOOT = (
+    "where:kind[@key=value,...]   for example bias_source:drop@exchange=12,count=3",
+    "  time=S       waits S seconds (bench clock)    exchange=N   strikes at the N-th message",
+    "  count=N      N messages in a row, 0 for all   seconds=S    of the kind; see above",
+    "  amount=X     of the kind; see above           when=TEXT    only messages with TEXT; last",
+)
+
+
+def _extras(kind: Kind) -> str:
+    extras = []
+    if kind.seconds == LASTS:
+        extras.append("seconds: until cleared")
+    elif kind.seconds:
+        extras.append(f"seconds: {kind.seconds}, {kind.default_s:g}")
+    if kind.amount:
+        known = "" if kind.default is None else f", {kind.default:g}"
+        extras.append(f"amount: {kind.amount}{known}")
+    return f" [{'; '.join(extras)}]" if extras else ""
