@@ -18,7 +18,7 @@ from typing import Any
 
 from .bench import Bench
 
-_LONGEST = 4096
+_LONGEST = 1000
 # A pipe that can be written to at all takes so much without blocking (PIPE_BUF of POSIX is 512 at
 # the least, and 4096 on Linux).
 _AT_ONCE = 4096
@@ -54,20 +54,20 @@ class BenchOrders:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             if self._skipping:
-                self._skipping = False
+                self._skipping = False  # the end of an order that was too long
             elif line.strip():
-                self._taken += 1
-                answer = self.answer(line.decode("utf-8", "replace").strip())
-                _say({"order": self._taken, **answer})
+                self._carry_out(line)
         if len(self._buffer) > _LONGEST:
+            self._carry_out(self._buffer)
             self._buffer, self._skipping = b"", True
-            self._taken += 1
-            _say(
-                {
-                    "order": self._taken,
-                    "error": f"an order is longer than {_LONGEST} bytes; it is not read",
-                }
-            )
+
+    def _carry_out(self, line: bytes) -> None:
+        self._taken += 1
+        if len(line) > _LONGEST:
+            answer: Answer = {"error": f"an order is longer than {_LONGEST} bytes; it is not read"}
+        else:
+            answer = self.answer(line.decode("utf-8", "replace").strip())
+        _say({"order": self._taken, **answer})
 
     def answer(self, line: str) -> Answer:
         """Carry out an order and return the answer."""

@@ -56,8 +56,8 @@ def whole_line(data: bytes) -> bool:
 
 def whole_request(data: bytes) -> bool:
     """Tell whether bytes are one MPX message with a ten-digit length; False if in doubt."""
-    length = data[4:14]
-    return length.isdigit() and len(data) == 14 + int(length) and data.find(b"MPX,", 4) < 0
+    # As text, for that is faster than reading the number.
+    return data[4:15] == b"%010d," % (len(data) - 14) and data.find(b"MPX,", 4) < 0
 
 
 class Wire(Channel):

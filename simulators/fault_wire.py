@@ -115,6 +115,7 @@ def _not_ascii(data: bytes, live: LiveFault) -> bytes:
 
 _REPLIES: dict[str, Callable[[bytes, LiveFault], bytes]] = {
     "drop": lambda data, live: b"",
+    "close_before": lambda data, live: b"",  # of a serial line, which has nothing to close
     "truncate": _cut,
     "no_terminator": _without_terminator,
     "wrong_terminator": _wrong_terminator,

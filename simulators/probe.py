@@ -122,6 +122,7 @@ class ProbeController:
             for axis in self.axes:
                 if number in (None, axis.number):
                     setattr(axis, name, value)
+            self.settle()
             self._plan()
 
     def power_cycle(self) -> None:
