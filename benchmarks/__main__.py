@@ -7,6 +7,7 @@ from typing import Final
 
 from . import (
     clapperboard,
+    fault_hooks,
     frame,
     particle_step,
     reaction_box,
@@ -27,6 +28,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "writing": writing.run,
     "clapperboard": clapperboard.run,
     "timing": timing.run,
+    "fault_hooks": fault_hooks.run,
     "streaming": streaming.run,
 }
 

@@ -202,6 +202,9 @@ class Bench:
     def clear_faults(self) -> None:
         """End all faults that last, and forget all that wait; what they did stays done."""
         self._board.clear()
+        for taps in self.taps.values():
+            for tap in taps:
+                tap.disarm()
 
     @property
     def fault_log(self) -> tuple[FaultEvent, ...]:

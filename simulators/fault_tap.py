@@ -45,19 +45,14 @@ def cut_requests(data: bytes) -> tuple[list[bytes], bytes]:
 
 
 def whole_line(data: bytes) -> bool:
-    """Tell whether bytes are one line with its end; False if in doubt."""
-    return (
-        len(data) > 2
-        and data[-1] in b"\r\n"
-        and data.find(b"\n", 0, -2) < 0
-        and data.find(b"\r", 0, -2) < 0
-    )
+    """Tell whether bytes are one line that ends with LF; False if in doubt."""
+    return data.find(b"\n") == len(data) - 1 > 0
 
 
 def whole_request(data: bytes) -> bool:
     """Tell whether bytes are one MPX message with a ten-digit length; False if in doubt."""
     # As text, for that is faster than reading the number.
-    return data[4:15] == b"%010d," % (len(data) - 14) and data.find(b"MPX,", 4) < 0
+    return data[4:15] == b"%010d," % (len(data) - 14)
 
 
 class Wire(Channel):
@@ -78,21 +73,33 @@ class Wire(Channel):
         self.tail, self.passed = b"", 0
         self.messages = 0
         self.turn = 0  # goes up when the instrument forgets this client
-        self.armed: deque[LiveFault] = deque()
+        self.open = True
+        self.busy = False  # a reply cannot go out as it is
+        self._armed: list[LiveFault] = []
         self._tap = tap
         self._held: deque[tuple[float, bytes, bool]] = deque()
         self._alarm: Alarm | None = None
         self._changed = threading.Condition()
-        self.open = True
         self._before = b""
 
     def send(self, data: bytes) -> None:
         """Send a reply, struck by the faults that are due."""
-        tap = self._tap
-        if tap.plain and self.open and not self.armed and not self._held:
+        if self._tap.plain and not self.busy:
             self.line.send(data)
         else:
             self._send_struck(data)
+
+    def arm(self, live: LiveFault) -> None:
+        """Let a fault strike the next reply."""
+        with self._changed:
+            self._armed.append(live)
+            self.busy = True
+
+    def disarm(self) -> None:
+        """Let no fault strike the next reply; what is held back still goes out."""
+        with self._changed:
+            self._armed.clear()
+            self.busy = bool(self._held) or not self.open
 
     def _send_struck(self, data: bytes) -> None:
         tap = self._tap
@@ -105,8 +112,8 @@ class Wire(Channel):
                 self._changed.wait()
             if tap.silent or not self.open:
                 return
-            strikes = [*self.armed, *strikes]
-            self.armed.clear()
+            strikes = [*self._armed, *strikes]
+            self._armed.clear()
             delivery = Delivery([(0.0, data)])
             for live in strikes:
                 strike(delivery, live, self, self._before)
@@ -119,6 +126,7 @@ class Wire(Channel):
             self._held.extend(pieces)
             if not waiting:
                 self._go_on()
+            self.busy = bool(self._held) or not self.open
 
     def _go_on(self) -> None:
         """Send what needs no waiting, and have the next piece sent in time."""
@@ -134,6 +142,7 @@ class Wire(Channel):
             if self._held:
                 self._put(*self._held.popleft()[1:])
                 self._go_on()
+            self.busy = bool(self._held or self._armed) or not self.open
 
     def _put(self, data: bytes, hang_up: bool) -> None:
         if data and not self._tap.silent:
@@ -155,7 +164,7 @@ class Wire(Channel):
     def forget(self) -> None:
         """Send no more."""
         with self._changed:
-            self.open = False
+            self.open, self.busy = False, True
             self._held.clear()
             if self._alarm is not None:
                 self._alarm.cancel()
@@ -215,7 +224,7 @@ class Tap:
     def received(self, channel: Channel, data: bytes) -> None:
         """Take bytes as they come, cut anywhere."""
         wire = self._wires[channel]
-        if self.heard and wire.open and not wire.tail and self._whole(data):
+        if self.heard and not wire.tail and self._whole(data) and wire.open:
             # The usual case, as cheap as can be.
             wire.messages += 1
             self._talker.received(wire, data)
@@ -261,7 +270,7 @@ class Tap:
             elif live.fault.kind == "close_before" and wire.kind == "tcp":
                 closing = True
             else:
-                wire.armed.append(live)
+                wire.arm(live)
         if lost or self.silent or wire.turn != turn:
             return
         if closing:
@@ -300,6 +309,11 @@ class Tap:
                 wire.turn += 1
                 self._talker.closed(wire)
                 self._talker.opened(wire)
+
+    def disarm(self) -> None:
+        """Forget the faults that wait for a reply."""
+        for wire in self.wires():
+            wire.disarm()
 
     def watch(self, watched: bool) -> None:
         """Have the board look at each exchange from now on, or no more."""
