@@ -74,32 +74,35 @@ class Wire(Channel):
         self.messages = 0
         self.turn = 0  # goes up when the instrument forgets this client
         self.open = True
-        self.busy = False  # a reply cannot go out as it is
         self._armed: list[LiveFault] = []
         self._tap = tap
         self._held: deque[tuple[float, bytes, bool]] = deque()
         self._alarm: Alarm | None = None
         self._changed = threading.Condition()
         self._before = b""
+        self.quick = False
+        self.look()
 
-    def send(self, data: bytes) -> None:
-        """Send a reply, struck by the faults that are due."""
-        if self._tap.plain and not self.busy:
-            self.line.send(data)
-        else:
-            self._send_struck(data)
+    def look(self) -> None:
+        """Take the short way for replies and messages while nothing can strike them."""
+        tap = self._tap
+        with self._changed:
+            free = tap.plain and self.open and not self._armed and not self._held
+            # As attributes, because a call or a test more at each query would be felt.
+            self.send = self.line.send if free else self._send_struck  # type: ignore[method-assign]
+            self.quick = tap.heard and self.open and not self.tail
 
     def arm(self, live: LiveFault) -> None:
         """Let a fault strike the next reply."""
         with self._changed:
             self._armed.append(live)
-            self.busy = True
+            self.look()
 
     def disarm(self) -> None:
         """Let no fault strike the next reply; what is held back still goes out."""
         with self._changed:
             self._armed.clear()
-            self.busy = bool(self._held) or not self.open
+            self.look()
 
     def _send_struck(self, data: bytes) -> None:
         tap = self._tap
@@ -126,7 +129,7 @@ class Wire(Channel):
             self._held.extend(pieces)
             if not waiting:
                 self._go_on()
-            self.busy = bool(self._held) or not self.open
+            self.look()
 
     def _go_on(self) -> None:
         """Send what needs no waiting, and have the next piece sent in time."""
@@ -142,7 +145,7 @@ class Wire(Channel):
             if self._held:
                 self._put(*self._held.popleft()[1:])
                 self._go_on()
-            self.busy = bool(self._held or self._armed) or not self.open
+            self.look()
 
     def _put(self, data: bytes, hang_up: bool) -> None:
         if data and not self._tap.silent:
@@ -151,8 +154,9 @@ class Wire(Channel):
             self.hang_up()
 
     def wake(self) -> None:
-        """Look again whether the wire is stalled."""
+        """Look again at what the tap lets through."""
         with self._changed:
+            self.look()
             self._changed.notify_all()
 
     def hang_up(self) -> None:
@@ -164,8 +168,9 @@ class Wire(Channel):
     def forget(self) -> None:
         """Send no more."""
         with self._changed:
-            self.open, self.busy = False, True
+            self.open = False
             self._held.clear()
+            self.look()
             if self._alarm is not None:
                 self._alarm.cancel()
             self._changed.notify_all()
@@ -216,6 +221,7 @@ class Tap:
         wire = Wire(channel, self)
         with self._lock:
             self._wires[channel] = wire
+        wire.look()  # a fault may have come meanwhile
         if self.watched:
             for live in self.board.exchange(self.where, b"", ("connection",)):
                 channel.send(garbage(live))
@@ -224,12 +230,13 @@ class Tap:
     def received(self, channel: Channel, data: bytes) -> None:
         """Take bytes as they come, cut anywhere."""
         wire = self._wires[channel]
-        if self.heard and not wire.tail and self._whole(data) and wire.open:
+        if wire.quick and self._whole(data):
             # The usual case, as cheap as can be.
             wire.messages += 1
             self._talker.received(wire, data)
         else:
             self._received(wire, data)
+            wire.look()
 
     def _received(self, wire: Wire, data: bytes) -> None:
         if self.silent or not wire.open:
@@ -326,8 +333,6 @@ class Tap:
     def set_stalled(self, stalled: bool) -> None:
         """Hold back what is to be sent, or let it go."""
         self._put("stalled", stalled)
-        for wire in self.wires():
-            wire.wake()
 
     def _put(self, name: str, state: bool) -> None:
         with self._lock:
@@ -335,3 +340,5 @@ class Tap:
             #: Whether replies go out untouched, and messages come in unseen.
             self.plain = not (self.silent or self.stalled or (self.sends_frames and self.watched))
             self.heard = not (self.silent or self.watched)
+        for wire in self.wires():
+            wire.wake()
