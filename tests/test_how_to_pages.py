@@ -61,3 +61,18 @@ def test_blocks_of_the_page_on_triggers() -> None:
     plan = names["plan"](SimpleNamespace(bias=None, camera=None, beam=None), "nobody")
     with pytest.raises(LimitError, match="master is 'nobody'"):
         next(plan)
+
+
+def test_blocks_of_the_page_on_faults(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run(PAGE.with_name("inject-faults.md"))
+    assert names["replies"].startswith(b"1\n")
+    assert names["replies"].endswith(b"1\n")
+    assert names["safe"]["output off"]
+    printed = capsys.readouterr().out
+    assert "struck  bias_source:drop@exchange=2  *IDN?" in printed
+    assert " 5.000 s  struck  bias_source:output_interlock@time=5.0,seconds=10.0" in printed
+    assert [change.value for change in names["transitions"][4:]] == [1.0, 0.0]
+    assert names["answer"]["safe"]["bias 0 V"]
+    assert names["struck"] == []
+    assert names["off_s"] == 0.0
+    assert names["struck_s"] == 2.0
