@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from stmtem_control.errors import InstrumentError, ProtocolError
 from stmtem_control.exchanges import Exchange
@@ -11,6 +12,24 @@ from .keithley_answers import parse_error
 
 LONGEST_QUEUE = 12  # the error queue holds ten, and one for "Queue overflow"
 ERRORS = ":SYST:ERR?"
+
+
+class Hold(Protocol):
+    """An operation of the instrument in which commands must be embedded, see ``keithley_hold``."""
+
+    running: bool
+
+    def frame(self, transport: Transport, command: str) -> str:
+        """Return the message that has `command` carried out."""
+        ...
+
+    def heard(self) -> None:
+        """Know that the last message was answered."""
+        ...
+
+    def confirm(self, transport: Transport, output: str) -> bool:
+        """Take an answer to ``:OUTP?``; return whether the output was on."""
+        ...
 
 
 class Scpi:
@@ -24,12 +43,18 @@ class Scpi:
         Wall seconds an answer may take beyond the time of the measurement itself.
     now : callable
         Returns the time in s that exchanges are stamped with.
+
+    Attributes
+    ----------
+    hold : Hold or None
+        While it runs, questions and commands go out as it says.
     """
 
     def __init__(self, name: str, timeout_s: float, now: Callable[[], float]) -> None:
         self.name = name
         self.timeout_s = timeout_s
         self.now = now
+        self.hold: Hold | None = None
 
     def write(self, transport: Transport, *commands: str) -> None:
         """Send commands, each a message of its own, at once; nothing is read."""
@@ -40,9 +65,16 @@ class Scpi:
     ) -> tuple[str, Exchange]:
         """Send a question; return its answer, which may take `measuring_s` longer, and when."""
         sent = self.now()
-        self.write(transport, command)
+        self.say(transport, command)
         answer = self.answer(transport, command, measuring_s)
+        if self.hold is not None:
+            self.hold.heard()
         return answer, Exchange(sent, self.now())
+
+    def say(self, transport: Transport, command: str) -> None:
+        """Send a command or a question, embedded in a hold if one runs; nothing is read."""
+        framed = command if self.hold is None else self.hold.frame(transport, command)
+        self.write(transport, framed)
 
     def query(self, transport: Transport, command: str, measuring_s: float = 0.0) -> str:
         """Send a question and return its answer, which may take `measuring_s` longer."""
@@ -79,9 +111,19 @@ class Scpi:
         InstrumentError
             The instrument refused the command.
         """
-        sent = self.now()
-        self.write(transport, command, ERRORS)
-        first = self.answer(transport, ERRORS)
+        sent, hold = self.now(), self.hold
+        framed = command
+        if hold is not None and hold.running:
+            framed = hold.frame(transport, f":OUTP?;{command}")
+        if hold is not None and hold.running:
+            # The second message starts the hold again even if the first was discarded.
+            self.write(transport, framed, f":ABOR;{ERRORS};:INIT")
+            output = self.answer(transport, command)
+            first = self.answer(transport, ERRORS)
+            hold.confirm(transport, output)
+        else:
+            self.write(transport, command, ERRORS)
+            first = self.answer(transport, ERRORS)
         exchange = Exchange(sent, self.now())
         code, text = parse_error(first)
         if code:

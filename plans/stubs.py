@@ -63,8 +63,9 @@ def watch(bias: Source, camera: Camera, seconds: float, *others: Any) -> Plan:
             if clock.now() >= end + (bias.paused_s - paused):
                 return
             continue
-        if bias.output.get():
-            # With the output off there is nothing to measure, and the source refuses to.
+        if bias.output.get() or getattr(bias, "lapse", None):
+            # With the output off there is nothing to measure, and the source refuses to.  One that
+            # it switched off by itself is told by that refusal.
             yield from read_bias(bias, camera.phase, camera.cycle, *others)
         yield from collect_frames(camera)
         seen = True
