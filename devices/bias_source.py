@@ -339,6 +339,7 @@ class BiasSource(Device):
         with self._lock:
             self._interrupted = None
             self.lapse = None
+            self.source.hold.acknowledge()
             self._end_pause()
         return list(super().stage())
 

@@ -39,7 +39,7 @@ class Keithley2400:
     Parameters
     ----------
     link : Link
-        Its connection; the driver sets ``link.resync``.
+        Its connection.
     model : str
         What ``*IDN?`` must name, for example ``"6430"``; an empty string accepts any.
     serial_number : str
@@ -57,9 +57,8 @@ class Keithley2400:
         set: the word that blanks the beam.  By default the port is left as ``*RST`` leaves it,
         with all lines high.
     dead_man_s : float
-        The longest time (s of the source) that it keeps a level without hearing from here: see
-        :class:`.BiasHold`.  0 lets a level stay until somebody ends it, whatever becomes of the
-        host.
+        The longest time (s of the source) that it keeps a level without hearing from here, see
+        :class:`.BiasHold`.  0: a level stays until somebody ends it, whatever becomes of the host.
 
     Attributes
     ----------
@@ -154,7 +153,7 @@ class Keithley2400:
         current_range_A : float, optional
             The fixed measurement range; by default that of the compliance.
         """
-        self._check_compliance(compliance_A)
+        self._settings.check_compliance(compliance_A)
         if not 0.01 <= nplc <= 10.0:
             raise LimitError(f"{self.link.name}: nplc is {nplc}; the source takes 0.01 to 10")
         self.hold.set_nplc(nplc)
@@ -177,7 +176,7 @@ class Keithley2400:
         The Future fails with InstrumentError when the instrument refuses or reads back another
         value.
         """
-        self._check_compliance(compliance_A)
+        self._settings.check_compliance(compliance_A)
 
         def job(transport: Transport) -> SourceState:
             self._settings.set_compliance(transport, compliance_A, current_range_A)
@@ -197,17 +196,16 @@ class Keithley2400:
             self._settings.check_memory(transport)
             self._leave_sequence(transport)
             self.hold.check(transport)
+            self.hold.require()
             held = self.hold.running
             exchange = self._scpi.set(transport, f":SOUR:VOLT {volts:.7E}")
-            if held and not self.hold.running:  # it had been let go: it must not go on unnoticed
-                self._scpi.set(transport, OFF)
+            if held:
                 self.hold.require()
-            elif self.hold.wanted and not held:
+            elif self.hold.wanted:
                 exchange = self.hold.begin(transport)
-                self.output_on = True
             elif not self.output_on:
                 exchange = self._scpi.set(transport, ":OUTP ON")
-                self.output_on = True
+            self.output_on = True
             return exchange
 
         return self.link.submit(job, name=f"{volts:g} V", topic="bias")
@@ -260,8 +258,7 @@ class Keithley2400:
     def read(self) -> "Future[Reading]":
         """Measure voltage and current once, both from the same sample.
 
-        The Future fails with InstrumentError when the output is off: the instrument would not
-        answer at all.
+        The Future fails with InstrumentError when the output is off: there would be no answer.
         """
         if self.hold.wanted:
             return HeldReading(
@@ -401,20 +398,17 @@ class Keithley2400:
             if self.identity is not None:
                 if said is not None:
                     said.append(self._now())
-                message = ";".join(commands)
-                if self._sequencer.running:
-                    self._scpi.write(transport, f":ABOR;{message};{OFF}")
-                elif ":OUTP OFF" in message:
+                off = ":OUTP OFF" in commands[-1]
+                if off:
                     self.hold.end()
+                if self._sequencer.running:
+                    self._scpi.write(transport, OFF if off else f":ABOR;{commands[0]};{OFF}")
+                elif off:
                     self._scpi.write(transport, *commands)
                 else:
-                    self._scpi.say(transport, message)
+                    self._scpi.say(transport, *commands)
 
         return write
-
-    def _check_compliance(self, amperes: float) -> None:
-        if not (math.isfinite(amperes) and amperes > 0.0):
-            raise LimitError(f"{self.link.name}: a compliance of {amperes} A; give a positive one")
 
     def _reading_s(self) -> float:
         """Return the wall seconds of one READ?: two conversions, three each with autozero."""
@@ -422,7 +416,7 @@ class Keithley2400:
         return 6.0 * conversion / self._speed
 
     def _shortest_s(self) -> float:
-        """Return the seconds of the two conversions of a READ?, at least."""
+        """Return the seconds of the two conversions of a reading, at least."""
         return 2.0 * self._settings.nplc / self._line_frequency_Hz
 
     def _lapsed(self, lapse: Lapse) -> None:

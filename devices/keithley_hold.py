@@ -151,7 +151,7 @@ class BiasHold:
     running : bool
         Whether the output is held, as far as is known here.
     lapse : Lapse or None
-        Of the last hold, until the next.
+        Of the last hold; no other begins before the end, or :meth:`acknowledge`.
     margin_s : float
         Wall seconds that are waited for a reading beyond its planned time.
     waiting : set
@@ -253,7 +253,6 @@ class BiasHold:
             ):
                 scpi.set(transport, command)
             self._told = plan
-        self.lapse = None
         sent = scpi.now()
         self._note()
         # The second message tells whether the first was refused.
@@ -261,25 +260,28 @@ class BiasHold:
         refused, _, on = scpi.answer(transport, ERRORS).rpartition(";")
         exchange = Exchange(sent, scpi.now())
         code, text = parse_error(refused)
-        self.heard()
-        self.running = True
         for _ in range(2):  # it may have been asked before its relay had closed
             if code or on in ON:
                 break
-            on = scpi.query(transport, ":OUTP?")
+            self._note()
+            scpi.write(transport, RENEW)
+            on = scpi.answer(transport, RENEW)
         if code or on not in ON:
-            self.running = False
             scpi.write(transport, OFF)
             errors = [f"{code:+d} {text}"] if code else []
             raise InstrumentError(
                 f"{scpi.name}: the output does not go on: "
                 + "; ".join([*errors, *scpi.errors(transport)] or ["no error is given"])
             )
+        self._confirmed = self._written
+        self.running = True
         self._schedule(self._period_s)
         return exchange
 
     def frame(self, transport: Transport, command: str) -> str:
-        """Return the message that has `command` carried out; with a hold between abort and start.
+        """Return the message that has `command` carried out; in a hold between abort and start.
+
+        Its answer begins with that to ``:OUTP?``, for :meth:`confirm`.
 
         A hold that may be over is not started again: the output is switched off, and whoever
         listens is told.
@@ -292,7 +294,15 @@ class BiasHold:
         if not self.check(transport):
             return command
         self._note()
-        return f":ABOR;{command};:INIT" if command else ":ABOR;:INIT"
+        # Whether it was on before the start is asked in the same message: a start switches it on.
+        return f":ABOR;:OUTP?;{command};:INIT" if command else RENEW
+
+    def renew(self, transport: Transport) -> None:
+        """Start the hold anew, if it runs and may be renewed."""
+        message = self.frame(transport, "")
+        if self.running:
+            self._scpi.write(transport, message)
+            self.confirm(transport, self._scpi.answer(transport, message))
 
     def check(self, transport: Transport) -> bool:
         """Return whether the hold runs; one that may have run out is ended for good."""
@@ -306,14 +316,10 @@ class BiasHold:
             )
         return self.running
 
-    def heard(self) -> None:
-        """Know that the message with the last start was answered, so that the source has it."""
-        self._confirmed = self._written
-
     def confirm(self, transport: Transport, output: str) -> bool:
         """Take an answer to ``:OUTP?`` from before the last start; return whether it was on."""
         if output in ON:
-            self.heard()
+            self._confirmed = self._written
             return True
         if self.running:
             self._let_go(
@@ -324,9 +330,15 @@ class BiasHold:
         return False
 
     def require(self) -> None:
-        """Raise InterlockError when the last hold was not ended here."""
+        """Raise InterlockError when the last hold was not ended here, and nobody has said so."""
         if self.lapse is not None:
-            raise InterlockError(f"{self._scpi.name}: {self.lapse.reason}; set the bias again")
+            raise InterlockError(
+                f"{self._scpi.name}: {self.lapse.reason}; stop, then set the bias again"
+            )
+
+    def acknowledge(self) -> None:
+        """Take note of a lapse: a level may be set again."""
+        self.lapse = None
 
     def first_left_s(self) -> float:
         """Return the wall seconds until the first reading since the last start is complete."""
@@ -386,9 +398,7 @@ class BiasHold:
         waited_for = bool(self.waiting) and self.first_left_s() > 0.0
         if since < 0.9 * self._period_s or waited_for:
             return  # a reading or a command has done it, or is about to
-        self._note()
-        self._scpi.write(transport, RENEW)
-        self.confirm(transport, self._scpi.answer(transport, RENEW))
+        self.renew(transport)
 
     def _renewed(self, error: BaseException | None) -> None:
         """Renew again later, whatever became of this time; runs in the worker, or at its end."""

@@ -58,10 +58,12 @@ class IdentityCheck:
         name = self._scpi.name
         transport.drain(0.05)
         deadline = time.monotonic() + self._scpi.timeout_s
-        self._scpi.say(transport, "*IDN?")
+        embedded = self._scpi.say(transport, "*IDN?")
         found: Identity | None = None
         while found is None:
             line = transport.read_until(b"\n", deadline).decode("ascii", "replace").strip()
+            if embedded:
+                line = line.partition(";")[2]
             if self.found is not None and line == self.found.text:
                 found = self.found
             elif line.count(",") >= 3 and "KEITHLEY" in line.upper():

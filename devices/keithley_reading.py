@@ -19,7 +19,7 @@ from .keithley_clock import SourceClock
 from .keithley_hold import MARGIN_S, BiasHold
 from .scpi import Scpi
 
-TAKE = ":OUTP?;:SENS:DATA?"
+TAKE = ":SENS:DATA?"
 TRIES = 8  # each waits twice as long beyond the planned time as the one before
 OUTPUT_IS_OFF = "the output is off, so there is nothing to measure; set a level first (0 V will do)"
 
@@ -77,14 +77,12 @@ class HeldReading:
 
     def _start(self, transport: Transport) -> None:
         if self._hold.running:
-            message = self._hold.frame(transport, "")
-            if self._hold.running:
-                self._scpi.write(transport, message)
-                self._hold.waiting.add(self)
-                self._take_later()
-                return
+            self._hold.renew(transport)
         self._hold.require()
-        raise InstrumentError(f"{self._scpi.name}: {OUTPUT_IS_OFF}")
+        if not self._hold.running:
+            raise InstrumentError(f"{self._scpi.name}: {OUTPUT_IS_OFF}")
+        self._hold.waiting.add(self)
+        self._take_later()
 
     def _take_later(self) -> None:
         delay = max(0.0, self._hold.first_left_s())
@@ -96,9 +94,7 @@ class HeldReading:
             self._take_later()
             return None
         begun = self._hold.begun
-        line, taken = self._scpi.ask(transport, TAKE)
-        output, _, numbers = line.partition(";")
-        self._hold.confirm(transport, output)
+        numbers, taken = self._scpi.ask(transport, TAKE)
         self._must_run()
         reading = self._found(numbers, begun)
         if reading is None:

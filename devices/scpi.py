@@ -23,10 +23,6 @@ class Hold(Protocol):
         """Return the message that has `command` carried out."""
         ...
 
-    def heard(self) -> None:
-        """Know that the last message was answered."""
-        ...
-
     def confirm(self, transport: Transport, output: str) -> bool:
         """Take an answer to ``:OUTP?``; return whether the output was on."""
         ...
@@ -65,16 +61,29 @@ class Scpi:
     ) -> tuple[str, Exchange]:
         """Send a question; return its answer, which may take `measuring_s` longer, and when."""
         sent = self.now()
-        self.say(transport, command)
+        embedded = self.say(transport, command)
         answer = self.answer(transport, command, measuring_s)
-        if self.hold is not None:
-            self.hold.heard()
+        if embedded and self.hold is not None:
+            output, _, answer = answer.partition(";")
+            self.hold.confirm(transport, output)
         return answer, Exchange(sent, self.now())
 
-    def say(self, transport: Transport, command: str) -> None:
-        """Send a command or a question, embedded in a hold if one runs; nothing is read."""
-        framed = command if self.hold is None else self.hold.frame(transport, command)
-        self.write(transport, framed)
+    def say(self, transport: Transport, command: str) -> bool:
+        """Send a command or a question; nothing is read.
+
+        Returns whether it went out in a hold: then the answer begins with that to ``:OUTP?`` and
+        a semicolon.
+        """
+        message, embedded = self._embedded(transport, command)
+        self.write(transport, message)
+        return embedded
+
+    def _embedded(self, transport: Transport, command: str) -> tuple[str, bool]:
+        """Return the message that has `command` carried out, and whether it is one of a hold."""
+        if self.hold is None or not self.hold.running:
+            return command, False
+        message = self.hold.frame(transport, command)
+        return message, self.hold.running
 
     def query(self, transport: Transport, command: str, measuring_s: float = 0.0) -> str:
         """Send a question and return its answer, which may take `measuring_s` longer."""
@@ -111,19 +120,14 @@ class Scpi:
         InstrumentError
             The instrument refused the command.
         """
-        sent, hold = self.now(), self.hold
-        framed = command
-        if hold is not None and hold.running:
-            framed = hold.frame(transport, f":OUTP?;{command}")
-        if hold is not None and hold.running:
-            # The second message starts the hold again even if the first was discarded.
-            self.write(transport, framed, f":ABOR;{ERRORS};:INIT")
-            output = self.answer(transport, command)
-            first = self.answer(transport, ERRORS)
-            hold.confirm(transport, output)
-        else:
-            self.write(transport, command, ERRORS)
-            first = self.answer(transport, ERRORS)
+        sent = self.now()
+        message, embedded = self._embedded(transport, command)
+        # In a hold, the second starts it again even if the first was discarded.
+        self.write(transport, message, f":ABOR;{ERRORS};:INIT" if embedded else ERRORS)
+        output = self.answer(transport, command) if embedded else ""
+        first = self.answer(transport, ERRORS)
+        if embedded and self.hold is not None:
+            self.hold.confirm(transport, output)
         exchange = Exchange(sent, self.now())
         code, text = parse_error(first)
         if code:
