@@ -61,3 +61,12 @@ def test_blocks_of_the_page_on_triggers() -> None:
     plan = names["plan"](SimpleNamespace(bias=None, camera=None, beam=None), "nobody")
     with pytest.raises(LimitError, match="master is 'nobody'"):
         next(plan)
+
+
+def test_blocks_of_the_page_on_the_dead_mans_time(capsys: pytest.CaptureFixture[str]) -> None:
+    run(PAGE.with_name("choose-the-dead-mans-time.md"))
+    assert capsys.readouterr().out.splitlines() == [
+        "nplc 0.1: 373 readings, 1.81 to 2.00 s",
+        "nplc 1: 47 readings, 1.87 to 1.99 s",
+        "nplc 10: 4 readings, 1.56 to 1.65 s",
+    ]
