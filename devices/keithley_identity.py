@@ -29,8 +29,10 @@ class IdentityCheck:
         self._model = model
         self._serial_number = serial_number
 
-    def open(self, transport: Transport) -> Identity:
+    def open(self, transport: Transport, busy_s: float = 0.0) -> Identity:
         """Empty the connection and find out who is there.
+
+        It may be busy for `busy_s` wall seconds, with a hold that a dead session has left.
 
         Raises
         ------
@@ -38,7 +40,7 @@ class IdentityCheck:
             It is another instrument than asked for, or speaks another language.
         """
         transport.drain(0.05)
-        identity = parse_identity(self._scpi.query(transport, "*IDN?"))
+        identity = parse_identity(self._scpi.query(transport, "*IDN?", busy_s))
         self._check(transport, identity)
         self.found = identity
         return identity
@@ -56,10 +58,12 @@ class IdentityCheck:
         name = self._scpi.name
         transport.drain(0.05)
         deadline = time.monotonic() + self._scpi.timeout_s
-        self._scpi.write(transport, "*IDN?")
+        embedded = self._scpi.say(transport, "*IDN?")
         found: Identity | None = None
         while found is None:
             line = transport.read_until(b"\n", deadline).decode("ascii", "replace").strip()
+            if embedded:
+                line = line.partition(";")[2]
             if self.found is not None and line == self.found.text:
                 found = self.found
             elif line.count(",") >= 3 and "KEITHLEY" in line.upper():

@@ -76,3 +76,12 @@ def test_blocks_of_the_page_on_faults(capsys: pytest.CaptureFixture[str]) -> Non
     assert names["struck"] == []
     assert names["off_s"] == 0.0
     assert names["struck_s"] == 2.0
+
+
+def test_blocks_of_the_page_on_the_dead_mans_time(capsys: pytest.CaptureFixture[str]) -> None:
+    run(PAGE.with_name("choose-the-dead-mans-time.md"))
+    assert capsys.readouterr().out.splitlines() == [
+        "nplc 0.1: 373 readings, 1.81 to 2.00 s",
+        "nplc 1: 47 readings, 1.87 to 1.99 s",
+        "nplc 10: 4 readings, 1.56 to 1.65 s",
+    ]
