@@ -13,7 +13,14 @@ from concurrent.futures import Future
 from itertools import count
 from typing import Any, TypeVar
 
-from .errors import IdentityError, InterlockError, ProtocolError, TransportError, TransportTimeout
+from .errors import (
+    IdentityError,
+    InstrumentError,
+    InterlockError,
+    ProtocolError,
+    TransportError,
+    TransportTimeout,
+)
 from .transport import BufferedTransport, Transport
 
 log = logging.getLogger("stmtem_control.link")
@@ -26,6 +33,10 @@ LOOK = 2  # priority of what may wait, such as looking whether a motion has ende
 
 class DroppedError(InterlockError):
     """A command that a stop overtook before it was sent, or cut short while it waited."""
+
+
+class _SettingsLost(TransportError):  # noqa: N818 - never seen outside under this name
+    """The driver cannot put the instrument's settings right; another connection is no help."""
 
 
 class _Answer(Future[T]):
@@ -90,6 +101,12 @@ class Link:
     goes on must know.  A SAFE job opens the connection again by itself, once, for the sample
     cannot wait.  On a connection that was opened again the link calls :attr:`identify`, which the
     driver sets: it logs in and makes sure who is there; without it :attr:`resync` is called.
+
+    The instrument may have been switched off meanwhile, also behind a serial port or a gateway
+    that stays open.  So after a lost answer and on a new connection, before the next job that is
+    not SAFE, the link calls :attr:`restore`, which the driver sets: it reads back what was set,
+    and puts it right, or raises InstrumentError; the link is then broken for that reason.  Whoever
+    sets up everything anew opens the link with ``restore=False``.
     """
 
     def __init__(
@@ -98,6 +115,7 @@ class Link:
         self.name = name
         self.resync: Callable[[Transport], None] | None = None
         self.identify: Callable[[Transport], None] | None = None
+        self.restore: Callable[[Transport], None] | None = None
         self._address = address
         self._open_transport = open_transport
         self._condition = threading.Condition()
@@ -109,6 +127,7 @@ class Link:
         self._out_of_step = False
         self._transport: Transport | None = None
         self._unknown = False  # opened again, and who is there is not known
+        self._unsettled = False  # the instrument may have lost its settings
         self._current: _Job | None = None
         self._thread = threading.Thread(target=self._work, name=f"link {name}", daemon=True)
         self._thread.start()
@@ -207,34 +226,45 @@ class Link:
         """Whether :meth:`close` was called; nothing can be sent any more."""
         return self._closing
 
-    def open(self, timeout: float = 5.0) -> None:
+    def open(self, timeout: float = 5.0, *, restore: bool = True) -> None:
         """Wait until the connection is open; one that broke is opened again.
+
+        Parameters
+        ----------
+        timeout : float
+            Wall seconds that it may take.
+        restore : bool
+            False for who sets up the whole instrument next: what it was set to before is not
+            looked at.
 
         Raises
         ------
         TransportError
-            It cannot be opened.
+            It cannot be opened, or the instrument lost its settings.
         IdentityError
             Another instrument answers than before.
         """
         if self._broken is not None:
-            self.reopen(timeout)
-        else:
-            self.call(lambda transport: None, timeout=timeout, name="opening")
+            self.reopen(timeout, restore=restore)
+            return
 
-    def reopen(self, timeout: float = 5.0) -> None:
-        """Open a broken connection again, and let the driver check who is there.
+        def look(_: Transport) -> None:
+            if not restore:
+                self._unsettled = False
 
-        Raises
-        ------
-        TransportError
-            It cannot be opened.
-        IdentityError
-            Another instrument answers.
+        self.call(look, NORMAL if restore else SAFE, timeout, name="opening")
+
+    def reopen(self, timeout: float = 5.0, *, restore: bool = True) -> None:
+        """Open a broken connection again; the driver checks who is there, and its settings.
+
+        Parameters and errors as of :meth:`open`.
         """
 
-        def mend(_: Transport) -> None:
+        def mend(transport: Transport) -> None:
+            if restore:
+                self._settle(transport)
             with self._condition:
+                self._unsettled = False
                 self._broken = None
 
         # As a SAFE job it finds a connection on which the driver knows who is there.
@@ -317,7 +347,7 @@ class Link:
         fresh = self._transport is None or self._unknown
         try:
             return self._run(job)
-        except (TransportTimeout, IdentityError):
+        except (TransportTimeout, IdentityError, _SettingsLost):
             raise
         except TransportError as error:
             if fresh or job.priority != SAFE or self._closing:
@@ -337,6 +367,8 @@ class Link:
             if self._out_of_step:
                 self._say(job, transport)
                 self._get_back_in_step(transport)
+        if self._unsettled and job.priority != SAFE:
+            self._settle(transport)
         return job.run(transport)
 
     def _connect(self) -> Transport:
@@ -360,6 +392,7 @@ class Link:
             self._say(job, transport)
             raise
         self._unknown = False
+        self._unsettled = True
         log.info("%s: connected again", self.name)
 
     def _get_back_in_step(self, transport: Transport) -> None:
@@ -373,7 +406,17 @@ class Link:
         except BaseException:
             self._out_of_step = True
             raise
+        self._unsettled = True
         log.info("%s: in step again", self.name)
+
+    def _settle(self, transport: Transport) -> None:
+        """Let the driver see that the instrument is set as it was, or break the link."""
+        if self.restore is not None:
+            try:
+                self.restore(transport)
+            except InstrumentError as error:
+                raise _SettingsLost(str(error)) from error
+        self._unsettled = False
 
     def _say(self, job: _Job, transport: Transport) -> None:
         """Write the blind words of a job, once on each connection."""

@@ -5,7 +5,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stmtem_control.errors import IdentityError, TransportError, TransportTimeout
+from stmtem_control.errors import (
+    IdentityError,
+    InstrumentError,
+    TransportError,
+    TransportTimeout,
+)
 from stmtem_control.link import SAFE, DroppedError, Link
 from stmtem_control.transport import BufferedTransport, Transport
 
@@ -201,6 +206,78 @@ def test_a_closed_link_is_not_opened_again(link: Link, place: Place) -> None:
     with pytest.raises(TransportError, match="link is closed"):
         stop(link, [])
     assert len(place.wires) == 1
+
+
+# An instrument that was switched off meanwhile
+
+
+class Memory:
+    """A driver's part: what is set and whether it is still there."""
+
+    def __init__(self, link: Link) -> None:
+        self.lost = self.mends = False
+        self.events: list[str] = []
+        link.restore = self.restore
+
+    def restore(self, _: Transport) -> None:
+        """Put right what was lost, or refuse."""
+        self.events.append("restore")
+        if self.lost and not self.mends:
+            raise InstrumentError("thing: the compliance was lost; connect it again")
+        self.lost = False
+
+
+@pytest.mark.parametrize("mends", [True, False])
+def test_settings_are_put_back_before_anything_but_a_stop(link: Link, mends: bool) -> None:
+    memory = Memory(link)
+    memory.lost, memory.mends = True, mends
+    break_off(link)
+    stop(link, memory.events)
+    assert memory.events == ["stop on wire 2"]
+    if mends:
+        link.reopen(W)
+        assert link.call(lambda _: memory.lost, timeout=W) is False
+        assert memory.events[1:] == ["restore"]
+        return
+    for _ in range(2):
+        with pytest.raises(TransportError, match="compliance was lost"):
+            link.reopen(W)
+        assert not link.alive
+    link.open(W, restore=False)
+    assert memory.events[1:] == ["restore", "restore"]
+    assert link.call(lambda _: "set up anew", timeout=W) == "set up anew"
+    assert link.alive
+
+
+@pytest.mark.parametrize("mends", [True, False])
+def test_an_instrument_may_lose_its_settings_while_the_connection_stays(
+    link: Link, mends: bool
+) -> None:
+    """A serial cable does not tell that the power was gone."""
+    memory = Memory(link)
+    link.resync = lambda _: memory.events.append("resync")
+    memory.lost, memory.mends = True, mends
+    with pytest.raises(TransportTimeout):
+        link.call(raising(TransportTimeout("late")), timeout=W)
+    if mends:
+        assert link.call(lambda _: 1, timeout=W) == 1
+    else:
+        with pytest.raises(TransportError, match="compliance was lost"):
+            link.call(lambda _: 1, timeout=W)
+        assert not link.alive
+        with pytest.raises(TransportError, match="compliance was lost"):
+            link.call(lambda _: 1, timeout=W)
+    assert memory.events == ["resync", "restore"]
+
+
+def test_who_sets_up_everything_next_need_not_look_at_what_was(link: Link) -> None:
+    memory = Memory(link)
+    memory.lost = True
+    with pytest.raises(TransportTimeout):
+        link.call(raising(TransportTimeout("late")), timeout=W)
+    link.open(W, restore=False)
+    assert link.call(lambda _: 1, timeout=W) == 1
+    assert memory.events == []
 
 
 # An answer that is late
