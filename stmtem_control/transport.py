@@ -27,6 +27,10 @@ class Transport(Protocol):
         """Send all of `data`."""
         ...
 
+    def ask(self, data: bytes) -> None:
+        """Send all of `data`, a question, if nothing came that nobody asked for."""
+        ...
+
     def read_until(self, terminator: bytes, deadline: float) -> bytes:
         """Return the bytes up to and including `terminator`."""
         ...
@@ -77,6 +81,7 @@ class BufferedTransport(ABC):
         self.address = address
         self.on_wait: Callable[[], None] | None = None
         self._buffer = bytearray()
+        self._quiet = False  # looked for unasked bytes since anything was sent or received
         self._last_write = b""
         self._written_at = self._looked_at = time.monotonic()
 
@@ -88,8 +93,13 @@ class BufferedTransport(ABC):
     def _receive(self, seconds: float) -> bytes:
         """Return what arrives within `seconds`, at least one byte; b"" when nothing came.
 
-        A closed connection raises TransportError or OSError, it never looks like silence.
+        A closed connection raises EOFError, TransportError or OSError; it never looks like
+        silence.
         """
+
+    def _arrived(self) -> bytes:
+        """Return what is there already."""
+        return self._received(0.0)
 
     @abstractmethod
     def _close(self) -> None:
@@ -103,6 +113,7 @@ class BufferedTransport(ABC):
         TransportError
             The connection is broken or closed.
         """
+        self._quiet = False
         self._last_write = data
         self._written_at = self._looked_at = time.monotonic()
         try:
@@ -111,7 +122,31 @@ class BufferedTransport(ABC):
             raise
         except OSError as error:
             raise self._broken(f"sending {excerpt(data)} failed", error) from error
-        log.debug("%s <- %s", self.address, excerpt(data))
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s <- %s", self.address, excerpt(data))
+
+    def ask(self, data: bytes) -> None:
+        """Send all of `data`, a question, after a look that no other answer would be its answer.
+
+        Raises
+        ------
+        ProtocolError
+            Bytes came that nobody asked for, a duplicate perhaps; nothing was sent.
+        TransportError
+            The connection is broken or closed.
+        """
+        if not self._quiet and (stray := self.unasked()):
+            raise ProtocolError(
+                f"{self.address}: {excerpt(stray)} came unasked, {excerpt(data)} was not sent"
+            )
+        self.write(data)
+
+    def unasked(self) -> bytes:
+        """Return what has arrived and was not read, without taking it."""
+        if not self._buffer:
+            self._buffer += self._arrived()
+        self._quiet = not self._buffer
+        return bytes(self._buffer)
 
     def read_until(self, terminator: bytes, deadline: float) -> bytes:
         """Return the bytes up to and including `terminator`.
@@ -149,6 +184,7 @@ class BufferedTransport(ABC):
 
         At most one second, or ten times `quiet_s`, is spent on an instrument that never stops.
         """
+        self._quiet = False
         dropped = bytes(self._buffer)
         self._buffer.clear()
         end = time.monotonic() + max(1.0, 10.0 * quiet_s)
@@ -187,18 +223,21 @@ class BufferedTransport(ABC):
             return self._receive(seconds)
         except TransportError:
             raise
+        except EOFError:
+            raise self._gone() from None
         except OSError as error:
             raise self._broken("receiving failed", error) from error
 
     def _take(self, n: int) -> bytes:
         data = bytes(self._buffer[:n])
         del self._buffer[:n]
-        log.debug(
-            "%s -> %s after %.2f ms",
-            self.address,
-            excerpt(data),
-            1e3 * (time.monotonic() - self._written_at),
-        )
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug(
+                "%s -> %s after %.2f ms",
+                self.address,
+                excerpt(data),
+                1e3 * (time.monotonic() - self._written_at),
+            )
         return data
 
     def _broken(self, what: str, error: BaseException) -> TransportError:

@@ -18,7 +18,7 @@ W = 5.0  # wall seconds that a test waits at most
 
 
 class Wire(BufferedTransport):
-    """A wire to an instrument that answers a line when the test lets it."""
+    """A wire to an instrument that answers a question when the test lets it."""
 
     def __init__(self, number: int = 1) -> None:
         super().__init__(f"wire {number}")
@@ -26,13 +26,18 @@ class Wire(BufferedTransport):
         self.written_one = threading.Event()
         self.answer = threading.Event()
         self.closed = False
+        self.owed = 0
 
     def _send(self, data: bytes) -> None:
         self.written.append(data)
+        self.owed += data.count(b"?")
         self.written_one.set()
 
     def _receive(self, seconds: float) -> bytes:
-        return b"yes\n" if self.answer.wait(seconds) else b""
+        if not self.owed or not self.answer.wait(seconds):
+            return b""
+        self.owed -= 1
+        return b"yes\n"
 
     def _close(self) -> None:
         self.closed = True
