@@ -1,7 +1,7 @@
 """Exchanges in SCPI: commands, questions, and the error queue that tells what was refused."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from stmtem_control.errors import InstrumentError, ProtocolError
 from stmtem_control.exchanges import Exchange
@@ -33,14 +33,14 @@ class Scpi:
 
     def write(self, transport: Transport, *commands: str) -> None:
         """Send commands, each a message of its own, at once; nothing is read."""
-        transport.write("".join(command + "\n" for command in commands).encode("ascii"))
+        transport.write(_messages(commands))
 
     def ask(
         self, transport: Transport, command: str, measuring_s: float = 0.0
     ) -> tuple[str, Exchange]:
         """Send a question; return its answer, which may take `measuring_s` longer, and when."""
         sent = self.now()
-        self.write(transport, command)
+        transport.ask(_messages([command]))
         answer = self.answer(transport, command, measuring_s)
         return answer, Exchange(sent, self.now())
 
@@ -80,7 +80,7 @@ class Scpi:
             The instrument refused the command.
         """
         sent = self.now()
-        self.write(transport, command, ERRORS)
+        transport.ask(_messages([command, ERRORS]))
         first = self.answer(transport, ERRORS)
         exchange = Exchange(sent, self.now())
         code, text = parse_error(first)
@@ -98,3 +98,7 @@ class Scpi:
                 break
             errors.append(f"{code:+d} {text}")
         return errors
+
+
+def _messages(commands: Iterable[str]) -> bytes:
+    return "".join(command + "\n" for command in commands).encode("ascii")

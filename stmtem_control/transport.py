@@ -15,6 +15,7 @@ from .errors import ProtocolError, TransportError, TransportTimeout
 log = logging.getLogger("stmtem_control.wire")
 
 LONGEST_REPLY = 1 << 20  # a line longer than this is not an answer but noise
+PADDING = b" \t\r\n\0"  # what some instruments send after an answer's end
 SLICE_S = 0.2  # the longest single wait inside the operating system or a library
 
 
@@ -82,6 +83,7 @@ class BufferedTransport(ABC):
         self.on_wait: Callable[[], None] | None = None
         self._buffer = bytearray()
         self._quiet = False  # looked for unasked bytes since anything was sent or received
+        self._greeted = False  # something has been sent
         self._last_write = b""
         self._written_at = self._looked_at = time.monotonic()
 
@@ -97,7 +99,7 @@ class BufferedTransport(ABC):
         silence.
         """
 
-    def _arrived(self) -> bytes:
+    def _at_hand(self) -> bytes:
         """Return what is there already."""
         return self._received(0.0)
 
@@ -113,7 +115,7 @@ class BufferedTransport(ABC):
         TransportError
             The connection is broken or closed.
         """
-        self._quiet = False
+        self._quiet, self._greeted = False, True
         self._last_write = data
         self._written_at = self._looked_at = time.monotonic()
         try:
@@ -142,9 +144,16 @@ class BufferedTransport(ABC):
         self.write(data)
 
     def unasked(self) -> bytes:
-        """Return what has arrived and was not read, without taking it."""
+        """Return what has come beside answers, without taking it; empty lines are dropped.
+
+        A greeting, before anything was sent, does not count.
+        """
         if not self._buffer:
-            self._buffer += self._arrived()
+            self._buffer += self._at_hand()
+        if not self._greeted and self._buffer:
+            return b""
+        if self._buffer and not self._buffer.strip(PADDING):
+            self._buffer.clear()
         self._quiet = not self._buffer
         return bytes(self._buffer)
 

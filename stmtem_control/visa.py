@@ -121,9 +121,9 @@ class VisaTransport(BufferedTransport):
         except self._errors as error:
             raise self._broken("receiving failed", error) from error
 
-    def _arrived(self) -> bytes:
+    def _at_hand(self) -> bytes:
         # Through another library, on GPIB say, a read without a question is an error.
-        return b"" if self._wire is None else super()._arrived()
+        return b"" if self._wire is None else super()._at_hand()
 
     def _receive_from_library(self, seconds: float) -> bytes:
         from pyvisa import constants, errors

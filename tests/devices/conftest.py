@@ -90,6 +90,7 @@ class FakeSource(FakeInstrument):
             ":SOUR:VOLT": 0.0,
             ":SOUR2:TTL": 15.0,
             ":SYST:TIME": 0.0,
+            "*ESE": 0.0,
         }
         self.output = False
         self.current = 2e-10
