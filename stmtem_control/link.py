@@ -254,6 +254,8 @@ class Link:
             result = self._attempt(job)
         except (TransportTimeout, ProtocolError) as error:
             self._out_of_step = True
+            if isinstance(self._transport, BufferedTransport):
+                self._transport.give_up_early()
             log.info("%s: %s", self.name, error)
             job.future.set_exception(error)
         except TransportError as error:

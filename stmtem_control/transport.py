@@ -16,6 +16,7 @@ log = logging.getLogger("stmtem_control.wire")
 
 LONGEST_REPLY = 1 << 20  # a line longer than this is not an answer but noise
 PADDING = b" \t\r\n\0"  # what some instruments send after an answer's end
+SILENT_S = 0.25  # an answer may take so long once a whole deadline went by without a byte
 SLICE_S = 0.2  # the longest single wait inside the operating system or a library
 
 
@@ -84,6 +85,8 @@ class BufferedTransport(ABC):
         self._buffer = bytearray()
         self._quiet = False  # looked for unasked bytes since anything was sent or received
         self._greeted = False  # something has been sent
+        self._heard = False  # since something was sent
+        self._silent = False
         self._last_write = b""
         self._written_at = self._looked_at = time.monotonic()
 
@@ -115,7 +118,7 @@ class BufferedTransport(ABC):
         TransportError
             The connection is broken or closed.
         """
-        self._quiet, self._greeted = False, True
+        self._quiet, self._greeted, self._heard = False, True, False
         self._last_write = data
         self._written_at = self._looked_at = time.monotonic()
         try:
@@ -206,6 +209,14 @@ class BufferedTransport(ABC):
             log.debug("%s dropped %s", self.address, excerpt(dropped))
         return dropped
 
+    def give_up_early(self) -> None:
+        """Wait :data:`SILENT_S` for answers at most, if the last question had none at all.
+
+        The first byte ends that.  A frozen instrument would otherwise cost a whole deadline for
+        each part that is to be made safe.
+        """
+        self._silent = not self._heard
+
     def close(self) -> None:
         """Close; safe to call again, never raises."""
         try:
@@ -214,6 +225,8 @@ class BufferedTransport(ABC):
             log.debug("%s: closing: %s", self.address, error)
 
     def _fill(self, deadline: float) -> None:
+        if self._silent:
+            deadline = min(deadline, self._written_at + SILENT_S)
         left = deadline - time.monotonic()
         if left <= 0.0:
             waited = time.monotonic() - self._written_at
@@ -229,13 +242,16 @@ class BufferedTransport(ABC):
 
     def _received(self, seconds: float) -> bytes:
         try:
-            return self._receive(seconds)
+            data = self._receive(seconds)
         except TransportError:
             raise
         except EOFError:
             raise self._gone() from None
         except OSError as error:
             raise self._broken("receiving failed", error) from error
+        if data:
+            self._heard, self._silent = True, False
+        return data
 
     def _take(self, n: int) -> bytes:
         data = bytes(self._buffer[:n])
