@@ -61,8 +61,10 @@ class SocketWire:
             return b""
         try:
             data = self.socket.recv(CHUNK)
-        except (BlockingIOError, TimeoutError):
-            return b""
+        except OSError as error:
+            if is_wait_over(error):
+                return b""
+            raise
         if not data:
             raise EOFError
         return data
@@ -78,6 +80,13 @@ class SocketWire:
     def close(self) -> None:
         """Close; safe to call again."""
         self.socket.close()
+
+
+def is_wait_over(error: OSError) -> bool:
+    """Whether a call only waited in vain; not that the system gave the connection up."""
+    return isinstance(error, BlockingIOError) or (
+        isinstance(error, TimeoutError) and error.errno is None
+    )
 
 
 def watch_peer(connected: socket.socket) -> None:

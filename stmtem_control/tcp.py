@@ -6,7 +6,7 @@ import socket
 import time
 
 from .errors import TransportError, TransportTimeout
-from .socket_wire import SEND_S, SocketWire
+from .socket_wire import SEND_S, SocketWire, is_wait_over
 from .transport import SLICE_S, BufferedTransport
 
 
@@ -88,8 +88,10 @@ class TcpTransport(BufferedTransport):
                         continue
                 try:
                     n = self._socket.recv_into(view[place:] if place else view, 0, flags)
-                except (TimeoutError, BlockingIOError):
-                    continue
+                except OSError as error:
+                    if is_wait_over(error):
+                        continue
+                    raise
                 if n == 0:
                     raise self._gone()
                 place += n

@@ -140,7 +140,13 @@ class NumberedDriver:
     """What a driver does on a link, with the seconds of a clock that the test chooses."""
 
     def __init__(
-        self, link: Link, clock: Callable[[], float], *, names: bool, timeout_s: float, quiet_s: float
+        self,
+        link: Link,
+        clock: Callable[[], float],
+        *,
+        names: bool,
+        timeout_s: float,
+        quiet_s: float,
     ) -> None:
         self.link = link
         self._clock = clock

@@ -130,6 +130,13 @@ def connected(world: World, *, names: bool) -> Iterator[NumberedDriver]:
     assert world.open == []
 
 
+def check_line(error: BaseException) -> None:
+    """An error is one line that says where."""
+    text = str(error)
+    assert "wire" in text
+    assert "\n" not in text
+
+
 class Book:
     """The questions of a test, and what came of them."""
 
@@ -149,8 +156,7 @@ class Book:
             try:
                 number = int(future.result(W))
             except StmTemError as error:
-                assert "wire" in str(error)
-                assert "\n" not in str(error)
+                check_line(error)
                 good = False
                 continue
             asked, was_set = self._instrument.asked[number]
@@ -203,7 +209,7 @@ def carry_out(step: str, driver: NumberedDriver, world: World, book: Book) -> No
         try:
             driver.link.reopen(W)
         except StmTemError as error:  # it stays as it was, or is broken
-            assert "\n" not in str(error)
+            check_line(error)
     elif step == "refuse":
         world.refuses = 1
     elif step == "greet":
