@@ -8,6 +8,7 @@ from typing import Final
 from . import (
     clapperboard,
     frame,
+    link,
     particle_step,
     reaction_box,
     streaming,
@@ -27,6 +28,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "writing": writing.run,
     "clapperboard": clapperboard.run,
     "timing": timing.run,
+    "link": link.run,
     "streaming": streaming.run,
 }
 
