@@ -8,10 +8,11 @@ import pytest
 from stmtem_control.errors import (
     IdentityError,
     InstrumentError,
+    ProtocolError,
     TransportError,
     TransportTimeout,
 )
-from stmtem_control.link import SAFE, DroppedError, Link
+from stmtem_control.link import NORMAL, SAFE, DroppedError, Link
 from stmtem_control.transport import BufferedTransport, Transport
 
 W = 5.0  # wall seconds that a test waits at most
@@ -385,3 +386,64 @@ def test_a_stop_is_said_while_the_link_gets_back_in_step(link: Link, place: Plac
     for future in (other, stopped):
         future.result(W)
     assert events == ["resync", "blind", "resync", "other", "stop"]
+
+
+# A wire that lets the stop itself down
+
+
+def test_a_stop_whose_own_answer_is_lost_says_all_of_itself(link: Link, place: Place) -> None:
+    """The answer to its first command does not come; the others are sent all the same."""
+    wire, said = place.wires[0], threading.Event()
+
+    def blind(transport: Transport) -> None:
+        transport.write(b"zero\noff\n")
+        said.set()
+
+    def run(transport: Transport) -> None:
+        transport.write(b"zero?\n")
+        transport.read_until(b"\n", wire._written_at + W)
+        transport.write(b"off?\n")
+
+    stopped = link.submit(run, SAFE, blind=blind)
+    assert said.wait(W)
+    assert wire.written == [b"zero?\n", b"zero\noff\n"]
+    wire.answer.set()
+    stopped.result(W)
+    assert wire.written[2:] == [b"off?\n"]
+
+
+def test_a_stop_is_run_again_when_its_answer_is_damaged(link: Link) -> None:
+    """Once; in step again before that, and what it has to say is said first."""
+    events: list[str] = []
+    link.resync = lambda _: events.append("resync")
+
+    def run(_: Transport) -> None:
+        events.append("stop")
+        raise ProtocolError("noise")
+
+    with pytest.raises(ProtocolError, match="noise"):
+        link.submit(run, SAFE, blind=lambda _: events.append("blind")).result(W)
+    assert events == ["stop", "blind", "resync", "stop"]
+
+
+@pytest.mark.parametrize("priority", [NORMAL, SAFE])
+def test_closing_a_link_ends_what_waits_but_a_stop(link: Link, place: Place, priority: int) -> None:
+    wire, asked = place.wires[0], threading.Event()
+
+    def run(transport: Transport) -> bytes:
+        transport.write(b"what?\n")
+        asked.set()
+        return transport.read_until(b"\n", wire._written_at + W)
+
+    waiting = link.submit(run, priority)
+    assert asked.wait(W)
+    closer = threading.Thread(target=link.close)
+    closer.start()
+    if priority == SAFE:
+        wire.answer.set()
+        assert waiting.result(W) == b"yes\n"
+    else:
+        with pytest.raises(TransportError, match="link is closed"):
+            waiting.result(W)
+    closer.join(W)
+    assert wire.closed
