@@ -86,6 +86,7 @@ class Console:
         self._timeout_s = timeout_s
         self._logged_in: Transport | None = None
         self._words = 0
+        self._quiet_console = False  # the echo is known to be off
 
     def may_speak(self, transport: Transport) -> bool:
         """Whether what is sent is taken for a command; before a log-in it is the password."""
@@ -103,7 +104,9 @@ class Console:
             self._log_in(transport, self._password or "")
             self._logged_in = transport
         transport.drain(QUIET_S)
+        self._quiet_console = False
         self.request(transport, "echo off")
+        self._quiet_console = True
         transport.drain(0.02)
 
     def request(self, transport: Transport, command: str) -> list[str]:
@@ -113,10 +116,17 @@ class Console:
         ------
         InstrumentError
             It was refused.
+        ProtocolError
+            It echoes again what it is sent: it was switched off and on.
         """
         transport.ask(command.encode("ascii") + b"\r\n")
         lines, final = self._answer(transport, time.monotonic() + self._timeout_s)
         if lines and lines[0] == command:  # the echo, when it is still on
+            if self._quiet_console:
+                raise ProtocolError(
+                    f"{self.name}: {transport.address} echoes {command!r}: the controller was "
+                    "switched off and on, or somebody else uses it"
+                )
             del lines[0]
         if final == "ERROR":
             text = " ".join(lines) or "ERROR without a text"
@@ -143,16 +153,13 @@ class Console:
             return
         # One that was switched off and on echoes what it is sent, and ends with a prompt.
         transport.write(b"echo off\r\n")
-        self._skip(transport, deadline)
+        self._answer(transport, deadline)
+        transport.drain(0.02)
+        self._quiet_console = True
         while not self._in_step(transport, controller, deadline):
             if time.monotonic() > deadline:
                 raise TransportTimeout(f"{self.name}: {transport.address} answers out of step")
             transport.drain(QUIET_S)
-
-    def _skip(self, transport: Transport, deadline: float) -> None:
-        """Pass over the answer to what was written, and all before it."""
-        self._answer(transport, deadline)
-        transport.drain(0.02)
 
     def _in_step(self, transport: Transport, controller: Controller, deadline: float) -> bool:
         axes = list(controller.modules)

@@ -18,7 +18,7 @@ from .errors import (
     TransportError,
     TransportTimeout,
 )
-from .job_queue import LOOK, NORMAL, SAFE, DroppedError, Job, JobQueue
+from .job_queue import LOOK, NORMAL, SAFE, DroppedError, Job, JobQueue, again
 from .transport import BufferedTransport, Transport, excerpt
 
 __all__ = ["LOOK", "NORMAL", "SAFE", "DroppedError", "Link"]
@@ -29,7 +29,7 @@ T = TypeVar("T")
 IDLE_S = 1.0  # how often the worker looks at a connection on which nothing is asked
 
 
-class _SettingsLost(TransportError):  # noqa: N818 - never seen outside under this name
+class _SettingsLost(TransportError):  # noqa: N818 - told as a TransportError
     """The driver cannot put the instrument's settings right; another connection is no help."""
 
 
@@ -260,7 +260,7 @@ class Link:
             job.future.set_exception(error)
         except TransportError as error:
             self._break(error)
-            job.future.set_exception(error)
+            job.future.set_exception(again(error))
         except BaseException as error:
             if not isinstance(error, StmTemError):
                 self._out_of_step = True  # who knows where in an exchange it happened

@@ -247,6 +247,26 @@ def test_a_probe_that_moved_by_itself_is_not_moved_back(scripted: Scripted) -> N
             probe.geto(1).result(W)
 
 
+def test_an_echo_shows_that_the_controller_was_switched_off(scripted: Scripted) -> None:
+    """Behind a serial port nothing else does: the port stays open, and it answers at once."""
+    link = scripted(
+        [
+            *OPENED,
+            *SET_UP,
+            (b"geto 1\r\n", b"geto 1\r\nvoltage = 0.000000 V\r\n" + OK + b"> "),
+            (b"echo off\r\n", b"echo off\r\n" + OK + b"> "),
+            *IN_STEP,
+            said("geta 1", "voltage = 0.000000 V"),
+        ]
+    )
+    probe = Anc300(link, axes=(1,), timeout_s=0.05)
+    set_up(probe)
+    with pytest.raises(ProtocolError, match="echoes 'geto 1': the controller was switched off"):
+        probe.geto(1).result(W)
+    with pytest.raises(TransportError, match="offset of axis 1 was 60 V"):
+        probe.geto(1).result(W)
+
+
 def test_a_setting_whose_answer_was_lost_may_be_the_old_or_the_new_one(
     scripted: Scripted,
 ) -> None:
