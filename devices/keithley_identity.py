@@ -47,9 +47,9 @@ class IdentityCheck:
     def resync(self, transport: Transport) -> None:
         """Throw away what is late, until the instrument gives its identity again.
 
-        Another answer to ``*IDN?`` may be late as well, so a number follows that was not asked for
-        lately: it goes into the standard event status enable register (IEEE 488.2, 10.10 and
-        10.11), which nothing here uses, and comes back.
+        Another answer to ``*IDN?`` may be late as well, so the same message carries a number that
+        was not used lately: it goes into the standard event status enable register (IEEE 488.2,
+        10.10 and 10.11), which nothing here uses, and comes back before the name.
 
         Raises
         ------
@@ -73,19 +73,19 @@ class IdentityCheck:
             log.warning("%s: left in the error queue: %s", name, error)
 
     def _identity_and_number(self, transport: Transport, deadline: float) -> Identity:
-        """Ask, and pass over all answers but an identity that the number follows."""
+        """Ask, and pass over all answers but an identity with this number."""
         self._number = self._number % 255 + 1
-        self._scpi.write(transport, "*IDN?", f"*ESE {self._number}", "*ESE?")
-        found: Identity | None = None
+        # The name is the last: an answer of no fixed form ends its message (IEEE 488.2, 6.3.6).
+        self._scpi.write(transport, f"*ESE {self._number};*ESE?;*IDN?")
         while True:
             line = transport.read_until(b"\n", deadline).decode("ascii", "replace").strip()
-            if found is not None and _is_number(line, self._number):
-                return found
-            found = None
-            if self.found is not None and line == self.found.text:
-                found = self.found
-            elif line.count(",") >= 3 and "KEITHLEY" in line.upper():
-                found = parse_identity(line)
+            number, _, name = line.partition(";")
+            if not _is_number(number, self._number):
+                continue
+            if self.found is not None and name == self.found.text:
+                return self.found
+            if name.count(",") >= 3 and "KEITHLEY" in name.upper():
+                return parse_identity(name)
 
     def _check(self, transport: Transport, found: Identity) -> None:
         name = self._scpi.name
