@@ -30,8 +30,10 @@ class IdentityCheck:
         self._serial_number = serial_number
         self._number = 0
 
-    def open(self, transport: Transport) -> Identity:
+    def open(self, transport: Transport, busy_s: float = 0.0) -> Identity:
         """Empty the connection and find out who is there.
+
+        It may be busy for `busy_s` wall seconds, with a hold that a dead session has left.
 
         Raises
         ------
@@ -39,7 +41,7 @@ class IdentityCheck:
             It is another instrument than asked for, or speaks another language.
         """
         transport.drain(0.05)
-        identity = parse_identity(self._scpi.query(transport, "*IDN?"))
+        identity = parse_identity(self._scpi.query(transport, "*IDN?", busy_s))
         self._check(transport, identity)
         self.found = identity
         return identity
@@ -76,9 +78,11 @@ class IdentityCheck:
         """Ask, and pass over all answers but an identity with this number."""
         self._number = self._number % 255 + 1
         # The name is the last: an answer of no fixed form ends its message (IEEE 488.2, 6.3.6).
-        self._scpi.write(transport, f"*ESE {self._number};*ESE?;*IDN?")
+        embedded = self._scpi.say(transport, f"*ESE {self._number};*ESE?;*IDN?")
         while True:
             line = transport.read_until(b"\n", deadline).decode("ascii", "replace").strip()
+            if embedded:
+                line = line.partition(";")[2]
             number, _, name = line.partition(";")
             if not _is_number(number, self._number):
                 continue

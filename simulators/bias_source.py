@@ -36,7 +36,9 @@ class SourceMeter:
     Each client has its own input; the instrument works through one operation at a time.  While it
     measures, commands wait until it is idle, except those that the manual exempts (``:ABORt``,
     ``*RST``, ``*RCL``, ``:SYSTem:PRESet``, ``*TRG``, a break), the front panel keys, and switching
-    the output off, which gets through from any client.
+    the output off, which gets through from any client.  That too waits while auto output-off is
+    enabled: then it does not put the instrument into idle (section 18, ``:OUTPut``), and an abort
+    leaves the output on.
 
     Parameters
     ----------
@@ -234,8 +236,23 @@ class SourceMeter:
             client = self._clients.get(channel)
         if client is None:
             return
+        self._catch_up()
         self._enter(lambda: self._take(client, data))
         self._advance_by_hand()
+
+    def _catch_up(self) -> None:
+        """Let happen what should have happened by now, though its alarm is late.
+
+        Bytes that arrive must not end a reading that was complete before they came.
+        """
+        while True:
+            with self._lock:
+                late = self._core.sequencer.overdue()
+            if late is None:
+                return
+            due, go_on = late
+            with self._clock.at(due):
+                self._enter(go_on)
 
     def _take(self, client: Client, data: bytes) -> None:
         """Cut bytes into messages and breaks, and do what can be done now."""

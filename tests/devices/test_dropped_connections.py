@@ -228,7 +228,7 @@ def test_a_source_that_is_busy_gets_the_bytes_of_a_stop(opened: Opened) -> None:
         source.open().result(W)
         busy.set()
         with pytest.raises(TransportTimeout):
-            source.abort().result(W)
+            source.digital_lines(1).result(W)
         stopped = source.zero_and_off()
         assert off.wait(0.25)  # before it has had the time not to answer
         with pytest.raises(TransportTimeout):
