@@ -9,6 +9,7 @@ from . import (
     clapperboard,
     fault_hooks,
     frame,
+    link,
     particle_step,
     reaction_box,
     streaming,
@@ -29,6 +30,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "clapperboard": clapperboard.run,
     "timing": timing.run,
     "fault_hooks": fault_hooks.run,
+    "link": link.run,
     "streaming": streaming.run,
 }
 

@@ -154,7 +154,7 @@ class BiasSource(Device):
         InstrumentError
             It refuses a setting.
         """
-        self.source.link.open(timeout)
+        self.source.link.open(timeout, restore=False)  # it is set up anew
         self.identity.publish(self.source.open().result(timeout).text)
         state = self.source.configure(
             compliance_A=self._compliance_A, nplc=self._nplc,

@@ -38,7 +38,7 @@ FLOORS = [
         "nucleation_transients",
     },
     {"recording", "dose"},
-    {"visa", "serial_port", "tcp", "link", "run_folder"},
+    {"socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
     {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
     {"contact_sheet", "recovery_report", "run_report", "show_run", "export_run", "run_commands"},
     {"connect", "declare_rest"},
