@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from ophyd import Device
+from ophyd import Component, Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
@@ -18,6 +18,7 @@ from .bias_sequencer import BiasSequencer
 from .keithley import Keithley2400
 from .keithley_answers import Reading as Measurement
 from .keithley_answers import SourceState
+from .leak_baseline import LeakBaseline
 from .signals import check_range, finish_within, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,8 @@ class BiasSource(Device):
     output = reading("Whether the output is on.", value=False)
     compliance = setting("Limit of the current, both signs.", "A", kind="config")
     nplc = reading("Integration time of a reading in power-line cycles.", kind="config")
-    leak = reading("Conductance of holder and cables without contact.", "S", kind="config")
+    leak = setting("Conductance of holder and cables without contact.", "S", kind="config")
+    baseline = Component(LeakBaseline, "", kind="config", doc="How the leak was measured.")
     identity = reading("The instrument's own name.", value="", kind="config")
 
     def __init__(
