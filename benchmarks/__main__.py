@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from . import (
+    approach,
     clapperboard,
     frame,
     particle_step,
@@ -28,6 +29,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "clapperboard": clapperboard.run,
     "timing": timing.run,
     "streaming": streaming.run,
+    "approach": approach.run,
 }
 
 

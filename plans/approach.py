@@ -44,12 +44,30 @@ class _Approach:
             touch: Touch = yield from self.meet(0.0)
             if self.settings.learn_steps:
                 touch = yield from learn_steps(self.search, touch, self.meet)
-            judgement: Judgement = yield from judge(self.search, touch, self.taken)
+            judgement = yield from self._judged(touch)
         except ShortError as error:
-            yield from self._leave(error)
+            raise (yield from self._left(error)) from None
+        except ApproachError:
+            yield from bps.stop(self.bias)
+            yield from bps.mv(self.probe.z.fine, 0.0)
+            raise
         yield from bps.mv(self.probe.contact, judgement.kind)
         yield from self.bias_to_rest()
         return judgement
+
+    def _judged(self, touch: Touch) -> Plan:
+        """Return the `Judgement`; a contact that is lost meanwhile is met again."""
+        for _ in range(MOST_TRIES):
+            judgement: Judgement | None = yield from judge(self.search, touch, self.taken)
+            if judgement is not None:
+                return judgement
+            margin = 2.0 * self.settings.fine_step_V
+            yield from self.search.bias_on()
+            touch = yield from self.meet(max(0.0, touch.fine_V - margin))
+        raise ApproachError(
+            f"approach: the contact was lost {MOST_TRIES} times while it was judged; the probe "
+            "drifts or shakes: wait, and try again"
+        )
 
     def bias_to_rest(self) -> Plan:
         """Go to 0 V; the contact stays."""
@@ -71,7 +89,7 @@ class _Approach:
             if seen == start_V == 0.0:
                 yield from self._overshot()
                 continue
-            fine = yield from search.refine(seen, settings.least_step_V)
+            fine = yield from search.refine(seen)
             touch = None if fine is None else (yield from search.touch(fine))
             if touch is not None:
                 return touch
@@ -152,8 +170,8 @@ class _Approach:
             f"{self.settings.fine_range_V:g} V of fine travel {why}"
         ) from None
 
-    def _leave(self, error: ShortError) -> Plan:
-        """Go back from a short until it is gone, and tell."""
+    def _left(self, error: ShortError) -> Plan:
+        """Go back from a short until it is gone; return the error that tells of it."""
         search = self.search
         search.stage.write(stage="retreat")
         steps = AWAY_STEPS
@@ -170,16 +188,14 @@ class _Approach:
             steps += AWAY_STEPS
         else:
             yield from bps.mv(self.probe.contact, "short")
-            raise ApproachError(
+            return ApproachError(
                 f"{error}, and it is still there {steps - AWAY_STEPS} coarse steps back: the "
                 "slider does not move; take the probe away by hand"
             )
-        raise ApproachError(f"{error}; the probe was taken back {steps} steps")
+        return ApproachError(f"{error}; the probe was taken back {steps} steps")
 
 
-def seek_contact(
-    probe: Probe, bias: Source, settings: ApproachSettings = DEFAULTS
-) -> Plan:
+def seek_contact(probe: Probe, bias: Source, settings: ApproachSettings = DEFAULTS) -> Plan:
     """Inside a run: approach along z until the current says contact; see `approach_contact`.
 
     The bias is at 0 V at the end.
@@ -292,6 +308,14 @@ def approach_contact(
         **step_metadata(probe),
         **(md or {}),
     }
-    body = seek_contact(probe, bias, settings)  # type: ignore[arg-type]
-    staged = bpp.stage_wrapper(bpp.run_wrapper(body, md=start), [bias, beam])
-    return (yield from safe(staged, bias, beam, probe=probe))
+    found: dict[str, Any] = {}
+    carried: Any = probe
+    source: Any = bias
+
+    def body() -> Plan:
+        # Not all of Bluesky's wrappers hand on what a plan returns.
+        found.update((yield from seek_contact(carried, source, settings)))
+
+    staged = bpp.stage_wrapper(bpp.run_wrapper(body(), md=start), [bias, beam])
+    yield from safe(staged, bias, beam, probe=probe)
+    return found

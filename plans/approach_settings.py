@@ -9,6 +9,7 @@ from stmtem_control.errors import LimitError
 from .limits import check_count, check_number
 
 MOST_READINGS = 1000
+MOST_EACH = 16  # readings at each step, for noisy meters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,7 @@ class ApproachSettings:
     learn_steps: bool = True
 
     def __post_init__(self) -> None:
+        """Check every parameter."""
         for name, value in self.as_dict().items():
             if name not in ("readings", "coarse_step", "max_coarse_steps", "learn_steps"):
                 check_number(f"approach: {name}", value)
@@ -108,7 +110,7 @@ class ApproachSettings:
         if self.short_A > compliance:
             raise LimitError(
                 f"approach: short_A is {self.short_A:g}, but the source's compliance is "
-                f"{compliance:g} A: a short would not be seen; lower short_A or raise the compliance"
+                f"{compliance:g} A and hides a short; lower short_A or raise the compliance"
             )
         return self
 
@@ -117,7 +119,7 @@ class ApproachSettings:
         if noise_A <= 0.0:
             return 1
         wanted = math.ceil((self.sigmas * noise_A / self.threshold_A) ** 2)
-        return min(max(1, wanted), 25)
+        return min(max(1, wanted), MOST_EACH)
 
 
 #: What is used where nothing is said.

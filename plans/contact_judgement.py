@@ -49,16 +49,20 @@ class Judgement(NamedTuple):
 def judge(search: ContactSearch, touch: Touch, taken: int) -> Plan:
     """Measure a small I-V, judge, and note it as the event of stream "contact".
 
+    Returns the `Judgement`, or None when the contact was lost meanwhile.
+
     Raises
     ------
     ShortError
         It has become a short.
     """
     settings = search.settings
-    count = max(4, search.settings.readings)
+    fewest = max(4, search.settings.readings)
     search.stage.write(stage="contact")
-    for count in (count, MORE * count):
+    for count in (fewest, MORE * fewest):
         ohm, std, full = yield from _resistance(search, count)
+        if not search.seen(full):
+            return None
         limit = 1e9 * settings.oxide_GOhm
         sure = abs(ohm - limit) > settings.sigmas * std
         if sure:
@@ -91,11 +95,9 @@ def _resistance(search: ContactSearch, count: int) -> Plan:
         samples.append((yield from search.measure(count)))
     low, high = samples
     # The leak is a straight line; its share of the slope is subtracted.
-    leak_S = search.leak_S
     step_V = (LEVELS[1] - LEVELS[0]) * full_V
-    siemens = (high.current_A - low.current_A) / step_V - leak_S
+    siemens = (high.current_A - low.current_A) / step_V - search.leak_S
     noise = max(search.noise_A, low.noise_A, high.noise_A)
-    std_S = 1.2533 * noise * (2.0 / count) ** 0.5 / abs(step_V)
+    error = 1.2533 * noise * (2.0 / count) ** 0.5 / abs(step_V)
     siemens = max(siemens, 1e-15)
-    return 1.0 / siemens, std_S / siemens**2, high
-
+    return 1.0 / siemens, error / siemens**2, high

@@ -19,6 +19,8 @@ from .retraction import AWAY_STEPS, back_off, check_travel
 from .roles import Plan, Probe, Source
 from .stubs import set_bias
 
+BLIND = 5.0  # times the threshold; with more noise than that a contact may not be seen
+QUICK = 8.0  # readings for which the least step is made; slower ones take longer steps
 FINER = 5.0  # each finer sweep has steps so much smaller
 LEAK_READINGS = 16
 GROWS = 1.5  # in the gap the current grows by more than this with each least step
@@ -106,14 +108,14 @@ class ContactSearch:
         if known is not None:
             volts = self.settings.approach_V
             self._leak_is(known.current_A(volts), known.std_A(volts), known.noise_A)
-            self.leak_S = known.conductance_S
-            if not self._seen(here):
+            self.leak_S = known.conductance
+            if not self.seen(here):
                 return
         # Something flows, or nothing is known: what flows from further away is no contact.
         check_travel(self.probe, -AWAY_STEPS)
         yield from self.away()
         there: Sample = yield from self._steady()
-        if known is not None and self._seen(there):
+        if known is not None and self.seen(there):
             raise ApproachError(
                 f"approach: {there.current_A:.2e} A flow where the leak measured before says "
                 f"{self.stage.leak_A:.2e} A, and going {AWAY_STEPS} coarse steps back did not "
@@ -129,7 +131,7 @@ class ContactSearch:
                 )
             self._leak_is(there.current_A, there.std_A, max(here.noise_A, there.noise_A))
             self.leak_S = there.current_A / self.settings.approach_V
-        self.at_start = abs(here.current_A - there.current_A) >= self.limit_A(here.count)
+        self.at_start = abs(here.current_A - there.current_A) >= self.limit_A(here.readings)
 
     @property
     def _most_leak_A(self) -> float:
@@ -145,7 +147,14 @@ class ContactSearch:
     def _leak_is(self, amperes: float, std_A: float, noise_A: float) -> None:
         self.stage.leak_A, self.leak_std_A, self.noise_A = amperes, std_A, noise_A
         self._each = self.settings.readings_for(noise_A)
-        self.stage.write(limit_A=self.limit_A(self._each))
+        limit = self.limit_A(self._each)
+        self.stage.write(limit_A=limit)
+        if limit > BLIND * self.settings.threshold_A:
+            raise ApproachError(
+                f"approach: with a noise of {noise_A:.1e} A nothing below {limit:.1e} A can be "
+                f"told from the leak, and a contact may be {self.settings.threshold_A:.1e} A; "
+                "raise approach_V or threshold_A, or read with more NPLC or a smaller range"
+            )
 
     # -- judging ------------------------------------------------------------------------------
 
@@ -158,8 +167,9 @@ class ContactSearch:
         """Return the current over the leak, in A."""
         return abs(sample.current_A - self.stage.leak_A)
 
-    def _seen(self, sample: Sample) -> bool:
-        return sample.limited or self.excess_A(sample) >= self.limit_A(sample.count)
+    def seen(self, sample: Sample) -> bool:
+        """Tell whether more flows than the leak and the noise explain."""
+        return sample.limited or self.excess_A(sample) >= self.limit_A(sample.readings)
 
     def measure(self, count: int) -> Plan:
         """Read the current; a short is told at once.
@@ -186,20 +196,20 @@ class ContactSearch:
         What the first reading shows must be shown by the median of the readings after it, too.
         """
         first: Sample = yield from self.measure(self._each)
-        if not self._seen(first):
+        if not self.seen(first):
             return None
         again: Sample = yield from self.measure(max(self._each, self.settings.readings))
-        return again if self._seen(again) else None
+        return again if self.seen(again) else None
 
     # -- moving -------------------------------------------------------------------------------
 
     def fine_to(self, volts: float) -> Plan:
         """Move the fine offset."""
         yield Msg("checkpoint")
-        yield from bps.mv(self.probe.z.fine, volts)
+        yield from bps.mv(self.probe.z.fine, round(volts, 6))
 
     def sweep(self, start_V: float, end_V: float, step_V: float) -> Plan:
-        """Go on from `start_V` until something flows; return the fine offset, or None at the end."""
+        """Go on from `start_V` until something flows; return that offset, None at the end."""
         fine = start_V
         while True:
             yield from self.fine_to(fine)
@@ -207,10 +217,10 @@ class ContactSearch:
                 return fine
             if fine >= end_V:
                 return None
-            fine = min(fine + step_V, end_V)
+            fine = round(min(fine + step_V, end_V), 6)
 
     def part(self, fine_V: float, back_V: float) -> Plan:
-        """Go back in strides of `back_V` until nothing flows; return that offset, None for never."""
+        """Go back by `back_V` until nothing flows; return that offset, or None for never."""
         while fine_V > 0.0:
             fine_V = max(0.0, fine_V - back_V)
             yield from self.fine_to(fine_V)
@@ -218,7 +228,7 @@ class ContactSearch:
                 return fine_V
         return None
 
-    def refine(self, fine_V: float, least_V: float) -> Plan:
+    def refine(self, fine_V: float) -> Plan:
         """Part and meet again with smaller and smaller steps; return the offset, or None.
 
         Each time the probe goes back until nothing flows, so that it never goes deeper than the
@@ -226,17 +236,23 @@ class ContactSearch:
         """
         self.stage.write(stage="refine")
         step = self.settings.fine_step_V
-        while step > least_V:
+        while step > self.least_V:
             free = yield from self.part(fine_V, 2.0 * step)
             if free is None:
                 return None
             end = fine_V + 2.0 * self.settings.fine_step_V
-            step = max(step / FINER, least_V)
+            step = max(step / FINER, self.least_V)
             found = yield from self.sweep(free, min(end, self.highest_V), step)
             if found is None:
                 return None  # it drifted away meanwhile
             fine_V = found
         return fine_V
+
+    @property
+    def least_V(self) -> float:
+        """Step close to contact, in V: longer where it takes many readings, for the drift."""
+        least = self.settings.least_step_V * max(1.0, self._each / QUICK)
+        return min(least, self.settings.fine_step_V)
 
     @property
     def highest_V(self) -> float:
@@ -250,16 +266,16 @@ class ContactSearch:
         a `Touch`, or None when what flowed is gone.
         """
         self.stage.write(stage="touch")
-        step, count = self.settings.least_step_V, max(self._each, self.settings.readings)
+        step, count = self.least_V, max(self._each, self.settings.readings)
         before: Sample = yield from self.measure(count)
         same = 0
         for _ in range(MOST_LEAST_STEPS):
             if fine_V + step > self.highest_V:
                 return None
-            fine_V += step
+            fine_V = round(fine_V + step, 6)
             yield from self.fine_to(fine_V)
             now: Sample = yield from self.measure(count)
-            if not self._seen(now):
+            if not self.seen(now):
                 same = 0
             elif self.excess_A(now) < GROWS * self.excess_A(before):
                 same += 1
@@ -268,6 +284,15 @@ class ContactSearch:
             before = now
             # Twice: close to what skin and fibre let pass, the gap's share is small.
             if same == 2:
-                coarse = yield from bps.rd(self.probe.z.coarse)
-                return Touch(fine_V, int(coarse), now)
+                return (yield from self._press(fine_V, now))
         return None
+
+    def _press(self, fine_V: float, before: Sample) -> Plan:
+        """Press a part of a fine step more, so that drift does not part them at once."""
+        fine_V = round(min(fine_V + self.settings.fine_step_V / FINER, self.highest_V), 6)
+        yield from self.fine_to(fine_V)
+        now: Sample = yield from self.measure(before.readings)
+        if not self.seen(now) or self.excess_A(now) > GROWS * self.excess_A(before):
+            return None
+        coarse = yield from bps.rd(self.probe.z.coarse)
+        return Touch(fine_V, int(coarse), now)

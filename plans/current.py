@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, median
+from statistics import NormalDist, fmean, median
 from typing import Any, NamedTuple
 
 import bluesky.plan_stubs as bps
@@ -11,7 +11,7 @@ from .roles import Plan, Source
 from .stubs import read_bias
 
 MOST_LOST = 100  # readings in a row that a pause may cost
-NORMAL = 1.4826  # of a median deviation, to compare with a standard deviation
+KEPT = 0.8  # share of the readings, the closest to their median, that tell the noise
 
 
 class Sample(NamedTuple):
@@ -22,8 +22,8 @@ class Sample(NamedTuple):
     current_A : float
         Their median: one glitch does not move it.
     noise_A : float
-        Standard deviation of one reading, from the median deviation.
-    count : int
+        Standard deviation of one reading, from those closest to the median.
+    readings : int
         How many.
     limited : bool
         Whether the source was in compliance in most of them.
@@ -31,23 +31,30 @@ class Sample(NamedTuple):
 
     current_A: float
     noise_A: float
-    count: int
+    readings: int
     limited: bool
 
     @property
     def std_A(self) -> float:
         """Standard deviation of the median, in A."""
-        return self.noise_A * (1.2533 if self.count > 2 else 1.0) / math.sqrt(self.count)
+        return self.noise_A * (1.2533 if self.readings > 2 else 1.0) / math.sqrt(self.readings)
 
 
 def sample_of(currents: Sequence[float], limited: Sequence[bool]) -> Sample:
     """Return what some readings (A) say."""
     middle = median(currents)
-    noise = NORMAL * median(abs(value - middle) for value in currents)
-    if noise == 0.0 and len(currents) > 1:
-        # Of few quantised readings most are equal.
-        noise = math.sqrt(fmean((value - middle) ** 2 for value in currents))
+    kept = sorted(abs(value - middle) for value in currents)[: math.ceil(KEPT * len(currents))]
+    noise = _widened(len(kept) / len(currents)) * math.sqrt(fmean(off * off for off in kept))
     return Sample(middle, noise, len(currents), 2 * sum(limited) > len(limited))
+
+
+def _widened(share: float) -> float:
+    """Return the standard deviation of a normal law over that of its innermost `share`."""
+    if share >= 1.0:
+        return 1.0
+    normal = NormalDist()
+    edge = normal.inv_cdf(0.5 + 0.5 * share)
+    return 1.0 / math.sqrt(1.0 - 2.0 * edge * normal.pdf(edge) / share)
 
 
 def read_current(bias: Source, count: int, *others: Any, stream: str) -> Plan:

@@ -45,7 +45,8 @@ class Leak(NamedTuple):
 
     Attributes
     ----------
-    conductance_S, conductance_std_S : float
+    conductance, conductance_std : float
+        In S.
     offset_A, offset_std_A : float
     noise_A : float
         Standard deviation of one reading.
@@ -53,8 +54,8 @@ class Leak(NamedTuple):
         Unix time in s.
     """
 
-    conductance_S: float
-    conductance_std_S: float
+    conductance: float
+    conductance_std: float
     offset_A: float
     offset_std_A: float
     noise_A: float
@@ -62,11 +63,11 @@ class Leak(NamedTuple):
 
     def current_A(self, volts: float) -> float:
         """Return the leak in A at a bias."""
-        return self.offset_A + self.conductance_S * volts
+        return self.offset_A + self.conductance * volts
 
     def std_A(self, volts: float) -> float:
         """Return the standard deviation of that, in A."""
-        return math.hypot(self.offset_std_A, self.conductance_std_S * volts)
+        return math.hypot(self.offset_std_A, self.conductance_std * volts)
 
 
 def leak_of(bias: Any) -> Leak | None:
@@ -92,8 +93,8 @@ def leak_metadata(bias: Any) -> dict[str, Any]:
     date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(leak.measured_at))
     return {
         "leakage_baseline": {
-            "leak_S": leak.conductance_S,
-            "leak_std_S": leak.conductance_std_S,
+            "leak_S": leak.conductance,
+            "leak_std_S": leak.conductance_std,
             "offset_A": leak.offset_A,
             "offset_std_A": leak.offset_std_A,
             "noise_A": leak.noise_A,
@@ -110,7 +111,7 @@ def fit_line(volts: Sequence[float], samples: Sequence[Sample]) -> tuple[Leak, f
     than these say, the errors of the line are widened by the square root of the reduced chi^2.
     """
     noise = max(1e-18, math.sqrt(sum(s.noise_A**2 for s in samples) / len(samples)))
-    errors = [max(noise / math.sqrt(s.count), 1e-18) for s in samples]
+    errors = [max(noise / math.sqrt(s.readings), 1e-18) for s in samples]
     weights = [1.0 / error**2 for error in errors]
     total = sum(weights)
     mean_V = sum(w * v for w, v in zip(weights, volts, strict=True)) / total
@@ -218,10 +219,10 @@ def leakage_baseline(
             )
         yield from set_bias(source, 0.0)
         leak, misfit = fit_line(volts, samples)
-        _refuse_conductance(leak.conductance_S)
+        _refuse_conductance(leak.conductance)
         summary = Notes("leakage", SUMMARY)
         summary.write(
-            leak_S=leak.conductance_S, leak_std_S=leak.conductance_std_S,
+            leak_S=leak.conductance, leak_std_S=leak.conductance_std,
             offset_A=leak.offset_A, offset_std_A=leak.offset_std_A,
             noise_A=leak.noise_A, misfit_A=misfit, levels=len(volts), readings=readings,
             max_V=max_V, measured_at=leak.measured_at,
@@ -231,19 +232,22 @@ def leakage_baseline(
         yield Msg("read", source)
         yield Msg("read", summary)
         yield Msg("save")
-        return summary.as_dict()
+        # Not all of Bluesky's wrappers hand on what a plan returns.
+        found.update(summary.as_dict())
 
     start = {"plan_name": "leakage_baseline", "plan_args": parameters, **(md or {})}
+    found: dict[str, Any] = {}
     staged = bpp.stage_wrapper(bpp.run_wrapper(body(), md=start), [bias, beam])
-    return (yield from safe(staged, bias, beam, probe=probe))
+    yield from safe(staged, bias, beam, probe=probe)
+    return found
 
 
 def keep_leak(source: Any, leak: Leak) -> Plan:
     """Leave what was found with the source, where later runs find it."""
     known = source.baseline
     for signal, value in (
-        (source.leak, leak.conductance_S),
-        (known.leak_std, leak.conductance_std_S),
+        (source.leak, leak.conductance),
+        (known.leak_std, leak.conductance_std),
         (known.offset, leak.offset_A),
         (known.offset_std, leak.offset_std_A),
         (known.noise, leak.noise_A),
@@ -279,9 +283,9 @@ def _refuse_contact(source: Any, probe: Any, readings: int) -> Plan:
     _refuse_conductance(away.current_A / PROBING_V)
 
 
-def _refuse_conductance(conductance_S: float) -> None:
-    if abs(conductance_S) > 1e-9 / LEAST_GOHM:
-        ohm = 0.0 if math.isinf(conductance_S) else 1.0 / abs(conductance_S)
+def _refuse_conductance(siemens: float) -> None:
+    if abs(siemens) > 1e-9 / LEAST_GOHM:
+        ohm = 0.0 if math.isinf(siemens) else 1.0 / abs(siemens)
         raise ApproachError(
             f"leakage_baseline: {1e-9 * ohm:.3g} GOhm is less than the {LEAST_GOHM:g} GOhm of any "
             "sound holder; the probe is in contact (retract it), or the insulation needs cleaning"

@@ -4,7 +4,12 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-DTYPES: Final[Mapping[type, str]] = {float: "number", int: "integer", bool: "boolean", str: "string"}
+DTYPES: Final[Mapping[type, str]] = {
+    float: "number",
+    int: "integer",
+    bool: "boolean",
+    str: "string",
+}
 
 
 class Fact(NamedTuple):

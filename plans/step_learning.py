@@ -24,9 +24,7 @@ STILL_V = 0.4  # a contact that shifts by less has not been moved; drift and hys
 MOST_STILL = 3
 
 
-def learn_steps(
-    search: ContactSearch, touch: Touch, meet: Callable[[float], Plan]
-) -> Plan:
+def learn_steps(search: ContactSearch, touch: Touch, meet: Callable[[float], Plan]) -> Plan:
     """Make coarse steps away and back, and see where the contact is after each.
 
     Nothing is done when both directions are known well, or when the probe may not go back.
@@ -38,7 +36,7 @@ def learn_steps(
         The slider does not move.
     """
     probe: Any = search.probe
-    if all(known_size(probe, direction).count >= ENOUGH for direction in MOVES):
+    if all(known_size(probe, direction).steps >= ENOUGH for direction in MOVES):
         return touch
     for direction in MOVES:
         for _ in range(MOST_STILL):
@@ -48,9 +46,7 @@ def learn_steps(
             search.stage.write(stage="learn")
             yield from search.fine_to(0.0)
             yield Msg("checkpoint")
-            yield from bps.mv(
-                probe.z.coarse, before.coarse + (1 if direction == "up" else -1)
-            )
+            yield from bps.mv(probe.z.coarse, before.coarse + (1 if direction == "up" else -1))
             touch = yield from meet(_below(search, before, direction))
             shift = touch.fine_V - before.fine_V
             if direction == "up":

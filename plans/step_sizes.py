@@ -25,12 +25,12 @@ class StepSize(NamedTuple):
 
     volts: float = 0.0
     std_V: float = 0.0
-    count: int = 0
+    steps: int = 0
 
     @property
     def known(self) -> bool:
         """Whether it was ever measured."""
-        return self.count > 0
+        return self.steps > 0
 
     @property
     def longest_V(self) -> float:
@@ -45,13 +45,13 @@ class StepSize(NamedTuple):
         """Return what is known with one more step."""
         if not self.known:
             return StepSize(shift_V, LIKELY_SCATTER * shift_V, 1)
-        count = min(self.count + 1, MEMORY)
+        count = min(self.steps + 1, MEMORY)
         mean = self.volts + (shift_V - self.volts) / count
         # Welford's rule; the scatter assumed at first counts as one step.
-        variance = self.std_V**2 + (
-            (shift_V - self.volts) * (shift_V - mean) - self.std_V**2
-        ) / count
-        return StepSize(mean, math.sqrt(max(variance, 0.0)), self.count + 1)
+        variance = (
+            self.std_V**2 + ((shift_V - self.volts) * (shift_V - mean) - self.std_V**2) / count
+        )
+        return StepSize(mean, math.sqrt(max(variance, 0.0)), self.steps + 1)
 
     def steps_within(self, volts: float) -> int:
         """Return how many steps surely move the probe by less than `volts`; 0 for not even one."""
@@ -77,7 +77,7 @@ def keep_size(probe: Any, direction: Direction, size: StepSize) -> Plan:
     for name, value in (
         (f"{direction}_V", size.volts),
         (f"{direction}_std_V", size.std_V),
-        (f"{direction}_count", size.count),
+        (f"{direction}_count", size.steps),
     ):
         yield Msg("set", getattr(sizes, name), value, group="steps")
     yield Msg("wait", None, group="steps")

@@ -201,7 +201,12 @@ class Insulation:
         Its time constant.
     """
 
-    def __init__(self, *, absorption_pF: float = 0.0, absorption_s: float = 0.5) -> None:
+    def __init__(
+        self,
+        *,
+        absorption_pF: float = 0.0,  # noqa: N803
+        absorption_s: float = 0.5,
+    ) -> None:
         self._farad = 1e-12 * absorption_pF
         self._seconds = absorption_s
         self._charge = 0.0
