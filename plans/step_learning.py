@@ -86,5 +86,6 @@ def _room(search: ContactSearch, touch: Touch, direction: Direction) -> bool:
             return False
         longest = known_size(probe, "down").longest_V or search.settings.fine_range_V
         return touch.fine_V + longest < search.highest_V
-    longest = known_size(probe, "up").longest_V or 2.0 * known_size(probe, "down").longest_V
+    # A step up that is not known yet: hardly more than twice one down.
+    longest = known_size(probe, "up").longest_V or 2.0 * known_size(probe, "down").volts
     return longest < touch.fine_V

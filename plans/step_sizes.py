@@ -55,7 +55,7 @@ class StepSize(NamedTuple):
 
     def steps_within(self, volts: float) -> int:
         """Return how many steps surely move the probe by less than `volts`; 0 for not even one."""
-        count = int(volts / max(self.longest_V, 1e-9))
+        count = int(volts / max(self.volts, 1e-9))
         while count and count * self.volts + 3.0 * self.std_V * math.sqrt(count) > volts:
             count -= 1
         return count
