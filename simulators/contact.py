@@ -106,7 +106,7 @@ class Contact:
 
     def _meet(self) -> None:
         depth = -self.gap_nm
-        self._deepest_nm = max(self._deepest_nm, depth + self.blunted_nm)
+        self._deepest_nm = max(self._deepest_nm, depth)
         self._adheres = depth >= -(self.snap_out_nm if self._adheres else self.snap_in_nm)
 
     # -- where it is --------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Contact:
         """
         x, y, z = self.probe_nm
         side = (x * x + y * y) / (2.0 * TIP_RADIUS_NM)
-        return self._start_nm + self._drifted_nm + self.blunted_nm - z + side
+        return self._start_nm + self._drifted_nm - z + side
 
     @property
     def deepest_nm(self) -> float:
@@ -133,8 +133,8 @@ class Contact:
         return self._deepest_nm
 
     @property
-    def blunted_nm(self) -> float:
-        """By how much the tip was shortened when it was pressed in too far, in nm."""
+    def flattened_nm(self) -> float:
+        """By how much the apex was pushed flat when it was pressed in too far, in nm."""
         return max(0.0, self._deepest_nm - self.crash_nm)
 
     @property
@@ -184,7 +184,9 @@ class Contact:
         """Resistance in ohm of a cracked skin to electrons; infinite while it is whole."""
         if not (self.touching and self.cracked):
             return math.inf
-        return FILM_OHM_NM / (max(-self.gap_nm, 0.0) + FILM_ADHESION_NM)
+        # A flattened apex touches with all of its face at once.
+        reach = max(-self.gap_nm, 0.0) + FILM_ADHESION_NM + self.flattened_nm
+        return FILM_OHM_NM / reach
 
 
 class Insulation:

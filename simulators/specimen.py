@@ -18,6 +18,7 @@ from .clock import Clock
 from .contact import OPEN_OHM, SHORT_OHM, Contact, ContactKind, Insulation
 from .exposure import Exposure
 from .lines import Line
+from .mishaps import Mishaps
 from .model import KineticModel
 from .truth_log import TruthLog
 
@@ -94,6 +95,10 @@ class Specimen:
         self._charge = 0.0
         #: Where the ground truth of each image goes, if anywhere.
         self.truth: TruthLog | None = None
+        #: What has gone wrong; change it with :meth:`mishap`.
+        self.mishaps = Mishaps()
+        # Told of the state of the beam, each time the blanking line changes.
+        self.on_blank: Callable[[bool], None] = lambda blanked: None
         self._samples: deque[tuple[float, float]] = deque()
         # The last ones; an aborted exposure is never asked for.
         self._exposures: deque[tuple[tuple[float, float, tuple[int, int]], Exposure]] = deque(
@@ -111,12 +116,14 @@ class Specimen:
         with self._lock:
             self._catch_up()
             self.contact.step(axis, nm)
+            self.mishaps.pulled(self.gap_nm)
 
     def bend(self, axis: int, nm: float) -> None:
         """Put the piezo of an axis at a deflection of `nm`."""
         with self._lock:
             self._catch_up()
             self.contact.bend(axis, nm)
+            self.mishaps.pulled(self.gap_nm)
 
     def capacitance_nF(self, axis: int) -> float:
         """Return the capacitance of the actuator of `axis` in nF (typical of 1 uF stacks)."""
@@ -153,6 +160,24 @@ class Specimen:
         with self._lock:
             self._catch_up()
             return self.contact.kind
+
+    def _gap_ohm(self) -> float:
+        return self.contact.gap_ohm + self.mishaps.series_ohm
+
+    def mishap(self, **changes: float | bool | tuple[float, float]) -> None:
+        """Let something go wrong from now on; `changes` are those of :class:`.mishaps.Mishaps`."""
+        with self._lock:
+            self._catch_up()
+            for name, value in changes.items():
+                setattr(self.mishaps, name, value)
+            if "blanker_stuck" in changes and not self.mishaps.blanker_stuck:
+                self._note_blank(self.blank.level)
+
+    def _beside(self) -> float:
+        """Return the conductance (S) of all paths beside the specimen."""
+        if not self.mishaps.paths:
+            return 0.0
+        return self.mishaps.siemens(self.gap_nm, self._in_circuit())
 
     # -- the circuit ------------------------------------------------------------------------
 
@@ -191,6 +216,7 @@ class Specimen:
                 return 0.0
             ohm = self._contact_ohm()
             thermal = 4.0 * BOLTZMANN_J_PER_K * 298.0 / ohm
+            thermal += 4.0 * BOLTZMANN_J_PER_K * 298.0 * self._beside()
             shot = 2.0 * ELEMENTARY_CHARGE_C * abs(self.model.current)
             return math.sqrt((thermal + shot) * bandwidth_Hz)
 
@@ -237,16 +263,19 @@ class Specimen:
     def _reachable(self, level: float) -> float:
         """Return the voltage at which the present load draws no more than the compliance."""
         ohm = self._contact_ohm() if self._in_circuit() else self._leak_ohm
+        beside = self._beside()
+        if beside > 0.0:
+            ohm = 1.0 / (1.0 / ohm + beside)
         return math.copysign(min(abs(level), self._compliance * ohm), level)
 
     def _contact_ohm(self) -> float:
         if self.contact.shorted:
             return SHORT_OHM
-        ohm = self._path_ohm + self.contact.gap_ohm
+        ohm = self._path_ohm + self._gap_ohm()
         return 1.0 / (1.0 / ohm + 1.0 / self.contact.film_ohm)
 
     def _in_circuit(self) -> bool:
-        return self.contact.gap_ohm < OPEN_OHM
+        return self._gap_ohm() < OPEN_OHM
 
     def _run(self, seconds: float, start: float | None, stop: float | None) -> None:
         """Advance the model and count the charge, for a bias from `start` to `stop` (V)."""
@@ -254,13 +283,14 @@ class Specimen:
             self.model.advance(seconds, None)
             return
         mean = 0.5 * (start + stop)
+        self._charge += mean * self._beside() * seconds
         self._charge += self.insulation.charge(mean, seconds)
         if self.contact.shorted:
             self.model.advance(seconds, None)
             self._charge += mean / SHORT_OHM * seconds + self._cable_F * (stop - start)
         elif self._in_circuit():
             before = self.model.charge
-            series = self.contact.gap_ohm * 1e-9
+            series = self._gap_ohm() * 1e-9
             self.model.advance(seconds, start, bias_end=stop, series_GOhm=series)
             self._charge += self.model.charge - before + mean / self.contact.film_ohm * seconds
         else:
@@ -269,10 +299,16 @@ class Specimen:
 
     # -- the beam and the view --------------------------------------------------------------
 
-    def _note_blank(self, blanked: bool) -> None:
+    def force_blank(self, blanked: bool) -> None:
+        """Switch the beam off (True) or on, whatever the blanking line says."""
         with self._lock:
             self._blank_times.append(max(self._blank_times[-1], self.clock.now()))
             self._blank_levels.append(blanked)
+        self.on_blank(blanked)
+
+    def _note_blank(self, blanked: bool) -> None:
+        if not self.mishaps.blanker_stuck:
+            self.force_blank(blanked)
 
     @property
     def blanked(self) -> bool:
@@ -320,10 +356,11 @@ class Specimen:
     def _scene(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return the middle of the picture on the specimen, and the probe's apex in the picture."""
         x, y, _ = self.probe_nm
+        across, down = self.mishaps.displaced_nm(self._t)
         # In view: the fibre's free end, and the probe before it.
         end = -0.36 * self.field_nm
-        probe = (end - max(self.gap_nm, -20.0) + x, y)
-        return (-0.5 * self.model.parameters["fibre_length_nm"] - end, 0.0), probe
+        probe = (end - max(self.gap_nm, -20.0) + x + across, y + down)
+        return (-0.5 * self.model.parameters["fibre_length_nm"] - end - across, -down), probe
 
     def image(
         self, start: float, stop: float, shape: tuple[int, int], index: int

@@ -48,16 +48,19 @@ def test_a_cracked_skin_conducts_the_better_the_deeper() -> None:
     assert math.isinf(contact.film_ohm)
 
 
-def test_a_crash_shortens_the_tip_for_good() -> None:
-    contact = Contact(gap_nm=10.0)
-    contact.step(2, 190.0)
+def test_a_crash_flattens_the_tip_for_good() -> None:
+    contact = Contact(gap_nm=10.0, crack_nm=5.0, pierce_nm=500.0, crash_nm=150.0)
+    contact.step(2, 20.0)
+    contact.step(2, -10.0)
+    sharp = contact.film_ohm
+    contact.step(2, 180.0)
+    assert contact.crashed
     assert contact.deepest_nm == pytest.approx(180.0)
-    assert contact.blunted_nm == pytest.approx(30.0)
-    contact.step(2, -190.0)
-    assert contact.gap_nm == pytest.approx(40.0)
-    contact.step(2, 40.0)  # as deep as touching takes now
+    assert contact.flattened_nm == pytest.approx(30.0)
+    contact.step(2, -180.0)
     assert contact.gap_nm == pytest.approx(0.0)
-    assert contact.deepest_nm == pytest.approx(180.0)
+    assert contact.film_ohm < 0.2 * sharp
+    assert contact.crashed
 
 
 def test_the_gap_drifts_with_the_clock() -> None:
