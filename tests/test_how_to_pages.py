@@ -61,3 +61,14 @@ def test_blocks_of_the_page_on_triggers() -> None:
     plan = names["plan"](SimpleNamespace(bias=None, camera=None, beam=None), "nobody")
     with pytest.raises(LimitError, match="master is 'nobody'"):
         next(plan)
+
+
+def test_blocks_of_the_page_on_the_approach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the runs go
+    names = run(PAGE.with_name("approach-the-probe.md"))
+    assert names["leak_pS"] == pytest.approx(1.0, rel=0.2)
+    assert names["kind"] == "oxide"
+    assert names["step_V"] == pytest.approx(6.0, rel=0.15)
+    assert names["outcome"].exit_code == 0
