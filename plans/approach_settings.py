@@ -9,6 +9,7 @@ from stmtem_control.errors import LimitError
 from .limits import check_count, check_number
 
 MOST_READINGS = 1000
+LEAST_COMPLIANCE = 50.0  # times the threshold: beyond it only a short is limited
 MOST_EACH = 16  # readings at each step, for noisy meters
 
 
@@ -102,15 +103,16 @@ class ApproachSettings:
         Raises
         ------
         LimitError
-            A bias or a fine offset beyond the station's limits, or a short that cannot be seen.
+            A bias or a fine offset beyond the station's limits, or too small a compliance.
         """
         bias.check_value(self.approach_V)
         probe.z.fine.check_value(self.fine_range_V)
         compliance = float(bias.compliance.get())
-        if self.short_A > compliance:
+        if compliance < LEAST_COMPLIANCE * self.threshold_A:
             raise LimitError(
-                f"approach: short_A is {self.short_A:g}, but the source's compliance is "
-                f"{compliance:g} A and hides a short; lower short_A or raise the compliance"
+                f"approach: the source's compliance is {compliance:g} A and threshold_A "
+                f"{self.threshold_A:g}: a sound contact would look like a short; raise the "
+                "compliance or lower threshold_A"
             )
         return self
 

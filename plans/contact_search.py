@@ -107,7 +107,8 @@ class ContactSearch:
         known = leak_of(self.bias)
         if known is not None:
             volts = self.settings.approach_V
-            self._leak_is(known.current_A(volts), known.std_A(volts), known.noise_A)
+            noise = max(known.noise_A, here.noise_A)
+            self._leak_is(known.current_A(volts), known.std_A(volts), noise)
             self.leak_S = known.conductance
             if not self.seen(here):
                 return

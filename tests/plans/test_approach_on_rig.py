@@ -160,10 +160,13 @@ def test_a_bad_parameter_is_named() -> None:
     for name, value in (
         ("approach_V", 0.0), ("sigmas", 0.5), ("readings", 1), ("oxide_GOhm", -1.0),
         ("least_step_V", 1.0), ("fine_range_V", float("nan")), ("learn_steps", 1),
-        ("short_A", 1e-6), ("coarse_step", 1.5),
+        ("short_A", 1e-12), ("coarse_step", 1.5),
     ):  # fmt: skip
         with pytest.raises(LimitError, match=name):
             approached(rig, **{name: value})
+    rig.bias.compliance.value = 5e-11
+    with pytest.raises(LimitError, match="raise the compliance or lower threshold_A"):
+        approached(rig)
     assert rig.points == []
 
 

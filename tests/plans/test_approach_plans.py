@@ -121,7 +121,7 @@ def test_a_short_is_backed_off_from(session: Session, bench: Bench) -> None:
         ({"approach_V": 99.0}, "99"),
         ({"max_coarse_steps": -1}, "max_coarse_steps"),
         ({"least_step_V": 2.0}, "least_step_V"),
-        ({"short_A": 1e-6}, "short_A"),
+        ({"sigmas": 0.0}, "sigmas"),
     ],
 )
 def test_a_bad_parameter_moves_nothing(
