@@ -108,15 +108,14 @@ def test_a_slider_that_sticks_is_told() -> None:
 
 
 def test_a_missed_step_is_seen_and_made_again() -> None:
-    for seed in range(20):
+    missed = 0
+    for seed in range(4):
         rig = Rig(seed, Trouble(gap_nm=60.0, missed=0.3))
         found = approached(rig)
         assert found["kind"] == "oxide"
-        if rig.probe.step_size.missed.get():
-            break
-    else:
-        pytest.fail("no step was missed in twenty approaches")
-    assert rig.probe.step_size.down_V.get() == pytest.approx(4.8, rel=0.1)
+        assert rig.probe.step_size.down_V.get() == pytest.approx(4.8, rel=0.1)
+        missed += rig.probe.step_size.missed.get()
+    assert missed > 0
 
 
 def test_out_of_reach_it_gives_up() -> None:

@@ -37,7 +37,7 @@ def test_most_readings_in_compliance_are_a_compliance() -> None:
 def test_the_line_of_a_leak_has_its_errors() -> None:
     draw = np.random.default_rng(2)
     volts = [0.0, 2.5, -2.5, 5.0, -5.0, 0.0]
-    pulls = []
+    pulls, leak = [], None
     for _ in range(300):
         samples = [
             sample_of(list(3e-13 + v / 36e9 + 5e-14 * draw.standard_normal(16)), [False] * 16)
@@ -49,6 +49,7 @@ def test_the_line_of_a_leak_has_its_errors() -> None:
     assert abs(float(np.mean(pulls))) < 0.2
     # The errors are not too small (the median is a little worse than the mean).
     assert 0.7 < float(np.std(pulls)) < 1.4
+    assert leak is not None
     assert leak.current_A(5.0) == pytest.approx(5.0 / 36e9, rel=0.01)
     assert leak.std_A(5.0) > leak.std_A(0.0)
 
