@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from . import (
+    approach,
     clapperboard,
     fault_hooks,
     frame,
@@ -32,6 +33,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "fault_hooks": fault_hooks.run,
     "link": link.run,
     "streaming": streaming.run,
+    "approach": approach.run,
 }
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ophyd import Device
+from ophyd import Component, Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
@@ -20,6 +20,7 @@ from .keithley import Keithley2400
 from .keithley_answers import Reading as Measurement
 from .keithley_answers import SourceState
 from .keithley_hold import Lapse
+from .leak_baseline import LeakBaseline
 from .signals import check_range, done, finish_within, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,8 @@ class BiasSource(Device):
     dead_man = reading(
         "The source lets go by itself so long after the last it heard.", "s", kind="config"
     )
-    leak = reading("Conductance of holder and cables without contact.", "S", kind="config")
+    leak = setting("Conductance of holder and cables without contact.", "S", kind="config")
+    baseline = Component(LeakBaseline, "", kind="config", doc="How the leak was measured.")
     identity = reading("The instrument's own name.", value="", kind="config")
 
     def __init__(

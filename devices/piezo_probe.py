@@ -33,6 +33,7 @@ from .signals import (
     reading,
     setting,
 )
+from .step_sizes import StepSizes
 
 log = logging.getLogger(__name__)
 
@@ -319,6 +320,8 @@ class PiezoProbe(Device):
     x = Component(PiezoAxis, "")
     y = Component(PiezoAxis, "")
     z = Component(PiezoAxis, "")
+    contact = setting("What the contact was when it was last judged.", value="open")
+    step_size = Component(StepSizes, "", kind="config", doc="Coarse steps of z, as learned.")
 
     def __init__(
         self,

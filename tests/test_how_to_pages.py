@@ -85,3 +85,14 @@ def test_blocks_of_the_page_on_the_dead_mans_time(capsys: pytest.CaptureFixture[
         "nplc 1: 47 readings, 1.87 to 1.99 s",
         "nplc 10: 4 readings, 1.56 to 1.65 s",
     ]
+
+
+def test_blocks_of_the_page_on_the_approach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the runs go
+    names = run(PAGE.with_name("approach-the-probe.md"))
+    assert names["leak_pS"] == pytest.approx(1.0, rel=0.2)
+    assert names["kind"] == "oxide"
+    assert names["step_V"] == pytest.approx(6.0, rel=0.15)
+    assert names["outcome"].exit_code == 0
