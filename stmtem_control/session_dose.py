@@ -1,0 +1,263 @@
+"""The dose of a session: which specimen and site are in the beam, and what they may still have."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stmtem_control.devices import BeamBlanker, DoseGuard, FrameCamera
+
+from .clock import StationClock
+from .config import Station
+from .dose.calibration import (
+    FILE as CALIBRATIONS,
+)
+from .dose.calibration import (
+    FRESH_S,
+    SIMULATED,
+    CalibrationFile,
+    DoseCalibration,
+    of_station,
+)
+from .dose.ledger import FILE as LEDGER
+from .dose.ledger import Ledger
+from .errors import ConfigError, InterlockError, RecordingError
+from .recording.site_dose import SiteDose
+
+log = logging.getLogger(__name__)
+
+SPECIMEN = "unnamed specimen"
+SITE = "site 1"
+
+
+def ledger_path(station: Station) -> Path:
+    """Return where a station's dose ledger is: beside the runs, unless the station says."""
+    return Path(station.dose.ledger or Path(station.station.data) / LEDGER)
+
+
+def calibrations_path(station: Station) -> Path:
+    """Return where a station's dose calibrations are: beside the runs, unless the station says."""
+    return Path(station.dose.calibrations or Path(station.station.data) / CALIBRATIONS)
+
+
+def find_calibration(station: Station, setting: str, unix_s: float) -> DoseCalibration:
+    """Return the calibration of a beam setting that counts at a Unix time (s).
+
+    That is the newest one of the calibration file or, for the setting that the station file names,
+    of the station file.  What a simulated bench was told gives way for a day to what was measured
+    there.
+
+    Raises
+    ------
+    ConfigError
+        The setting was never calibrated.
+    RecordingError
+        The calibration file cannot be read.
+    """
+    file = CalibrationFile(calibrations_path(station))
+    found, beam = file.settings(), station.beam
+    measured = found.get(setting)
+    if setting != beam.setting:
+        if measured is None:
+            known = ", ".join(sorted({*found, beam.setting}))
+            raise ConfigError(
+                f"beam setting {setting!r} was never calibrated; known: {known}; calibrate it with "
+                "the plan dose_calibration"
+            )
+        return measured
+    stated = of_station(setting, beam.dose_rate_e_per_A2_s, beam.calibrated, unix_s)
+    if measured is None:
+        return stated
+    if stated.how == SIMULATED:
+        return measured if measured.age_s(unix_s) <= FRESH_S else stated
+    return max(measured, stated, key=lambda one: one.calibrated_unix_s)
+
+
+class SessionDose:
+    """What is in the beam, what it has had, and what it may have.
+
+    Parameters
+    ----------
+    station : Station
+    clock : StationClock
+    beam, camera : BeamBlanker, FrameCamera
+        Connected, with the beam blanked.
+    specimen : str
+        What is in the beam, until :attr:`specimen` is set.
+    opened : ExitStack
+        Closes guard and ledger.
+
+    Raises
+    ------
+    RecordingError
+        Ledger or calibration file cannot be used.
+    """
+
+    def __init__(
+        self,
+        station: Station,
+        clock: StationClock,
+        beam: BeamBlanker,
+        camera: FrameCamera,
+        *,
+        specimen: str,
+        opened: ExitStack,
+    ) -> None:
+        self.station = station
+        self.clock = clock
+        self.metadata: dict[str, Any] = {}  # of the RunEngine: every run carries it
+        self.busy: Callable[[], bool] = lambda: False
+        self._beam, self._camera = beam, camera
+        self.ledger = Ledger(ledger_path(station))
+        opened.callback(self.ledger.close)
+        self.guard = DoseGuard(
+            ledger=self.ledger,
+            clock=clock,
+            calibration=find_calibration(station, station.beam.setting, time.time()),
+            budget=station.dose.budget(),
+            specimen=specimen,
+            site=SITE,
+            allow_stale=station.dose.allow_stale_dose,
+        )
+        self._home = (specimen, SITE)
+        opened.callback(self.guard.close)
+        beam.guard = self.guard
+        beam.on_calibration = self.take_calibration
+        self.guard.watch(beam)
+        # Whatever happens, the beam is blanked before the guard's watch ends.
+        opened.callback(beam.stop)
+        self._publish()
+
+    # What a person sets
+
+    @property
+    def specimen(self) -> str:
+        """Name of the specimen in the beam; set it when another one is put in."""
+        return self.guard.specimen
+
+    @specimen.setter
+    def specimen(self, name: str) -> None:
+        self._go(name, self.guard.site)
+
+    @property
+    def site(self) -> str:
+        """Name of the site in the beam; set it when the stage has moved."""
+        return self.guard.site
+
+    @site.setter
+    def site(self, name: str) -> None:
+        self._go(self.guard.specimen, name)
+
+    @property
+    def allow_stale(self) -> bool:
+        """Whether a calibration of any age will do, in this session."""
+        return self.guard.allow_stale
+
+    @allow_stale.setter
+    def allow_stale(self, value: bool) -> None:
+        self.guard.allow_stale = bool(value)
+
+    @property
+    def setting(self) -> str:
+        """Name of the beam setting; set it when magnification, spot or condenser have changed."""
+        return self.guard.calibration.setting
+
+    @setting.setter
+    def setting(self, name: str) -> None:
+        self._refuse_while_running("beam setting")
+        self.guard.change(calibration=find_calibration(self.station, name, time.time()))
+        self._publish()
+
+    def take_calibration(self, calibration: DoseCalibration) -> None:
+        """Keep a calibration that was just measured, and go on with it.
+
+        Raises
+        ------
+        RecordingError
+            It cannot be written.
+        """
+        CalibrationFile(calibrations_path(self.station)).append(calibration)
+        self.guard.change(calibration=calibration)
+        self._beam.dose_rate.publish(calibration.dose_rate_e_per_A2_s)
+        # Frames of the run that measured it have the rate that the run began with.
+        self._camera.dose_rate.publish(calibration.dose_rate_e_per_A2_s)
+
+    def _go(self, specimen: str, site: str) -> None:
+        for what, name in (("specimen", specimen), ("site", site)):
+            if not isinstance(name, str) or not name.strip():
+                raise ConfigError(f"{what} is {name!r}; give it a name, for example 'fibre 3'")
+        self._refuse_while_running("specimen or site")
+        self.guard.change(specimen=specimen.strip(), site=site.strip())
+        self._home = (self.guard.specimen, self.guard.site)
+        self._publish()
+
+    def _refuse_while_running(self, what: str) -> None:
+        if self.busy():
+            raise InterlockError(f"{what} cannot be changed while a plan runs; end it first")
+
+    def _publish(self) -> None:
+        rate = self.guard.calibration.dose_rate_e_per_A2_s
+        self._beam.dose_rate.publish(rate)
+        self._camera.dose_rate.publish(rate)
+        self.metadata["sample"], self.metadata["site"] = self.guard.specimen, self.guard.site
+
+    # Runs
+
+    def begin_run(self, start: Mapping[str, Any]) -> None:
+        """Book on a run from here on; its start document may name specimen and site.
+
+        Raises
+        ------
+        RecordingError
+            The ledger cannot be written.
+        """
+        home_specimen, home_site = self._home
+        self.guard.change(
+            specimen=str(start.get("sample") or home_specimen),
+            site=str(start.get("site") or home_site),
+            run=str(start["uid"]),
+        )
+        self._camera.site_dose = SiteDose(
+            prior_e_per_A2=self.guard.dose_e_per_A2(),
+            pixel_size_nm=float(self._camera.pixel_size_nm.get()),
+            calibrated_unix_s=self.calibrated_unix_s(),
+        )
+
+    def end_run(self) -> None:
+        """Book on no run from here on; never raises: what is booked ahead stays."""
+        specimen, site = self._home
+        self.guard.calibrating = False
+        try:
+            self.guard.change(specimen=specimen, site=site, run="")
+        except RecordingError as error:
+            log.error("%s", error)
+
+    def calibrated_unix_s(self) -> float:
+        """Return when the dose rate was measured, Unix time in s; now, if it is simulated."""
+        calibration = self.guard.calibration
+        return time.time() if calibration.how == SIMULATED else calibration.calibrated_unix_s
+
+    def one_line(self) -> str:
+        """Return site, dose and what is left in one line."""
+        guard = self.guard
+        hard = guard.budget.hard
+        return (
+            f"{guard.site!r} of {guard.specimen!r}: {guard.dose_e_per_A2():.4g} of "
+            f"{hard.hard_e_per_A2:.4g} e/A^2 ({hard.name}); "
+            f"{guard.calibration.one_line(time.time())}"
+        )
+
+
+def fresh_specimen(station: Station, *, attached: bool) -> str:
+    """Return the name of the specimen until somebody gives it one.
+
+    A simulated bench that a session starts brings a new specimen every time.
+    """
+    if station.bench is None:
+        return SPECIMEN
+    now = datetime.now(UTC)
+    kind = "attached at" if attached else "made"
+    return f"simulated {station.bench.preset}, {kind} {now:%Y-%m-%d %H:%M:%S}.{now.microsecond:06d}"
