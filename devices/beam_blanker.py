@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, Literal
 
 from ophyd import Device
@@ -152,6 +153,41 @@ class BeamBlanker(Device):
         return self.guard.check_exposure(
             open_s, specimen=where.get("sample"), site=where.get("site")
         )
+
+    @property
+    def calibrating(self) -> bool:
+        """Whether the dose rate is being measured: an old calibration is then no obstacle."""
+        return self.guard is not None and self.guard.calibrating
+
+    @calibrating.setter
+    def calibrating(self, value: bool) -> None:
+        if self.guard is not None:
+            self.guard.calibrating = value
+
+    def calibrate(self, folder: Path, *, setting: str = "", **how: Any) -> DoseCalibration:
+        """Measure the dose rate from a run's frames, and go on with it.
+
+        Parameters
+        ----------
+        folder : Path
+            The run folder, with frames dark and lit in vacuum.
+        setting : str
+            Name of the beam setting; empty: the one in use.
+        **how
+            See :func:`~stmtem_control.dose.vacuum_series.measure_dose_rate`.
+
+        Raises
+        ------
+        InstrumentError, LimitError, RecordingError
+            The frames tell none, or it cannot be written; nothing has changed.
+        """
+        from stmtem_control.dose.vacuum_series import measure_dose_rate
+
+        if not setting:
+            setting = "default" if self.guard is None else self.guard.calibration.setting
+        found = measure_dose_rate(folder, setting=setting, **how)
+        self.on_calibration(found)
+        return found
 
     def locate(self) -> dict[str, bool]:
         """Return what was asked for and what is, each as "blanked" (bool)."""

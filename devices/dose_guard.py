@@ -243,15 +243,6 @@ class DoseGuard:
         self.meter.change(specimen=specimen, site=site, run=run, calibration=calibration)
         self._notify()
 
-    @contextmanager
-    def measuring(self) -> Iterator[None]:
-        """Let the dose rate be measured in the block: an old calibration is no obstacle."""
-        self.calibrating = True
-        try:
-            yield
-        finally:
-            self.calibrating = False
-
     # The watch
 
     def check(self) -> float | None:

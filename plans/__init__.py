@@ -7,6 +7,7 @@ plan ends, the bias is at 0 V, the output off, the beam blanked and the probe at
 from .approach import approach_contact, retract
 from .biasing import deposit, deposition_stripping_cycles, strip
 from .clapperboard import clapperboard
+from .dose_calibration import dose_calibration
 from .safety import make_safe, safe
 from .triggered import triggered_cycles
 
@@ -15,6 +16,7 @@ __all__ = [
     "clapperboard",
     "deposit",
     "deposition_stripping_cycles",
+    "dose_calibration",
     "make_safe",
     "retract",
     "safe",

@@ -13,12 +13,12 @@ from bluesky.utils import IllegalMessageSequence
 from stmtem_control.errors import LimitError
 
 from .approach import back_off, check_approach, check_travel, seek_contact
-from .clapperboard import check_clapperboard
+from .clapperboard import check_clapperboard, lit_s
 from .clapperboard import clapperboard as clap
 from .limits import MOST_CYCLES, check_count, check_number, check_roles
 from .roles import Plan, Source
 from .safety import safe
-from .stubs import mark, set_bias, watch
+from .stubs import announce_exposure, mark, set_bias, watch
 
 Segment = tuple[str, int, float, float]  # phase, cycle, bias in V, duration in s
 
@@ -310,7 +310,7 @@ def _recorded(
     def body() -> Plan:
         if probe is not None and approach:
             yield from seek_contact(probe, bias)
-        yield from _with_frames(bias, camera, beam, others, frames)
+        yield from with_frames(bias, camera, beam, others, frames)
         if probe is not None and retract_steps:
             yield from bps.stop(bias)
             yield from back_off(probe, retract_steps)
@@ -334,14 +334,27 @@ def _recorded(
         return (yield from bpp.run_wrapper(body(), md=start))
 
     start = {"plan_name": plan_name, "plan_args": parameters, **(md or {})}
+    open_s = pre_roll_s + sum(duration for _, _, _, duration in segments)
+    if clapperboard:
+        open_s += 2.0 * lit_s(camera, frame_rate_Hz, exposure_s)
+    yield from announce_exposure(beam, open_s, md)
     staged = bpp.stage_wrapper(settings(), [bias, beam, camera])
     return (yield from safe(staged, bias, beam, camera, probe))
 
 
-def _with_frames(
-    bias: Source, camera: Any, beam: Any, others: Sequence[Any], during: Callable[[], Plan]
+def with_frames(
+    bias: Source,
+    camera: Any,
+    beam: Any,
+    others: Sequence[Any],
+    during: Callable[[], Plan],
+    *,
+    lit: bool = True,
 ) -> Plan:
-    """Take frames, beam on, while `during` runs; every frame taken is collected, come what may."""
+    """Take frames while `during` runs; every frame taken is collected, come what may.
+
+    With `lit` the beam is opened before it; otherwise that is up to `during`.
+    """
     done: list[bool] = []
 
     def body() -> Plan:
@@ -349,7 +362,8 @@ def _with_frames(
         yield from bps.kickoff(camera, wait=True)
         # A resume must not start the camera a second time.
         yield from bps.checkpoint()
-        yield from bps.mv(beam, "open")
+        if lit:
+            yield from bps.mv(beam, "open")
         yield from during()
         done.append(True)
 

@@ -180,8 +180,7 @@ class Ledger:
     def _connect(self) -> None:
         """Open the file, make what is missing, and see that it is whole."""
         try:
-            new = not self.path.exists() or self.path.stat().st_size == 0
-            if not new:
+            if self.path.exists() and self.path.stat().st_size:
                 with open(self.path, "rb") as file:
                     if file.read(16) != b"SQLite format 3\0":
                         raise RecordingError(self._refusal("it is no SQLite file"))
@@ -195,7 +194,7 @@ class Ledger:
                 isolation_level=None,  # every statement is a transaction of its own
                 check_same_thread=False,
             )
-            self._check(new)
+            self._check()
         except sqlite3.DatabaseError as error:
             self._drop()
             raise RecordingError(self._refusal(str(error))) from None
@@ -205,10 +204,11 @@ class Ledger:
                 raise
             raise RecordingError(f"{self.path}: {error.strerror or error}") from None
 
-    def _check(self, new: bool) -> None:
+    def _check(self) -> None:
         connection = self._open()
         one = self._one
-        if new and not self._readonly:
+        # Whoever made the file may have been killed before it had tables.
+        if not self._readonly and one("SELECT COUNT(*) FROM sqlite_master") == 0:
             # WAL: readers never wait; FULL: what is booked outlasts a power failure.
             one("PRAGMA journal_mode = WAL")
             try:
@@ -225,7 +225,7 @@ class Ledger:
                 f"{self.path}: a dose ledger of version {version}, this program knows "
                 f"{SCHEMA_VERSION}; update stmtem-control"
             )
-        if not new and (found := one("PRAGMA quick_check(1)")) != "ok":
+        if (found := one("PRAGMA quick_check(1)")) != "ok":
             raise RecordingError(self._refusal(str(found).splitlines()[-1]))
 
     def _open(self) -> sqlite3.Connection:
@@ -262,10 +262,11 @@ class Ledger:
         RecordingError
             It could not be written, or the lease is settled; what was booked ahead stays.
         """
-        ahead = self._one(
+        found = self._read(
             "SELECT COALESCE(SUM(booked_e_per_A2), 0) FROM bookings WHERE lease = ?",
             exposure.account.lease,
         )
+        ahead = float(found[0][0]) if found else 0.0
         self._insert(
             exposure.account,
             "settled",
