@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from . import __version__
+from .dose_command import add_dose_command
 from .end_signals import on_end_signals
 from .errors import StmTemError
 from .run_commands import add_run_commands
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
 
     add_run_commands(commands)
+    add_dose_command(commands)
 
     recover = commands.add_parser(
         "recover",

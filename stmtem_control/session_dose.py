@@ -5,75 +5,22 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from stmtem_control.devices import BeamBlanker, DoseGuard, FrameCamera
 
 from .clock import StationClock
 from .config import Station
-from .dose.calibration import (
-    FILE as CALIBRATIONS,
-)
-from .dose.calibration import (
-    FRESH_S,
-    SIMULATED,
-    CalibrationFile,
-    DoseCalibration,
-    of_station,
-)
-from .dose.ledger import FILE as LEDGER
+from .dose.calibration import SIMULATED, CalibrationFile, DoseCalibration
 from .dose.ledger import Ledger
 from .errors import ConfigError, InterlockError, RecordingError
 from .recording.site_dose import SiteDose
+from .station_dose import calibrations_path, find_calibration, ledger_path
 
 log = logging.getLogger(__name__)
 
 SPECIMEN = "unnamed specimen"
 SITE = "site 1"
-
-
-def ledger_path(station: Station) -> Path:
-    """Return where a station's dose ledger is: beside the runs, unless the station says."""
-    return Path(station.dose.ledger or Path(station.station.data) / LEDGER)
-
-
-def calibrations_path(station: Station) -> Path:
-    """Return where a station's dose calibrations are: beside the runs, unless the station says."""
-    return Path(station.dose.calibrations or Path(station.station.data) / CALIBRATIONS)
-
-
-def find_calibration(station: Station, setting: str, unix_s: float) -> DoseCalibration:
-    """Return the calibration of a beam setting that counts at a Unix time (s).
-
-    That is the newest one of the calibration file or, for the setting that the station file names,
-    of the station file.  What a simulated bench was told gives way for a day to what was measured
-    there.
-
-    Raises
-    ------
-    ConfigError
-        The setting was never calibrated.
-    RecordingError
-        The calibration file cannot be read.
-    """
-    file = CalibrationFile(calibrations_path(station))
-    found, beam = file.settings(), station.beam
-    measured = found.get(setting)
-    if setting != beam.setting:
-        if measured is None:
-            known = ", ".join(sorted({*found, beam.setting}))
-            raise ConfigError(
-                f"beam setting {setting!r} was never calibrated; known: {known}; calibrate it with "
-                "the plan dose_calibration"
-            )
-        return measured
-    stated = of_station(setting, beam.dose_rate_e_per_A2_s, beam.calibrated, unix_s)
-    if measured is None:
-        return stated
-    if stated.how == SIMULATED:
-        return measured if measured.age_s(unix_s) <= FRESH_S else stated
-    return max(measured, stated, key=lambda one: one.calibrated_unix_s)
 
 
 class SessionDose:

@@ -127,7 +127,8 @@ COLUMNS = (
         "calibration_age_s",
         float,
         "s",
-        "Age of the calibration of the dose rate when the frame came; 0 on a simulated bench.",
+        "Age of the calibration of the dose rate when the frame came; a simulated one is as old "
+        "as the run.",
     ),
     Column("mean_counts", float, "counts", "Mean counts in a pixel."),
 )

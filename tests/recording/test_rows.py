@@ -136,7 +136,7 @@ def slow_row(known: dict[str, Entries], run_start: float, frame: FrameFacts) -> 
         "total_dose_e_per_A2": RATE * lit_s(dark, run_start, end),
         "dose_e_per_px": RATE * lit_s(dark, start, end) * 400.0,
         "prior_dose_e_per_A2": 55.5,
-        "calibration_age_s": 1000.0 + frame.host_monotonic_s - 900.0,
+        "calibration_age_s": round(100.0 + frame.host_monotonic_s, 3),
         "mean_counts": frame.mean_counts,
     }
 
