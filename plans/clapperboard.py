@@ -86,7 +86,7 @@ def _clap(bias: Any, camera: Any, beam: Any, bias_pulses_V: float, required: boo
 
 def lit_s(camera: Any, frame_rate_Hz: float, exposure_s: float) -> float:
     """Return for how many seconds the beam is on in one clapperboard, if it is on around it."""
-    pattern = camera.alignment.pattern(frame_rate_Hz, exposure_s)
+    pattern: tuple[float, ...] = camera.alignment.pattern(frame_rate_Hz, exposure_s)
     lead = LEAD_PERIODS / frame_rate_Hz
     return lead + sum((*pattern, lead)[1::2])
 

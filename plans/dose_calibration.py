@@ -82,7 +82,8 @@ def dose_calibration(
         The frames do not tell a dose rate; the message says why, and nothing was written.
     """
     check_roles(bias=bias, camera=camera, beam=beam)
-    blanker: Any = beam  # Bluesky's protocols are what a queue understands
+    source: Any = bias  # Bluesky's protocols are what a queue understands
+    blanker: Any = beam
     detector: Any = camera
     check_count("frames", frames, LEAST_FRAMES, 100_000)
     check_count("dark_frames", dark_frames, LEAST_FRAMES, 100_000)
@@ -121,16 +122,16 @@ def dose_calibration(
 
     def series() -> Plan:
         yield from mark(detector, "dark", 0)
-        yield from watch(bias, detector, dark_frames / frame_rate_Hz)
+        yield from watch(source, detector, dark_frames / frame_rate_Hz)
         yield from bps.mv(beam, "open")
         yield from mark(detector, "lit", 0)
-        yield from watch(bias, detector, frames / frame_rate_Hz)
+        yield from watch(source, detector, frames / frame_rate_Hz)
         yield from bps.mv(beam, "blanked")
         yield from mark(detector, "dark", 0)
-        yield from watch(bias, detector, dark_frames / frame_rate_Hz)
+        yield from watch(source, detector, dark_frames / frame_rate_Hz)
 
     def body() -> Plan:
-        yield from with_frames(bias, detector, beam, (), series, lit=False)
+        yield from with_frames(source, detector, beam, (), series, lit=False)
         blanker.calibrate(
             detector.directory,
             setting=setting,
@@ -149,7 +150,9 @@ def dose_calibration(
         yield Msg("save")
 
     def settings() -> Plan:
-        yield from bps.configure(camera, {"exposure_s": exposure_s, "frame_rate_Hz": frame_rate_Hz})
+        yield from bps.configure(
+            detector, {"exposure_s": exposure_s, "frame_rate_Hz": frame_rate_Hz}
+        )
         return (yield from bpp.run_wrapper(body(), md=start))
 
     blanker.calibrating = True

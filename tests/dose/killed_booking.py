@@ -13,16 +13,26 @@ import struct
 import sys
 from pathlib import Path
 
+from stmtem_control.clock import StationClock
 from stmtem_control.dose.calibration import DoseCalibration
 from stmtem_control.dose.ledger import Ledger
 from stmtem_control.dose.meter import RENEW_S, DoseMeter
 from stmtem_control.exchanges import Exchange
 
-sys.path.insert(0, str(Path(__file__).parent))
-from hand_clock import HandClock
-
 RATE = 20.0
 SLOTS = 4000
+
+
+class HandClock(StationClock):
+    """Tells what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.t = 0.0
+
+    def now(self) -> float:
+        """Return what the child says."""
+        return self.t
 
 
 def expose(path: Path, site: str, seed: int, said: mmap.mmap) -> None:

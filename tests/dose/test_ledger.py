@@ -26,7 +26,8 @@ def path(tmp_path: Path) -> Path:
 def test_nothing_is_made_before_something_is_booked(path: Path) -> None:
     with Ledger(path) as ledger:
         assert ledger.dose("fibre", "A") == 0.0
-        assert ledger.totals() == ledger.exposures() == []
+        assert ledger.totals() == []
+        assert ledger.exposures() == []
     assert not path.parent.exists()
     with pytest.raises(RecordingError, match="no dose ledger"):
         Ledger(path, readonly=True)
