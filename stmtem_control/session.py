@@ -296,7 +296,7 @@ class Session:
             else "NOT SAFE: " + "; ".join(f"{part}: {text}" for part, _, text in unsafe)
         )
         folder = self.run_folder.folder
-        reason = self._ended_by or (one_line(error) if error else "")
+        reason = self._ended_by or (one_line(error) if error else self.dose.limit)
         status = "aborted" if self._ended_by else ("failed" if error else "success")
         if not self._started or folder is None or folder == before:
             return Outcome(None, status, reason, safe, error=error)

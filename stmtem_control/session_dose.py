@@ -37,6 +37,13 @@ class SessionDose:
     opened : ExitStack
         Closes guard and ledger.
 
+    Attributes
+    ----------
+    on_limit : callable
+        Called with the reason, in one line, when the guard has blanked the beam; in its thread.
+    limit : str
+        That reason, if it was in the present run.
+
     Raises
     ------
     RecordingError
@@ -57,6 +64,7 @@ class SessionDose:
         self.clock = clock
         self.metadata: dict[str, Any] = {}  # of the RunEngine: every run carries it
         self.busy: Callable[[], bool] = lambda: False
+        self.on_limit: Callable[[str], None] = lambda _: None
         self._beam, self._camera = beam, camera
         self.ledger = Ledger(ledger_path(station))
         opened.callback(self.ledger.close)
@@ -69,6 +77,8 @@ class SessionDose:
             site=SITE,
             allow_stale=station.dose.allow_stale_dose,
         )
+        self.guard.on_limit = self._limit_reached
+        self.limit = ""
         self._home = (specimen, SITE)
         opened.callback(self.guard.close)
         beam.guard = self.guard
@@ -151,6 +161,11 @@ class SessionDose:
         self._camera.dose_rate.publish(rate)
         self.metadata["sample"], self.metadata["site"] = self.guard.specimen, self.guard.site
 
+    def _limit_reached(self, reason: str) -> None:
+        self.limit = reason
+        log.error("%s", reason)
+        self.on_limit(reason)
+
     # Runs
 
     def begin_run(self, start: Mapping[str, Any]) -> None:
@@ -161,6 +176,7 @@ class SessionDose:
         RecordingError
             The ledger cannot be written.
         """
+        self.limit = ""
         home_specimen, home_site = self._home
         self.guard.change(
             specimen=str(start.get("sample") or home_specimen),

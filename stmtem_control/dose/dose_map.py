@@ -22,6 +22,8 @@ from stmtem_control.recording.frame_files import FrameFiles
 SCHEMA = 1
 TILE = 64  # pixels of the map on an edge of a tile
 BINNED = 128  # pixels on an edge, at most, with which shifts are found
+STEP = 6  # pixels that a picture may move in from one frame to the next
+SMOOTH = 1.5  # pixels: finer than this is noise
 KEPT = 0.9  # of the reference, when another frame is added to it
 
 FloatArray = NDArray[np.float64]
@@ -175,25 +177,35 @@ def _overlap(tile: int, first: int, count: int) -> tuple[slice, slice]:
 
 
 def find_shift(reference: NDArray[Any], image: NDArray[Any]) -> Place:
-    """Return by how many pixels (x, y) what `image` shows lies further right and down.
+    """Return by how many pixels (x, y) what `image` shows lies further right and down; few.
 
-    Cross-correlation of the images without their mean, weighted against the edges; the peak is
-    refined by a parabola through its neighbours.
+    Phase correlation: all spatial frequencies count alike, but for the finest, which are noise.
+    So the outline of a fibre, that looks the same wherever along it one looks, does not outweigh
+    what is on it.  The peak is refined by a parabola through its neighbours.
     """
     one, two = _prepared(reference), _prepared(image)
-    correlation = np.fft.irfft2(np.fft.rfft2(two) * np.conj(np.fft.rfft2(one)), s=one.shape)
-    peak = np.unravel_index(int(np.argmax(correlation)), correlation.shape)
+    cross = np.fft.rfft2(two) * np.conj(np.fft.rfft2(one))
+    y = np.fft.fftfreq(one.shape[0])[:, None]
+    x = np.fft.rfftfreq(one.shape[1])[None, :]
+    coarse = np.exp(-2.0 * (np.pi * SMOOTH) ** 2 * (x * x + y * y))
+    size = np.abs(cross)
+    correlation = np.fft.irfft2(coarse * cross / (size + 1e-12 * size.max() + 1e-300), s=one.shape)
+    # Nothing drifts far from one frame to the next; what grows may look as if it did.
+    near = np.full(one.shape, -np.inf)
+    reach = np.arange(-STEP, STEP + 1)
+    near[np.ix_(reach, reach)] = correlation[np.ix_(reach, reach)]
+    peak = np.unravel_index(int(np.argmax(near)), near.shape)
     found = []
     for axis in (1, 0):
-        size = correlation.shape[axis]
+        length = correlation.shape[axis]
         index = int(peak[axis])
         values = [
-            float(np.take(np.take(correlation, (index + d) % size, axis), peak[1 - axis]))
+            float(np.take(np.take(correlation, (index + d) % length, axis), peak[1 - axis]))
             for d in (-1, 0, 1)
         ]
         bend = values[0] - 2.0 * values[1] + values[2]
         part = 0.5 * (values[0] - values[2]) / bend if bend < 0.0 else 0.0
-        found.append((index - size if index > size // 2 else index) + part)
+        found.append((index - length if index > length // 2 else index) + part)
     return found[0], found[1]
 
 
@@ -218,9 +230,12 @@ def find_drift(images: Iterable[NDArray[Any]]) -> list[Place]:
             reference = binned
             found.append((0.0, 0.0))
             continue
-        x, y = find_shift(reference, binned)
-        found.append((x * factor, y * factor))
-        back = np.roll(binned, (-round(y), -round(x)), axis=(0, 1))
+        # The last one is brought near first, so that both show the same piece of the specimen.
+        last_x, last_y = (round(value / factor) for value in found[-1])
+        near = np.roll(binned, (-last_y, -last_x), axis=(0, 1))
+        x, y = find_shift(reference, near)
+        found.append(((x + last_x) * factor, (y + last_y) * factor))
+        back = np.roll(near, (-round(y), -round(x)), axis=(0, 1))
         reference = KEPT * reference + (1.0 - KEPT) * back
     return found
 

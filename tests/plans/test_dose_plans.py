@@ -148,7 +148,7 @@ def test_the_limit_is_held_whatever_the_plan_does(session: Session, bench: Bench
     hard = 30.0
     session.dose.guard.budget = make_budget(["Li2O"], hard_e_per_A2={"Li2O": hard})
     told: list[str] = []
-    session.dose.guard.on_limit = told.append
+    session.dose.on_limit = told.append
     seen: list[tuple[bool, float]] = []
 
     def foreign() -> Any:
@@ -166,6 +166,23 @@ def test_the_limit_is_held_whatever_the_plan_does(session: Session, bench: Bench
     assert given(bench) <= hard + RATE * SPEED * OVERSHOOT_S
     with pytest.raises(InterlockError, match="beam stays blanked"):
         session.beam.set("open")
+
+
+def test_a_run_that_met_the_limit_says_so(session: Session) -> None:
+    session.dose.guard.budget = make_budget(["Li2O"], hard_e_per_A2={"Li2O": 20.0})
+
+    def foreign() -> Any:
+        yield from bps.open_run()
+        yield from bps.mv(session.beam, "open")
+        yield from session.clock.sleep(2.0)
+        yield from bps.close_run()
+
+    outcome = session.run(foreign())
+    assert outcome.status == "success"
+    assert outcome.reason.startswith("beam blanked: site 'site 1'")
+    session.site = "site 2"
+    session.dose.guard.budget = make_budget(["Li2O"])
+    assert session.run(foreign()).reason == ""
 
 
 def calibrate(session: Session, **options: Any) -> Any:
