@@ -10,7 +10,7 @@ from bluesky.protocols import Flyable, Movable
 
 from stmtem_control.errors import LimitError
 
-from .biasing import with_frames
+from .frames import declare_frames, with_frames
 from .limits import check_count, check_number, check_roles
 from .roles import Plan
 from .safety import safe
@@ -131,7 +131,8 @@ def dose_calibration(
         yield from watch(source, detector, dark_frames / frame_rate_Hz)
 
     def body() -> Plan:
-        yield from with_frames(source, detector, beam, (), series, lit=False)
+        yield from declare_frames(detector)
+        yield from with_frames(source, detector, beam, series, lit=False)
         blanker.calibrate(
             detector.directory,
             setting=setting,

@@ -45,7 +45,7 @@ FLOORS = [
     {"dose_picture"},
     {"dose_command"},
     {"session_dose"},
-    {"connect"},
+    {"connect", "declare_rest"},
     {"session"},
     {"progress", "doctor", "recover", "catalog"},
     {"console", "demo"},
