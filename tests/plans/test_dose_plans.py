@@ -31,7 +31,7 @@ def given(bench: Bench) -> float:
 def test_the_ledger_agrees_with_the_bench(session: Session, bench: Bench) -> None:
     bench.specimen.step(2, 41.0)
     session.specimen, session.site = "fibre 3", "left end"
-    known = {"frame_rate_Hz": 20.0, "exposure_s": 0.04, "pre_roll_s": 0.2}
+    known: dict[str, Any] = {"frame_rate_Hz": 20.0, "exposure_s": 0.04, "pre_roll_s": 0.2}
     for plan in (
         deposit(session.bias, session.camera, session.beam, duration_s=0.6, **known),
         strip(session.bias, session.camera, session.beam, duration_s=0.4, **known),
@@ -57,7 +57,12 @@ def test_the_ledger_agrees_with_the_bench(session: Session, bench: Bench) -> Non
 
 
 def test_frames_carry_the_dose_of_the_site(session: Session) -> None:
-    known = {"frame_rate_Hz": 20.0, "exposure_s": 0.04, "pre_roll_s": 0.1, "duration_s": 0.3}
+    known: dict[str, Any] = {
+        "frame_rate_Hz": 20.0,
+        "exposure_s": 0.04,
+        "pre_roll_s": 0.1,
+        "duration_s": 0.3,
+    }
     tables = []
     for _ in range(2):
         outcome = session.run(deposit(session.bias, session.camera, session.beam, **known))
@@ -186,7 +191,12 @@ def test_a_run_that_met_the_limit_says_so(session: Session) -> None:
 
 
 def calibrate(session: Session, **options: Any) -> Any:
-    known = {"frames": 20, "dark_frames": 6, "frame_rate_Hz": 20.0, "exposure_s": 0.04}
+    known: dict[str, Any] = {
+        "frames": 20,
+        "dark_frames": 6,
+        "frame_rate_Hz": 20.0,
+        "exposure_s": 0.04,
+    }
     return session.run(
         dose_calibration(session.bias, session.camera, session.beam, **(known | options))
     )
