@@ -23,7 +23,7 @@ CURE = (
     "go to another site (session.dose.site = ...), or raise the limit ([dose] in the station file)"
 )
 
-Limit = Callable[[str], None]
+Tell = Callable[[str], None]
 
 
 class Blanks(Protocol):
@@ -62,6 +62,9 @@ class DoseGuard:
     on_limit : callable
         Called with the reason, in one line, when the beam was blanked at the hard limit, or
         because its dose could not be booked; in the thread of the guard.
+    on_warning : callable
+        Called with a text in one line, once for each old calibration and each site that is over
+        the soft limit.
     calibrating : bool
         While the dose rate is being measured an old calibration is no obstacle.
     """
@@ -81,7 +84,8 @@ class DoseGuard:
         self.clock = clock
         self.allow_stale = allow_stale
         self.calibrating = False
-        self.on_limit: Limit = log.error
+        self.on_limit: Tell = log.error
+        self.on_warning: Tell = log.warning
         self.tripped = ""  # why the beam was blanked last
         self.meter = DoseMeter(ledger, clock, calibration, specimen=specimen, site=site)
         self._beam: Blanks | None = None
@@ -179,7 +183,7 @@ class DoseGuard:
         key = (what, f"{self.specimen}\n{self.site}" if what == "soft" else repr(self.calibration))
         if key not in self._warned:
             self._warned.add(key)
-            log.warning("%s", text)
+            self.on_warning(text)
 
     # What the beam blanker tells
 

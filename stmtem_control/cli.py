@@ -18,6 +18,7 @@ examples:
   stmtem sim                          only the simulated instruments, to attach to
   stmtem doctor --station my_lab.toml say whether a station's instruments answer
   stmtem recover runs/20261123T...    mend a run whose recording was killed
+  stmtem dose                         what dose each site has had, and what is left
   stmtem catalog runs                 serve the runs to Tiled clients
   stmtem session --station sim        IPython with the RunEngine, devices and plans
 """

@@ -41,6 +41,8 @@ class SessionDose:
     ----------
     on_limit : callable
         Called with the reason, in one line, when the guard has blanked the beam; in its thread.
+    tell : callable
+        Called with every line that a person at the station should see: warnings, and the limit.
     limit : str
         That reason, if it was in the present run.
 
@@ -65,6 +67,7 @@ class SessionDose:
         self.metadata: dict[str, Any] = {}  # of the RunEngine: every run carries it
         self.busy: Callable[[], bool] = lambda: False
         self.on_limit: Callable[[str], None] = lambda _: None
+        self.tell: Callable[[str], None] = lambda _: None
         self._beam, self._camera = beam, camera
         self.ledger = Ledger(ledger_path(station))
         opened.callback(self.ledger.close)
@@ -78,6 +81,7 @@ class SessionDose:
             allow_stale=station.dose.allow_stale_dose,
         )
         self.guard.on_limit = self._limit_reached
+        self.guard.on_warning = self._warn
         self.limit = ""
         self._home = (specimen, SITE)
         opened.callback(self.guard.close)
@@ -164,7 +168,12 @@ class SessionDose:
     def _limit_reached(self, reason: str) -> None:
         self.limit = reason
         log.error("%s", reason)
+        self.tell(reason)
         self.on_limit(reason)
+
+    def _warn(self, text: str) -> None:
+        log.warning("%s", text)
+        self.tell(text)
 
     # Runs
 

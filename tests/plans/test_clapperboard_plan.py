@@ -141,8 +141,7 @@ def with_frames(session: Session, during: Any) -> Any:
     """Run a plan stub inside a run, with frames taken throughout."""
     import bluesky.preprocessors as bpp
 
-    from stmtem_control.plans import safe
-    from stmtem_control.plans import frames
+    from stmtem_control.plans import frames, safe
 
     bias, camera, beam = session.bias, session.camera, session.beam
 
