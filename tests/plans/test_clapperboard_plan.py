@@ -141,13 +141,15 @@ def with_frames(session: Session, during: Any) -> Any:
     """Run a plan stub inside a run, with frames taken throughout."""
     import bluesky.preprocessors as bpp
 
-    from stmtem_control.plans import frames, safe
+    from stmtem_control.plans import safe
+    from stmtem_control.plans.frames import declare_frames
+    from stmtem_control.plans.frames import with_frames as taken
 
     bias, camera, beam = session.bias, session.camera, session.beam
 
     def with_them() -> Any:
-        yield from frames.declare_frames(camera)
-        yield from frames.with_frames(bias, camera, beam, during)
+        yield from declare_frames(camera)
+        yield from taken(bias, camera, beam, during)
 
     body = bpp.run_wrapper(with_them())
     return safe(bpp.stage_wrapper(body, [bias, beam, camera]), bias, beam, camera)
