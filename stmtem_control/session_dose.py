@@ -1,7 +1,9 @@
 """The dose of a session: which specimen and site are in the beam, and what they may still have."""
 
 import logging
+import math
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -12,8 +14,8 @@ from stmtem_control.devices import BeamBlanker, DoseGuard, FrameCamera
 from .clock import StationClock
 from .config import Station
 from .dose.calibration import SIMULATED, CalibrationFile, DoseCalibration
-from .dose.ledger import Ledger
-from .errors import ConfigError, InterlockError, RecordingError
+from .dose.ledger import Account, Exposure, Ledger
+from .errors import ConfigError, InterlockError, LimitError, RecordingError
 from .recording.site_dose import SiteDose
 from .station_dose import calibrations_path, find_calibration, ledger_path
 
@@ -145,6 +147,45 @@ class SessionDose:
         self._beam.dose_rate.publish(calibration.dose_rate_e_per_A2_s)
         # Frames of the run that measured it have the rate that the run began with.
         self._camera.dose_rate.publish(calibration.dose_rate_e_per_A2_s)
+
+    def add_by_hand(self, open_s: float, why: str) -> float:
+        """Book exposure that the station could not know of on the site in the beam; e/A^2.
+
+        Such as a beam that was opened at the microscope.  There is no way to take dose back.
+
+        Parameters
+        ----------
+        open_s : float
+            Seconds of beam at the dose rate in use, at most.
+        why : str
+            What happened, as it shall stand in the ledger.
+
+        Raises
+        ------
+        LimitError
+            It is no time, or there is no reason.
+        RecordingError
+            It could not be booked.
+        """
+        if not (math.isfinite(open_s) and open_s > 0.0) or not why.strip():
+            raise LimitError(
+                f"dose by hand: {open_s!r} s, because {why!r}; give positive seconds and a reason"
+            )
+        calibration, now = self.guard.calibration, time.time()
+        rate = calibration.dose_rate_e_per_A2_s
+        account = Account(
+            lease=uuid.uuid4().hex,
+            specimen=self.specimen,
+            site=self.site,
+            run="",
+            setting=f"{calibration.setting}, by hand: {why.strip()}",
+            dose_rate_e_per_A2_s=rate,
+            relative_uncertainty=calibration.relative_uncertainty,
+        )
+        times = (now - self.clock.wall_seconds(open_s), now)
+        self.ledger.settle(Exposure(account, open_s * rate, 0.0, open_s, 1, *times))
+        self.guard.meter.look_again()
+        return open_s * rate
 
     def _go(self, specimen: str, site: str) -> None:
         for what, name in (("specimen", specimen), ("site", site)):

@@ -253,12 +253,17 @@ class DoseMeter:
                 return
             try:
                 self.settle()
-                lease = "" if self._lease is None else self._lease.account.lease
-                self._prior = self.ledger.dose(self.specimen, self.site, without=lease)
+                self.look_again()
             except RecordingError:
                 if self._lease is lease_before:
                     self.specimen, self.site, self.run, self.calibration = before
                 raise
+
+    def look_again(self) -> None:
+        """Take in what others have booked on the site; raises RecordingError."""
+        with self._lock:
+            lease = "" if self._lease is None else self._lease.account.lease
+            self._prior = self.ledger.dose(self.specimen, self.site, without=lease)
 
     def _new_lease(self, now: float | None = None) -> _Lease:
         calibration = self.calibration

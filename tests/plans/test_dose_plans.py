@@ -1,5 +1,6 @@
 """Dose on the bench: what plans cost, what the bench says that the specimen got, and limits."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,13 @@ from stmtem_control.config import Station
 from stmtem_control.dose.budgets import make_budget
 from stmtem_control.dose.estimate import estimate_dose
 from stmtem_control.errors import ConfigError, InstrumentError, InterlockError, LimitError
-from stmtem_control.plans import deposit, deposition_stripping_cycles, dose_calibration, strip
+from stmtem_control.plans import (
+    beam_blocked_control,
+    deposit,
+    deposition_stripping_cycles,
+    dose_calibration,
+    strip,
+)
 from stmtem_control.plans.stubs import watch
 from stmtem_control.recording.frame_table import read_table
 from stmtem_control.session import Session
@@ -300,6 +307,41 @@ def test_names_are_explicit_and_stay_while_a_plan_runs(session: Session) -> None
     session.site = "another"
     assert session.RE.md["site"] == "another"
     assert "'another' of 'simulated" in session.dose.one_line()
+
+
+def test_dose_that_nobody_saw_can_be_booked_by_hand(session: Session) -> None:
+    assert session.dose.add_by_hand(30.0, "the blanker's cable was out") == 30.0 * RATE
+    assert session.dose.guard.left_e_per_A2() == 5000.0 - 30.0 * RATE
+    (exposure,) = session.dose.ledger.exposures()
+    assert "by hand: the blanker's cable was out" in exposure.account.setting
+    for open_s, why in ((-1.0, "to win some back"), (float("nan"), "?"), (1.0, " ")):
+        with pytest.raises(LimitError, match="positive seconds and a reason"):
+            session.dose.add_by_hand(open_s, why)
+
+
+def test_the_ledger_proves_that_a_blanked_run_was_blanked(session: Session, bench: Bench) -> None:
+    bench.specimen.step(2, 41.0)
+    plan = beam_blocked_control(
+        session.bias,
+        session.camera,
+        session.beam,
+        conditions=["blanked"],
+        deposit_s=2.0,
+        strip_s=2.0,
+        snapshots_s=[1.0],
+        snapshot_frames=2,
+        frame_rate_Hz=10.0,
+        exposure_s=0.05,
+    )
+    outcome = session.run(plan)
+    assert outcome.status == "success", outcome.reason
+    assert outcome.folder is not None
+    uid = json.loads((outcome.folder / "documents.jsonl").read_text().splitlines()[0])[1]["uid"]
+    exposures = session.dose.ledger.exposures(run=uid)
+    assert sum(one.openings for one in exposures) == 4  # before, 1 s, after, stripped
+    open_s = sum(one.open_s for one in exposures)
+    assert 4 * 2 * 0.1 < open_s < 4 * (2.5 * 0.1 + 0.2 * SPEED)
+    assert open_s == pytest.approx(given(bench) / RATE, abs=0.05 * SPEED)
 
 
 def test_the_next_session_knows_what_the_site_has_had(
