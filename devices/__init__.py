@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .beam_blanker import BeamBlanker as BeamBlanker
     from .bias_source import BiasSource as BiasSource
     from .clock_alignment import ClockAlignment as ClockAlignment
+    from .dose_guard import DoseGuard as DoseGuard
     from .frame_camera import FrameCamera as FrameCamera
     from .frame_documents import data_keys as data_keys
     from .frame_documents import stream_resource as stream_resource
@@ -26,6 +27,7 @@ __all__ = [
     "BeamBlanker",
     "BiasSource",
     "ClockAlignment",
+    "DoseGuard",
     "FrameCamera",
     "Keithley2400",
     "Merlin",
@@ -50,6 +52,7 @@ _MODULES = {
     "BeamBlanker": "beam_blanker",
     "BiasSource": "bias_source",
     "ClockAlignment": "clock_alignment",
+    "DoseGuard": "dose_guard",
     "FrameCamera": "frame_camera",
     "PiezoAxis": "piezo_probe",
     "PiezoProbe": "piezo_probe",

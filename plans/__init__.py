@@ -8,6 +8,7 @@ from .approach import approach_contact
 from .biasing import deposit, deposition_stripping_cycles, strip
 from .clapperboard import clapperboard
 from .controls import beam_blocked_control, beam_irradiation_control
+from .dose_calibration import dose_calibration
 from .leakage import leakage_baseline
 from .retraction import retract
 from .safety import make_safe, safe
@@ -20,6 +21,7 @@ __all__ = [
     "clapperboard",
     "deposit",
     "deposition_stripping_cycles",
+    "dose_calibration",
     "leakage_baseline",
     "make_safe",
     "retract",

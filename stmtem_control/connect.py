@@ -20,6 +20,7 @@ from stmtem_control.devices import (
 from .clock import StationClock
 from .config import Station
 from .link import Link
+from .session_dose import SessionDose, fresh_specimen
 from .station_lock import StationLock
 from .station_tables import BENCH
 from .timeline import Timeline
@@ -83,6 +84,7 @@ class Devices:
     camera: FrameCamera
     beam: BeamBlanker
     alignment: ClockAlignment
+    dose: SessionDose
 
 
 def open_drivers(
@@ -152,6 +154,8 @@ def connect(
     timeline: Timeline,
     addresses: Addresses | None,
     opened: contextlib.ExitStack,
+    *,
+    attached: bool = False,
 ) -> Devices:
     """Connect every instrument of a station, see that it is the right one, and configure it.
 
@@ -161,6 +165,8 @@ def connect(
         An instrument does not answer, or is another than the station file names.
     InstrumentError
         An instrument refuses its settings.
+    RecordingError
+        The dose ledger cannot be used.
     """
     lock = StationLock(_addresses(station, addresses))
     opened.callback(lock.release)
@@ -225,4 +231,6 @@ def connect(
     )
     camera.alignment = alignment
     opened.callback(alignment.stop)
-    return Devices(bias, probe, camera, beam, alignment)
+    specimen = fresh_specimen(station, attached=attached)
+    dose = SessionDose(station, clock, beam, camera, specimen=specimen, opened=opened)
+    return Devices(bias, probe, camera, beam, alignment, dose)

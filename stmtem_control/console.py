@@ -82,6 +82,7 @@ def open_console(station: str, out: str | None = None, code: str | None = None) 
         from bluesky.utils import FailedStatus
 
         session.RE.subscribe(Progress(session, Console(force_terminal=False, width=160)))
+        session.dose.tell = lambda text: print(text, file=sys.stderr)
         session.RE.subscribe(lambda _name, _doc: print(session.run_folder.folder), "stop")
         if code is not None:
             try:

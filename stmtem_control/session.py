@@ -36,6 +36,8 @@ if TYPE_CHECKING:
         PiezoProbe,
     )
 
+    from .session_dose import SessionDose
+
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +105,8 @@ class Session:
     clock : StationClock
     timeline : Timeline
     alignment : ClockAlignment
+    dose : SessionDose
+        What is in the beam, what it has had, and what it may still have.
 
     Raises
     ------
@@ -134,6 +138,7 @@ class Session:
             self.camera: FrameCamera
             self.beam: BeamBlanker
             self.alignment: ClockAlignment
+            self.dose: SessionDose
             self._dating: threading.Thread | None = None
             self._connect(addresses, opened)
             self.run_folder = RunFolder(
@@ -145,6 +150,9 @@ class Session:
             )
             opened.enter_context(pages_checked_by_columns())
             self.RE = RunEngine({})
+            self.RE.md.update(self.dose.metadata)
+            self.dose.metadata = self.RE.md
+            self.dose.busy = lambda: self.RE.state != "idle"
             self.RE.md["station"] = self.station.station.name
             self.RE.md["versions"] = {
                 "stmtem-control": __version__,
@@ -164,10 +172,13 @@ class Session:
         """Open the links, make the devices, and see that the right instruments answer."""
         from .connect import connect
 
-        devices = connect(self.station, self.clock, self.timeline, addresses, opened)
+        attached = self.station.bench is not None and self.bench is None
+        devices = connect(
+            self.station, self.clock, self.timeline, addresses, opened, attached=attached
+        )
         self.bias, self.probe = devices.bias, devices.probe
         self.camera, self.beam = devices.camera, devices.beam
-        self.alignment = devices.alignment
+        self.alignment, self.dose = devices.alignment, devices.dose
         opened.callback(self.wait_until_complete)
         # Whatever happens from here on, closing makes the station safe first.
         opened.callback(self.safe_state)
@@ -177,9 +188,11 @@ class Session:
         self.wait_until_complete()
         self.alignment.begin_run()
         self.timeline.start_run(self.clock.now())
+        self.dose.begin_run(start)
         self.camera.directory = folder
 
     def _run_closed(self, _name: str, _stop: dict[str, Any]) -> None:
+        self.dose.end_run()
         folder = self.run_folder.folder
         if folder is not None and (
             self.alignment.model is not None or self.camera.undeclared or self.camera.running
@@ -220,6 +233,24 @@ class Session:
         """The devices by name."""
         devices = (self.bias, self.probe, self.camera, self.beam, self.alignment)
         return {d.name: d for d in devices}
+
+    @property
+    def specimen(self) -> str:
+        """Name of the specimen in the beam; its dose is booked under it, see :attr:`dose`."""
+        return self.dose.specimen
+
+    @specimen.setter
+    def specimen(self, name: str) -> None:
+        self.dose.specimen = name
+
+    @property
+    def site(self) -> str:
+        """Name of the site in the beam; set it when the stage has moved."""
+        return self.dose.site
+
+    @site.setter
+    def site(self, name: str) -> None:
+        self.dose.site = name
 
     def identities(self) -> str:
         """Return who the instruments say they are, in one line."""
@@ -275,7 +306,7 @@ class Session:
             else "NOT SAFE: " + "; ".join(f"{part}: {text}" for part, _, text in unsafe)
         )
         folder = self.run_folder.folder
-        reason = self._ended_by or (one_line(error) if error else "")
+        reason = self._ended_by or (one_line(error) if error else self.dose.limit)
         status = "aborted" if self._ended_by else ("failed" if error else "success")
         if not self._started or folder is None or folder == before:
             return Outcome(None, status, reason, safe, error=error)

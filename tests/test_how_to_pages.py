@@ -1,6 +1,7 @@
 """The Python blocks of how-to pages run, one after the other, and do what the pages say."""
 
 import inspect
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from stmtem_control.errors import LimitError, RecordingError
+from stmtem_control.session import Session
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "simulate-a-specimen.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -96,3 +98,31 @@ def test_blocks_of_the_page_on_the_approach(
     assert names["kind"] == "oxide"
     assert names["step_V"] == pytest.approx(6.0, rel=0.15)
     assert names["outcome"].exit_code == 0
+
+
+def test_blocks_of_the_pages_on_dose(session: Session) -> None:
+    """They define functions; here they do on the bench what the pages say."""
+    session.specimen = "before"
+    calibration = run(PAGE.with_name("calibrate-the-dose.md"))
+    ledger = run(PAGE.with_name("read-the-dose-ledger.md"))
+    budgets = run(PAGE.with_name("set-dose-budgets.md"))
+    assert "'left end' of 'fibre 3': 0 of 5000" in ledger["go_to"](session, "fibre 3", "left end")
+    outcome, line = calibration["calibrate"](session, height=60)
+    assert outcome.status == "success", outcome.reason
+    assert "survey: 20" in line or "survey: 19.9" in line
+    calibration["survey"](session)
+    path = session.dose.ledger.path
+    ((where, dose),) = ledger["doses"](path).items()
+    assert where == ("fibre 3", "left end")
+    ((of_run, open_s),) = ledger["of_run"](path, uid_of(outcome.folder))
+    assert of_run == pytest.approx(dose)
+    assert open_s > 3.9
+    few, left = budgets["cost"](session, 2)
+    assert 0.0 < few < left
+    assert few == pytest.approx(20.0 * 5.0, rel=0.02)
+
+
+def uid_of(folder: Path | None) -> str:
+    assert folder is not None
+    first = (folder / "documents.jsonl").read_text("utf-8").splitlines()[0]
+    return str(json.loads(first)[1]["uid"])
