@@ -15,6 +15,7 @@ from stmtem_control.exchanges import Exchange
 from stmtem_control.timeline import Timeline
 
 from .keithley import Keithley2400
+from .permit import Permit, always
 from .signals import finish_within, follow, problem_of, reading
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class BeamBlanker(Device):
         self.clock = clock
         self.timeline = timeline
         self.unsafe: str | None = None
+        self.permit: Permit = always  # the interlocks put theirs in place
         self._line = line
         self._high_is_blanked = blanked_level == "high"
         self._lock = threading.RLock()
@@ -92,11 +94,22 @@ class BeamBlanker(Device):
             self.stop()
 
     def check_value(self, value: object, **_: Any) -> None:
-        """Raise LimitError when `value` is not "blanked", "open" or a bool (true: blanked)."""
-        self._wants_blanked(value)
+        """Raise LimitError when `value` is not "blanked", "open" or a bool (true: blanked).
+
+        Raises InterlockError when the beam may not be opened.
+        """
+        if not self._wants_blanked(value):
+            self.permit("open")
 
     def set(self, value: Beam | bool) -> Status:
-        """Blank (``"blanked"`` or True) or open (``"open"`` or False) the beam."""
+        """Blank (``"blanked"`` or True) or open (``"open"`` or False) the beam.
+
+        Raises
+        ------
+        InterlockError
+            It may not be opened: an interlock has tripped and was not cleared.
+        """
+        self.check_value(value)
         blanked = self._wants_blanked(value)
         with self._lock:
             self._interrupted = None

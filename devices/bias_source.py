@@ -18,6 +18,7 @@ from .bias_sequencer import BiasSequencer
 from .keithley import Keithley2400
 from .keithley_answers import Reading as Measurement
 from .keithley_answers import SourceState
+from .permit import Permit, always
 from .signals import check_range, finish_within, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class BiasSource(Device):
         self.timeline = timeline
         self.max_bias_V = max_bias_V
         self.unsafe: str | None = None
+        self.permit: Permit = always  # the interlocks put theirs in place
         self._compliance_A = compliance_A
         self._nplc = nplc
         self._current_range_A = current_range_A
@@ -156,10 +158,11 @@ class BiasSource(Device):
         return -self.max_bias_V, self.max_bias_V
 
     def check_value(self, value: float, **_: Any) -> None:
-        """Raise LimitError when `value` (V) is beyond the station's limits."""
+        """Raise LimitError when `value` (V) is beyond the limits, InterlockError when none may be."""
         check_range(
             self.name, value, -self.max_bias_V, self.max_bias_V, "V", "[bias_source] max_bias_V"
         )
+        self.permit("bias")
 
     def set(self, value: float) -> Status:
         """Set the level in V and switch the output on; done when the instrument has taken it.
@@ -168,6 +171,8 @@ class BiasSource(Device):
         ------
         LimitError
             Beyond the limits; nothing was sent.
+        InterlockError
+            An interlock has tripped and was not cleared; nothing was sent.
         """
         self.check_value(value)
         volts = float(value)

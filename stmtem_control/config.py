@@ -15,6 +15,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ValidationError, model_validator
 
 from .errors import ConfigError
+from .interlock_table import InterlocksTable
 from .station_tables import (
     BENCH,
     BeamTable,
@@ -36,6 +37,7 @@ class Station(Table):
     probe: ProbeTable
     camera: CameraTable
     beam: BeamTable
+    interlocks: InterlocksTable = InterlocksTable()
 
     @model_validator(mode="after")
     def _bench_is_there(self) -> Self:

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
         BiasSource,
         ClockAlignment,
         FrameCamera,
+        Interlocks,
         PiezoProbe,
+        Trip,
     )
 
 
@@ -102,6 +104,8 @@ class Session:
     clock : StationClock
     timeline : Timeline
     alignment : ClockAlignment
+    interlocks : Interlocks
+        What has tripped, and how to clear it.
 
     Raises
     ------
@@ -133,6 +137,7 @@ class Session:
             self.camera: FrameCamera
             self.beam: BeamBlanker
             self.alignment: ClockAlignment
+            self.interlocks: Interlocks
             self._dating: threading.Thread | None = None
             self._connect(addresses, opened)
             self.run_folder = RunFolder(
@@ -153,6 +158,7 @@ class Session:
             # The record of truth comes first: if it cannot be written, nothing else is told.
             self.RE.subscribe(self.run_folder)
             self.RE.subscribe(self._run_closed, "stop")
+            self.interlocks.on_trip = self.trip
             self._opened = opened.pop_all()
 
     def _connect(
@@ -166,7 +172,7 @@ class Session:
         devices = connect(self.station, self.clock, self.timeline, addresses, opened)
         self.bias, self.probe = devices.bias, devices.probe
         self.camera, self.beam = devices.camera, devices.beam
-        self.alignment = devices.alignment
+        self.alignment, self.interlocks = devices.alignment, devices.interlocks
         opened.callback(self._wait_for_dates)
         # Whatever happens from here on, closing makes the station safe first.
         opened.callback(self.safe_state)
@@ -243,6 +249,14 @@ class Session:
             write_outcome(outcome.folder, outcome.as_dict())
         return outcome
 
+    def trip(self, trip: "Trip") -> None:
+        """End the running plan, because an interlock has tripped; the outcome says why."""
+        if trip.ends_run and self.RE.state != "idle":
+            self._ended_by = trip.text
+            threading.Thread(
+                target=self._abort, args=(trip.text,), name="interlock", daemon=True
+            ).start()
+
     def _abort(self, reason: str) -> None:
         """Abort, and see it through even when Ctrl-C is pressed again meanwhile."""
         for _ in range(ABORT_TRIES):
@@ -257,6 +271,11 @@ class Session:
             return
 
     def _outcome(self, before: Path | None, error: BaseException | None) -> Outcome:
+        # A plan that a trip made fail may end before the trip is told.
+        self.interlocks.wait(END_S)
+        held = self.interlocks.trip
+        if held is not None and held.ends_run and not self._ended_by and error is not None:
+            self._ended_by = held.text
         unsafe = [part for part in self.safe_state() if not part[1]]
         self._wait_for_dates()
         safe = (

@@ -16,6 +16,7 @@ GROUND = {
     "link",
     "exchanges",
     "clock_model",
+    "interlock_table",
     "recording",
     "dose",
 }
@@ -30,6 +31,7 @@ FLOORS = [
     {"errors", "units", "exchanges"},
     {
         "config",
+        "interlock_table",
         "station_tables",
         "clock",
         "clock_model",

@@ -1,0 +1,278 @@
+"""Judgements on readings of the source: short, compliance, contact, and readings that are wrong.
+
+Each is fed with readings in the order of time and says what is wrong, or nothing.  None knows of
+threads, devices or clocks.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+from stmtem_control.interlock_table import InterlocksTable
+
+from .bias_steps import BiasSteps, Lasting, Measured
+from .trip import Finding
+
+RISE_S = 0.02  # a rise is taken over this, at least: a cycle of the power line
+LONGEST_RISE_S = 0.5  # readings further apart say nothing about a rise
+AT_APPROACH = 8  # readings at the approach's bias: its plan needs four to judge, and some to act
+IMPOSSIBLE = 2.0  # times the compliance, or the largest bias, that no instrument can give
+
+
+def is_short(amperes: float, short_A: float) -> bool:
+    """Tell whether a current (A) means a short."""
+    return abs(amperes) >= short_A
+
+
+class Judgement(Protocol):
+    """What judges a reading."""
+
+    def see(self, found: Measured, level_V: float, quiet: bool) -> Finding | None:
+        """Return what is wrong, or None.
+
+        Parameters
+        ----------
+        found : Measured
+        level_V : float
+            That was commanded.
+        quiet : bool
+            Whether the last step is long enough ago.
+        """
+        ...
+
+
+class Short:
+    """|I| over ``short_A``, or a rise of |I| faster than ``short_A_per_s``.
+
+    Up to ``approach_V`` only a short that lasts counts: there the approach reacts by itself.
+    """
+
+    def __init__(self, table: InterlocksTable) -> None:
+        self._short_A = table.limit("short_A")
+        self._needed = int(table.limit("short_readings"))
+        self._rise = table.limit("short_A_per_s")
+        self._approach_V = table.limit("approach_V")
+        self._at_approach = Lasting(table.limit("approach_hold_s"), AT_APPROACH)
+        self._count = 0
+        self._last: tuple[float, float] | None = None
+
+    def see(self, found: Measured, level_V: float, quiet: bool) -> Finding | None:
+        """Return a short, or None."""
+        if math.isnan(found.amperes):
+            return None
+        if not quiet:
+            self._count, self._last = 0, None
+            self._at_approach.see(found.t, False)
+            return None
+        over = is_short(found.amperes, self._short_A)
+        if abs(level_V) <= self._approach_V:
+            self._count, self._last = 0, None
+            lasted = self._at_approach.see(found.t, over)
+            return None if lasted is None else self._finding(found, level_V, lasted)
+        self._at_approach.see(found.t, False)
+        last, self._last = self._last, (found.t, abs(found.amperes))
+        self._count = self._count + 1 if over else 0
+        if self._count >= self._needed:
+            return self._finding(found, level_V)
+        if last is not None and 0.0 < found.t - last[0] <= LONGEST_RISE_S:
+            rise = (abs(found.amperes) - last[1]) / max(found.t - last[0], RISE_S)
+            if rise >= self._rise:
+                return Finding(
+                    "short",
+                    f"the current rose by {rise:.2e} A/s to {found.amperes:.2e} A at {level_V:g} V",
+                    f"{self._rise:g} A/s, [interlocks] short_A_per_s",
+                )
+        return None
+
+    def _finding(self, found: Measured, level_V: float, lasted: float = 0.0) -> Finding:
+        how_long = f" for {lasted:.2g} s" if lasted else ""
+        key = ", approach_hold_s" if lasted else ""
+        return Finding(
+            "short",
+            f"{found.amperes:.2e} A at {level_V:g} V{how_long}",
+            f"{self._short_A:g} A, [interlocks] short_A{key}",
+        )
+
+
+class InCompliance:
+    """In compliance for longer than ``compliance_s``; at the approach, ``approach_hold_s``."""
+
+    def __init__(self, table: InterlocksTable) -> None:
+        self._approach_V = table.limit("approach_V")
+        self._hold = Lasting(table.limit("compliance_s"))
+        self._at_approach = Lasting(table.limit("approach_hold_s"), AT_APPROACH)
+
+    def see(self, found: Measured, level_V: float, quiet: bool) -> Finding | None:
+        """Return a compliance that lasts too long, or None."""
+        true = found.limited and quiet
+        probing = abs(level_V) <= self._approach_V
+        lasted = self._at_approach.see(found.t, true and probing)
+        limit, key = self._at_approach, "approach_hold_s"
+        held = self._hold.see(found.t, true and not probing)
+        if held is not None:
+            lasted, limit, key = held, self._hold, "compliance_s"
+        if lasted is None:
+            return None
+        return Finding(
+            "compliance",
+            f"in compliance for {lasted:.2g} s, {found.amperes:.2e} A and {found.volts:.3g} V "
+            f"at a level of {level_V:g} V",
+            f"{limit.seconds:g} s, [interlocks] {key}",
+        )
+
+
+class Contact:
+    """Contact that was lost in a deposition, or was never there: an open circuit.
+
+    Contact is a current that is ``contact_A`` over the holder's leak.  Only a bias below zero and
+    beyond ``approach_V`` is judged: while stripping, the current may end because the lithium does.
+
+    Parameters
+    ----------
+    leak_S : callable
+        Returns the measured conductance of holder and cables, in S; 0 before it is measured.
+    """
+
+    def __init__(self, table: InterlocksTable, leak_S: Callable[[], float]) -> None:  # noqa: N803
+        self._contact_A = table.limit("contact_A")
+        self._approach_V = table.limit("approach_V")
+        self._lost = Lasting(table.limit("contact_lost_s"), 3)
+        self._never = Lasting(table.limit("open_circuit_s"), 3)
+        self._leak_S = leak_S
+        self._had = False
+        self._level: float | None = None
+
+    def see(self, found: Measured, level_V: float, quiet: bool) -> Finding | None:
+        """Return a lost or missing contact, or None."""
+        if level_V != self._level:
+            self._level, self._had = level_V, False
+            self._lost.see(found.t, False)
+            self._never.see(found.t, False)
+        if level_V >= -self._approach_V or math.isnan(found.amperes) or not quiet:
+            return None
+        leak = abs(level_V) * self._leak_S()
+        contact = abs(found.amperes) >= leak + self._contact_A
+        self._had = self._had or contact
+        lost = self._lost.see(found.t, self._had and not contact)
+        never = self._never.see(found.t, not self._had)
+        if lost is None and never is None:
+            return None
+        what, key, limit, lasted = (
+            ("contact lost", "contact_lost_s", self._lost.seconds, lost)
+            if lost is not None
+            else ("open circuit", "open_circuit_s", self._never.seconds, never)
+        )
+        return Finding(
+            what,
+            f"{found.amperes:.2e} A at {level_V:g} V for {lasted:.2g} s, the leak is {leak:.2e} A",
+            f"{limit:g} s below {self._contact_A:g} A over the leak, [interlocks] {key}",
+        )
+
+
+class WrongReadings:
+    """Readings that cannot be: overflow, beyond the instrument, or not at the setpoint.
+
+    Parameters
+    ----------
+    max_bias_V : float
+        Largest level of the station, in V.
+    compliance_A : callable
+        Returns the limit of the current, in A.
+    """
+
+    def __init__(
+        self, table: InterlocksTable, max_bias_V: float, compliance_A: Callable[[], float]
+    ) -> None:
+        self._needed = table.limit("wrong_readings")
+        self._mismatch_V = table.limit("mismatch_V")
+        self._max_bias_V = max_bias_V
+        self._compliance_A = compliance_A
+        self._count = 0
+
+    def see(self, found: Measured, level_V: float, quiet: bool) -> Finding | None:
+        """Return what is wrong with the last readings, or None."""
+        wrong = self._wrong(found, level_V, quiet)
+        self._count = self._count + 1 if wrong else 0
+        if not wrong or self._count < self._needed:
+            return None
+        what, limit = wrong
+        return Finding(
+            "wrong readings",
+            f"{self._count} readings in a row, the last of {what}",
+            f"{limit}; {self._needed:g} in a row, [interlocks] wrong_readings",
+        )
+
+    def _wrong(self, found: Measured, level_V: float, quiet: bool) -> tuple[str, str] | None:
+        volts, amperes = found.volts, found.amperes
+        if not (math.isfinite(volts) and math.isfinite(amperes)):
+            return f"{volts:.3g} V and {amperes:.3g} A", "finite numbers"
+        most_A, most_V = IMPOSSIBLE * self._compliance_A(), IMPOSSIBLE * self._max_bias_V
+        if abs(amperes) > most_A:
+            return f"{amperes:.2e} A", f"{most_A:g} A, {IMPOSSIBLE:g} times the compliance"
+        if abs(volts) > most_V:
+            return f"{volts:.3g} V", f"{most_V:g} V, {IMPOSSIBLE:g} times the largest bias"
+        # With a level far from zero the instrument's own accuracy counts, too.
+        allowed = self._mismatch_V + 0.01 * abs(level_V)
+        if quiet and not found.limited and abs(volts - level_V) > allowed:
+            return (
+                f"{volts:.3g} V at a level of {level_V:g} V",
+                f"{allowed:.2g} V apart, [interlocks] mismatch_V",
+            )
+        return None
+
+
+class ReadingJudge:
+    """All judgements on readings, fed with the entries of the timeline.
+
+    Parameters
+    ----------
+    table : InterlocksTable
+    max_bias_V : float
+        Largest level of the station, in V.
+    reading_s : float
+        Station seconds that a reading takes.
+    compliance_A, leak_S : callable
+        Return the present limit of the current in A, and the holder's conductance in S.
+    """
+
+    def __init__(
+        self,
+        table: InterlocksTable,
+        *,
+        max_bias_V: float,
+        reading_s: float,
+        compliance_A: Callable[[], float],
+        leak_S: Callable[[], float],  # noqa: N803
+    ) -> None:
+        self.steps = BiasSteps(table, reading_s)
+        self.last: Measured | None = None
+        self.quiet = False  # whether the last reading was judged by its current
+        self._compliance_A = compliance_A
+        self._judgements: tuple[Judgement, ...] = (
+            WrongReadings(table, max_bias_V, compliance_A),
+            Short(table),
+            InCompliance(table),
+            Contact(table, leak_S),
+        )
+        self._parts: dict[str, tuple[float, float]] = {}
+
+    def hear(self, channel: str, t: float, value: float, uncertainty_s: float) -> Measured | None:
+        """Take an entry; return a reading when it is complete: voltage, current, compliance."""
+        if channel == "bias_set_V":
+            self.steps.note(t, float(value), uncertainty_s)
+            return None
+        self._parts[channel] = (t, float(value))
+        parts = [self._parts.get(name) for name in ("voltage_V", "current_A", "compliance")]
+        if any(part is None or part[0] != t for part in parts):
+            return None
+        volts, amperes, limited = (part[1] for part in parts if part is not None)
+        self._parts.clear()
+        return Measured(t, volts, amperes, bool(limited))
+
+    def judge(self, found: Measured) -> Finding | None:
+        """Return the first thing that is wrong with a reading, or None."""
+        level = self.steps.level(found.t)
+        quiet = self.quiet = self.steps.quiet(found.t, self._compliance_A())
+        self.last = found
+        findings = [one.see(found, level, quiet) for one in self._judgements]
+        return next((finding for finding in findings if finding is not None), None)
