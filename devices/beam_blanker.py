@@ -12,10 +12,10 @@ from ophyd.status import Status
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import LimitError
 from stmtem_control.exchanges import Exchange
+from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
 
 from .keithley import Keithley2400
-from .permit import Permit, always
 from .signals import finish_within, follow, problem_of, reading
 
 log = logging.getLogger(__name__)

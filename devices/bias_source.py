@@ -12,13 +12,13 @@ from ophyd.status import Status
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import LimitError, StmTemError
 from stmtem_control.exchanges import Exchange
+from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
 
 from .bias_sequencer import BiasSequencer
 from .keithley import Keithley2400
 from .keithley_answers import Reading as Measurement
 from .keithley_answers import SourceState
-from .permit import Permit, always
 from .signals import check_range, finish_within, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ class BiasSource(Device):
         return -self.max_bias_V, self.max_bias_V
 
     def check_value(self, value: float, **_: Any) -> None:
-        """Raise LimitError when `value` (V) is beyond the limits, InterlockError when none may be."""
+        """Raise LimitError when `value` (V) is beyond the limits, InterlockError after a trip."""
         check_range(
             self.name, value, -self.max_bias_V, self.max_bias_V, "V", "[bias_source] max_bias_V"
         )

@@ -21,10 +21,10 @@ from stmtem_control.errors import (
 )
 from stmtem_control.exchanges import Exchange
 from stmtem_control.link import DroppedError
+from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
 
 from .anc300 import Anc300, Mode
-from .permit import Permit, always
 from .signals import (
     StoppableSetting,
     check_range,

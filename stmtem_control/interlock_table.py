@@ -27,7 +27,7 @@ Value = Annotated[float, PlainValidator(_number_or_off)]
 
 def _key(default: float, low: float, high: float, about: str, *, off: bool = True) -> Any:
     """Return a field with its default, its bounds, and what it means."""
-    bounds = {"low": low, "high": high, "off": off}
+    bounds: dict[str, Any] = {"low": low, "high": high, "off": off}
     return Field(default, description=about, json_schema_extra=bounds)
 
 

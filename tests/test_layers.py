@@ -17,6 +17,7 @@ GROUND = {
     "exchanges",
     "clock_model",
     "interlock_table",
+    "permit",
     "recording",
     "dose",
 }
@@ -28,7 +29,7 @@ MAY_IMPORT = {  # folder -> the stmtem_control names it may use
 }
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
-    {"errors", "units", "exchanges"},
+    {"errors", "units", "exchanges", "permit"},
     {
         "config",
         "interlock_table",

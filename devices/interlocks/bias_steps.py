@@ -32,6 +32,25 @@ class Measured:
     limited: bool
 
 
+@dataclass(frozen=True)
+class Hold:
+    """What was commanded when a reading was taken.
+
+    Attributes
+    ----------
+    level_V : float
+        The level, in V.
+    since : float
+        When it began, in station s.
+    quiet : bool
+        Whether the last step is so long ago that the current is the sample's.
+    """
+
+    level_V: float
+    since: float
+    quiet: bool
+
+
 class BiasSteps:
     """The commanded levels, and the blanking time after each step.
 
@@ -81,6 +100,10 @@ class BiasSteps:
             place -= 1
         return self._times[place]
 
+    def hold(self, t: float, compliance_A: float) -> Hold:
+        """Return what was commanded for a reading at `t` (station s)."""
+        return Hold(self.level(t), self.since(t), self.quiet(t, compliance_A))
+
     def blanking_s(self, step_V: float, compliance_A: float) -> float:
         """Return for how long (s) after a step of `step_V` no reading is judged."""
         charging = self._holder_F * abs(step_V) / compliance_A if compliance_A > 0.0 else 0.0
@@ -108,8 +131,13 @@ class Lasting:
         self._since: float | None = None
         self._count = 0
 
-    def see(self, t: float, true: bool) -> float | None:
-        """Take in whether it is true at `t` (s); return for how long, when that is too long."""
+    def see(self, t: float, true: bool, begun: float = -math.inf) -> float | None:
+        """Take in whether it is true at `t` (s); return for how long, when that is too long.
+
+        What was before `begun` (s) does not count.
+        """
+        if self._since is not None and self._since < begun:
+            self._since, self._count = None, 0
         if not true:
             self._since, self._count = None, 0
             return None

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from stmtem_control.interlock_table import InterlocksTable
 
-from .bias_steps import BiasSteps, Lasting, Measured
+from .bias_steps import BiasSteps, Hold, Lasting, Measured
 from .trip import Finding
 
 RISE_S = 0.02  # a rise is taken over this, at least: a cycle of the power line
@@ -27,16 +27,14 @@ def is_short(amperes: float, short_A: float) -> bool:
 class Judgement(Protocol):
     """What judges a reading."""
 
-    def see(self, found: Measured, level_V: float, quiet: bool) -> Finding | None:
+    def see(self, found: Measured, hold: Hold) -> Finding | None:
         """Return what is wrong, or None.
 
         Parameters
         ----------
         found : Measured
-        level_V : float
-            That was commanded.
-        quiet : bool
-            Whether the last step is long enough ago.
+        hold : Hold
+            What was commanded then.
         """
         ...
 
@@ -56,18 +54,19 @@ class Short:
         self._count = 0
         self._last: tuple[float, float] | None = None
 
-    def see(self, found: Measured, level_V: float, quiet: bool) -> Finding | None:
+    def see(self, found: Measured, hold: Hold) -> Finding | None:
         """Return a short, or None."""
         if math.isnan(found.amperes):
             return None
-        if not quiet:
+        if not hold.quiet:
             self._count, self._last = 0, None
             self._at_approach.see(found.t, False)
             return None
+        level_V = hold.level_V
         over = is_short(found.amperes, self._short_A)
         if abs(level_V) <= self._approach_V:
             self._count, self._last = 0, None
-            lasted = self._at_approach.see(found.t, over)
+            lasted = self._at_approach.see(found.t, over, hold.since)
             return None if lasted is None else self._finding(found, level_V, lasted)
         self._at_approach.see(found.t, False)
         last, self._last = self._last, (found.t, abs(found.amperes))
@@ -102,13 +101,14 @@ class InCompliance:
         self._hold = Lasting(table.limit("compliance_s"))
         self._at_approach = Lasting(table.limit("approach_hold_s"), AT_APPROACH)
 
-    def see(self, found: Measured, level_V: float, quiet: bool) -> Finding | None:
+    def see(self, found: Measured, hold: Hold) -> Finding | None:
         """Return a compliance that lasts too long, or None."""
-        true = found.limited and quiet
+        true = found.limited and hold.quiet
+        level_V, since = hold.level_V, hold.since
         probing = abs(level_V) <= self._approach_V
-        lasted = self._at_approach.see(found.t, true and probing)
+        lasted = self._at_approach.see(found.t, true and probing, since)
         limit, key = self._at_approach, "approach_hold_s"
-        held = self._hold.see(found.t, true and not probing)
+        held = self._hold.see(found.t, true and not probing, since)
         if held is not None:
             lasted, limit, key = held, self._hold, "compliance_s"
         if lasted is None:
@@ -140,21 +140,20 @@ class Contact:
         self._never = Lasting(table.limit("open_circuit_s"), 3)
         self._leak_S = leak_S
         self._had = False
-        self._level: float | None = None
+        self._since: float | None = None
 
-    def see(self, found: Measured, level_V: float, quiet: bool) -> Finding | None:
+    def see(self, found: Measured, hold: Hold) -> Finding | None:
         """Return a lost or missing contact, or None."""
-        if level_V != self._level:
-            self._level, self._had = level_V, False
-            self._lost.see(found.t, False)
-            self._never.see(found.t, False)
-        if level_V >= -self._approach_V or math.isnan(found.amperes) or not quiet:
+        level_V, since = hold.level_V, hold.since
+        if since != self._since:
+            self._since, self._had = since, False
+        if level_V >= -self._approach_V or math.isnan(found.amperes) or not hold.quiet:
             return None
         leak = abs(level_V) * self._leak_S()
         contact = abs(found.amperes) >= leak + self._contact_A
         self._had = self._had or contact
-        lost = self._lost.see(found.t, self._had and not contact)
-        never = self._never.see(found.t, not self._had)
+        lost = self._lost.see(found.t, self._had and not contact, since)
+        never = self._never.see(found.t, not self._had, since)
         if lost is None and never is None:
             return None
         what, key, limit, lasted = (
@@ -189,9 +188,9 @@ class WrongReadings:
         self._compliance_A = compliance_A
         self._count = 0
 
-    def see(self, found: Measured, level_V: float, quiet: bool) -> Finding | None:
+    def see(self, found: Measured, hold: Hold) -> Finding | None:
         """Return what is wrong with the last readings, or None."""
-        wrong = self._wrong(found, level_V, quiet)
+        wrong = self._wrong(found, hold)
         self._count = self._count + 1 if wrong else 0
         if not wrong or self._count < self._needed:
             return None
@@ -202,8 +201,8 @@ class WrongReadings:
             f"{limit}; {self._needed:g} in a row, [interlocks] wrong_readings",
         )
 
-    def _wrong(self, found: Measured, level_V: float, quiet: bool) -> tuple[str, str] | None:
-        volts, amperes = found.volts, found.amperes
+    def _wrong(self, found: Measured, hold: Hold) -> tuple[str, str] | None:
+        volts, amperes, level_V = found.volts, found.amperes, hold.level_V
         if not (math.isfinite(volts) and math.isfinite(amperes)):
             return f"{volts:.3g} V and {amperes:.3g} A", "finite numbers"
         most_A, most_V = IMPOSSIBLE * self._compliance_A(), IMPOSSIBLE * self._max_bias_V
@@ -213,7 +212,7 @@ class WrongReadings:
             return f"{volts:.3g} V", f"{most_V:g} V, {IMPOSSIBLE:g} times the largest bias"
         # With a level far from zero the instrument's own accuracy counts, too.
         allowed = self._mismatch_V + 0.01 * abs(level_V)
-        if quiet and not found.limited and abs(volts - level_V) > allowed:
+        if hold.quiet and not found.limited and abs(volts - level_V) > allowed:
             return (
                 f"{volts:.3g} V at a level of {level_V:g} V",
                 f"{allowed:.2g} V apart, [interlocks] mismatch_V",
@@ -271,8 +270,7 @@ class ReadingJudge:
 
     def judge(self, found: Measured) -> Finding | None:
         """Return the first thing that is wrong with a reading, or None."""
-        level = self.steps.level(found.t)
-        quiet = self.quiet = self.steps.quiet(found.t, self._compliance_A())
-        self.last = found
-        findings = [one.see(found, level, quiet) for one in self._judgements]
+        hold = self.steps.hold(found.t, self._compliance_A())
+        self.last, self.quiet = found, hold.quiet
+        findings = [one.see(found, hold) for one in self._judgements]
         return next((finding for finding in findings if finding is not None), None)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import InterlockError
 from stmtem_control.interlock_table import InterlocksTable
+from stmtem_control.permit import Action
 from stmtem_control.timeline import Timeline
 
-from ..permit import Action
 from .currents import ReadingJudge
 from .latch import Latch
 from .probe_watch import Overshoot, Travel
@@ -25,10 +25,7 @@ from .trip import CLEAR, Finding, Trip
 from .watch import Watch
 
 if TYPE_CHECKING:
-    from ..beam_blanker import BeamBlanker
-    from ..bias_source import BiasSource
-    from ..frame_camera import FrameCamera
-    from ..piezo_probe import PiezoProbe
+    from stmtem_control.devices import BeamBlanker, BiasSource, FrameCamera, PiezoProbe
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ import threading
 from dataclasses import replace
 
 from stmtem_control.errors import InterlockError
+from stmtem_control.permit import Action
 
-from ..permit import Action
 from .trip import Finding, Trip
 
 WHAT = {"bias": "a bias", "open": "opening the beam", "advance": "moving the probe"}

@@ -16,8 +16,7 @@ from stmtem_control.interlock_table import InterlocksTable
 from .currents import is_short
 
 if TYPE_CHECKING:
-    from ..bias_source import BiasSource
-    from ..frame_camera import FrameCamera
+    from stmtem_control.devices import BiasSource, FrameCamera
 
 
 class SuspendUntilRemoved(SuspenderBase):

@@ -18,10 +18,7 @@ from .probe_watch import Unbidden
 from .trip import Finding
 
 if TYPE_CHECKING:
-    from ..beam_blanker import BeamBlanker
-    from ..bias_source import BiasSource
-    from ..frame_camera import FrameCamera
-    from ..piezo_probe import PiezoAxis, PiezoProbe
+    from stmtem_control.devices import BeamBlanker, BiasSource, FrameCamera, PiezoAxis, PiezoProbe
 
 log = logging.getLogger(__name__)
 
