@@ -124,6 +124,7 @@ class Session:
         check_writable(self.root)
         self._started = False
         self._ended_by: str = ""
+        self._run_began = 0.0
         with contextlib.ExitStack() as opened:
             self.bench: BenchProcess | None = None
             if self.station.bench is not None and addresses is None:
@@ -231,6 +232,7 @@ class Session:
         """
         self._started = False
         self._ended_by = ""
+        self._run_began = self.clock.now()
         before = self.run_folder.folder
         error: BaseException | None = None
         with self.ended_by_signals():
@@ -252,7 +254,6 @@ class Session:
     def trip(self, trip: "Trip") -> None:
         """End the running plan, because an interlock has tripped; the outcome says why."""
         if trip.ends_run and self.RE.state != "idle":
-            self._ended_by = trip.text
             threading.Thread(
                 target=self._abort, args=(trip.text,), name="interlock", daemon=True
             ).start()
@@ -274,8 +275,8 @@ class Session:
         # A plan that a trip made fail may end before the trip is told.
         self.interlocks.wait(END_S)
         held = self.interlocks.trip
-        if held is not None and held.ends_run and not self._ended_by and error is not None:
-            self._ended_by = held.text
+        if held is not None and held.ends_run and held.t >= self._run_began:
+            error, self._ended_by = InterlockError(held.text), ""
         unsafe = [part for part in self.safe_state() if not part[1]]
         self._wait_for_dates()
         safe = (

@@ -73,8 +73,9 @@ class Short:
         self._count = self._count + 1 if over else 0
         if self._count >= self._needed:
             return self._finding(found, level_V)
-        if last is not None and 0.0 < found.t - last[0] <= LONGEST_RISE_S:
-            rise = (abs(found.amperes) - last[1]) / max(found.t - last[0], RISE_S)
+        apart = LONGEST_RISE_S if last is None or last[0] < hold.since else found.t - last[0]
+        if last is not None and 0.0 < apart < LONGEST_RISE_S:
+            rise = (abs(found.amperes) - last[1]) / max(apart, RISE_S)
             if rise >= self._rise:
                 return Finding(
                     "short",

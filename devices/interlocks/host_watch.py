@@ -75,7 +75,7 @@ class LinkLost:
         if math.isinf(self._most):
             return None
         if not alive:
-            return Finding("link lost", f"the connection to {name} broke", "none may")
+            return Finding("link lost", f"the connection to {name} broke", "")
         if timeouts < self._most:
             return None
         return Finding(

@@ -5,6 +5,7 @@ come and does not is looked for in a thread of its own, the guard.
 """
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -31,8 +32,12 @@ log = logging.getLogger(__name__)
 
 CHANNEL = "interlock"  # of the timeline: one entry a trip, and one when it is cleared
 LIVE_S = 0.05  # wall seconds between two looks of the guard while something is on, at most
+SHORTEST_S = 0.002  # the same, at least
 IDLE_S = 0.2  # the same, while nothing is
 JOIN_S = 5.0
+SWITCH_S = 0.5e-3  # for which a busy thread may keep the interpreter; Python's own is 5 ms
+AGAIN_S = 0.1  # wall seconds after which what is not safe is tried again; then twice as long, up to
+LONGEST_AGAIN_S = 10.0
 READINGS = ("bias_set_V", "voltage_V", "current_A", "compliance")
 POSITIONS = ("probe_x_V", "probe_y_V", "probe_z_V", "probe_z_steps")
 
@@ -102,12 +107,13 @@ class Interlocks:
         )
         self._overshoot = Overshoot(table)
         self._travel = Travel(float(probe.z.fine.high), int(probe.z.coarse.high))
-        self.watch = Watch(bias, beam, probe, camera, table, self._found, data)
-        self._tick_s = min(LIVE_S, 0.5 * table.limit("watch_s"))
+        self.watch = Watch(bias, beam, probe, camera, table, self._found, self._wake, data)
         self._changed = threading.Condition()
         self._to_do: list[tuple[Trip, float, Future[Any] | None]] = []
         self._acting = self._closing = False
+        self._again_at, self._again_s = 0.0, AGAIN_S
         self._end_listening: Callable[[], None] | None = None
+        self._switch_s: float | None = None
         self._thread: threading.Thread | None = None
         for device in (bias, beam, probe):
             device.permit = self.permit
@@ -118,6 +124,9 @@ class Interlocks:
         """Begin to watch; harmless when it does already."""
         if self._thread is None:
             self._closing = False
+            # A reading passes the interpreter on several times; each would cost its interval.
+            self._switch_s = sys.getswitchinterval()
+            sys.setswitchinterval(min(SWITCH_S, self._switch_s))
             self._end_listening = self._timeline.listen(self._hear, since=self._clock.now())
             self._thread = threading.Thread(target=self._guard, name="interlocks", daemon=True)
             self._thread.start()
@@ -130,6 +139,9 @@ class Interlocks:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+        if self._switch_s is not None:
+            sys.setswitchinterval(self._switch_s)
+            self._switch_s = None
         thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join(JOIN_S)
@@ -241,7 +253,7 @@ class Interlocks:
         while True:
             with self._changed:
                 if not (self._to_do or self._closing):
-                    self._changed.wait(self._tick_s if self.watch.live else IDLE_S)
+                    self._changed.wait(self._nap_s())
                 to_do, self._to_do = self._to_do, []
                 if not to_do and self._closing:
                     return
@@ -253,17 +265,39 @@ class Interlocks:
                 self._changed.notify_all()
             self._look()
 
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _nap_s(self) -> float:
+        """Return the wall seconds until something is due."""
+        if not self.watch.live:
+            return IDLE_S
+        return min(LIVE_S, max(SHORTEST_S, self.watch.due - time.monotonic()))
+
     def _look(self) -> None:
         try:
             self.watch.look()
-            # Nothing that was on its way when the trip came stays.
-            if self._latch.refusing("bias") and self._bias.output.get():
-                self._bias.stop(success=False)
-            if self._latch.refusing("open") and not self._beam.blanked.get():
-                self._beam.stop(success=False)
+            self._insist()
         except Exception as error:  # a guard that fails must not fail open
             log.exception("the guard failed")
             self._found(Finding("guard", f"a look failed: {error!r}", ""))
+
+    def _insist(self) -> None:
+        """Try again what is not safe though it should be, or was on its way when the trip came."""
+        biased = self._latch.refusing("bias") and self._bias.output.get()
+        lit = self._latch.refusing("open") and not self._beam.blanked.get()
+        if not (biased or lit):
+            self._again_s = AGAIN_S
+            return
+        if time.monotonic() < self._again_at:
+            return
+        if biased:
+            self._bias.stop(success=False)
+        if lit:
+            self._beam.stop(success=False)
+        self._again_at = time.monotonic() + self._again_s
+        self._again_s = min(2.0 * self._again_s, LONGEST_AGAIN_S)
 
     def _act(self, trip: Trip, noticed: float, gone: "Future[Any] | None") -> None:
         """Make safe, note it, and tell; every part is tried, and nothing raises."""

@@ -49,6 +49,8 @@ class Watch:
     table : InterlocksTable
     found : callable
         Told each :class:`.Finding`.
+    wake : callable
+        Called when the guard's own reading has come: the next may be due.
     data : Path, optional
         Folder whose disk is watched.
     """
@@ -61,12 +63,13 @@ class Watch:
         camera: "FrameCamera",
         table: InterlocksTable,
         found: Callable[[Finding], None],
+        wake: Callable[[], None],
         data: Path | None,
     ) -> None:
         self.clocks = clocks
         self.free_bytes = free_bytes
         self._bias, self._beam, self._probe, self._camera = bias, beam, probe, camera
-        self._found = found
+        self._found, self._wake = found, wake
         self._data = data
         self._watch_s = table.limit("watch_s")
         self._probe_look_s = table.limit("probe_look_s")
@@ -78,8 +81,9 @@ class Watch:
         self._jump = ClockJump(table)
         self._axes = [(axis, Unbidden(axis.name)) for axis in (probe.x, probe.y, probe.z)]
         self._readings = 0
-        self._heard = -math.inf
+        self._heard = -math.inf  # the last reading of somebody else, monotonic s
         self._asked: Any = None
+        self._asked_at = -math.inf
         self._timeouts = 0
         self._probe_at = self._disk_at = -math.inf
         self._looking: Future[float] | None = None
@@ -91,9 +95,17 @@ class Watch:
         moving = any(axis.moving for axis, _ in self._axes)
         return bool(self._bias.output.get() or not self._beam.blanked.get() or moving)
 
+    @property
+    def due(self) -> float:
+        """When the guard reads by itself if nobody else does, in monotonic s; inf while it does."""
+        if self._asked is not None and not self._asked.done:
+            return math.inf
+        return max(self._heard, self._asked_at) + self._watch_s
+
     def heard(self, now: float) -> None:
         """Take note that a reading has come, at `now` (monotonic s)."""
-        self._heard = now
+        if self._asked is None or self._asked.done:
+            self._heard = now
         self._readings += 1
 
     def forget(self) -> None:
@@ -127,8 +139,8 @@ class Watch:
         # A sequence is timed by the source, which answers nothing until its end.
         readable = bool(self._bias.output.get()) and not self._bias.sequence.running
         self._tell(self._stale.see(now, self._readings, readable))
-        waiting = self._asked is not None and not self._asked.done
-        if readable and not waiting and now - self._heard >= self._watch_s:
+        if readable and now >= self.due:
+            self._asked_at = now
             self._asked = self._bias.trigger()
             self._asked.add_callback(self._answered)
 
@@ -138,6 +150,7 @@ class Watch:
             self._timeouts = 0
         elif isinstance(error, TransportTimeout):
             self._timeouts += 1
+        self._wake()
 
     def _look_at_camera(self, now: float, live: bool) -> None:
         camera = self._camera
