@@ -61,3 +61,19 @@ def test_blocks_of_the_page_on_triggers() -> None:
     plan = names["plan"](SimpleNamespace(bias=None, camera=None, beam=None), "nobody")
     with pytest.raises(LimitError, match="master is 'nobody'"):
         next(plan)
+
+
+def test_blocks_of_the_page_on_limits(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run(PAGE.with_name("set-limits.md"))
+    assert capsys.readouterr().out == "0.15 s\n"
+    assert callable(names["soften"])
+
+
+def test_blocks_of_the_page_on_clearing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run(PAGE.with_name("clear-an-interlock.md"))
+    assert names["cleared"]
+    assert "TRIPPED: interlock short: a finger on the holder" in capsys.readouterr().out
+    assert "a bias is refused since the interlock short tripped" in names["refusal"]
