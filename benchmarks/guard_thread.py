@@ -159,9 +159,9 @@ def reactions(name: str, count: int, seed: int = 1) -> tuple[list[float], list[f
         session = opened.enter_context(Session(_station(data, reads), addresses=addresses))
         opened.callback(
             session.timeline.listen(
-                lambda channel, *_: readings.append(time.monotonic())
-                if channel == "current_A"
-                else None
+                lambda channel, *_: (
+                    readings.append(time.monotonic()) if channel == "current_A" else None
+                )
             )
         )
         if reads:

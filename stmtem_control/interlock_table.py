@@ -51,7 +51,9 @@ class InterlocksTable(Table):
     )
     # Short
     short_A: Threshold = _key(5e-9, 1e-12, 0.1, "current that means a short")
-    short_readings: Value = _key(1.0, 1, 100, "readings in a row that must say so", off=False)
+    short_readings: Value = _key(
+        2.0, 1, 100, "readings in a row that must say so, unless the source limits", off=False
+    )
     short_A_per_s: Threshold = _key(1e-7, 1e-12, 1e3, "rise of the current that means a short")
     # Compliance
     compliance_s: Threshold = _key(0.5, 0.01, 3600.0, "longest time in compliance")

@@ -42,7 +42,14 @@ class Judgement(Protocol):
 class Short:
     """|I| over ``short_A``, or a rise of |I| faster than ``short_A_per_s``.
 
-    Up to ``approach_V`` only a short that lasts counts: there the approach reacts by itself.
+    A reading that is limited says so at once.  One that is not may be a glitch of the instrument:
+    ``short_readings`` in a row must say so, and :attr:`suspects` asks for the next one now.  Up to
+    ``approach_V`` only a short that lasts counts: there the approach reacts by itself.
+
+    Attributes
+    ----------
+    suspects : bool
+        Whether the last reading looked like a short that the next must confirm.
     """
 
     def __init__(self, table: InterlocksTable) -> None:
@@ -51,38 +58,54 @@ class Short:
         self._rise = table.limit("short_A_per_s")
         self._approach_V = table.limit("approach_V")
         self._at_approach = Lasting(table.limit("approach_hold_s"), AT_APPROACH)
-        self._count = 0
         self._last: tuple[float, float] | None = None
+        self._over = 0
+        self._risen = 0
+        self._before = 0.0  # the current from which it rose
+        self._seen_rise = 0.0
+        self.suspects = False
 
     def see(self, found: Measured, hold: Hold) -> Finding | None:
         """Return a short, or None."""
-        if math.isnan(found.amperes):
-            return None
-        if not hold.quiet:
-            self._count, self._last = 0, None
-            self._at_approach.see(found.t, False)
-            return None
         level_V = hold.level_V
         over = is_short(found.amperes, self._short_A)
-        if abs(level_V) <= self._approach_V:
-            self._count, self._last = 0, None
-            lasted = self._at_approach.see(found.t, over, hold.since)
+        probing = abs(level_V) <= self._approach_V
+        lasted = self._at_approach.see(found.t, hold.quiet and probing and over, hold.since)
+        if not hold.quiet or probing:
+            self._over = self._risen = 0
+            self._last, self.suspects = None, False
             return None if lasted is None else self._finding(found, level_V, lasted)
-        self._at_approach.see(found.t, False)
-        last, self._last = self._last, (found.t, abs(found.amperes))
-        self._count = self._count + 1 if over else 0
-        if self._count >= self._needed:
+        self._over = self._over + 1 if over else 0
+        self._note_rise(found, hold)
+        self.suspects = bool(self._over or self._risen)
+        needed = 1 if found.limited else self._needed
+        if self._over >= needed:
             return self._finding(found, level_V)
-        apart = LONGEST_RISE_S if last is None or last[0] < hold.since else found.t - last[0]
-        if last is not None and 0.0 < apart < LONGEST_RISE_S:
-            rise = (abs(found.amperes) - last[1]) / max(apart, RISE_S)
-            if rise >= self._rise:
-                return Finding(
-                    "short",
-                    f"the current rose by {rise:.2e} A/s to {found.amperes:.2e} A at {level_V:g} V",
-                    f"{self._rise:g} A/s, [interlocks] short_A_per_s",
-                )
+        if self._risen >= needed:
+            return Finding(
+                "short",
+                f"the current rose by {self._seen_rise:.2e} A/s to {found.amperes:.2e} A "
+                f"at {level_V:g} V",
+                f"{self._rise:g} A/s, [interlocks] short_A_per_s",
+            )
         return None
+
+    def _note_rise(self, found: Measured, hold: Hold) -> None:
+        """Count the readings since a rise in which at least half of it is still there."""
+        now, last = abs(found.amperes), self._last
+        self._last = (found.t, now)
+        if last is None or last[0] < hold.since or not 0.0 < found.t - last[0] < LONGEST_RISE_S:
+            self._risen = 0
+            return
+        rise = (now - last[1]) / max(found.t - last[0], RISE_S)
+        if rise >= self._rise:
+            self._before = last[1] if not self._risen else self._before
+            self._seen_rise = rise
+            self._risen += 1
+        elif self._risen and now - self._before >= 0.5 * (last[1] - self._before):
+            self._risen += 1
+        else:
+            self._risen = 0
 
     def _finding(self, found: Measured, level_V: float, lasted: float = 0.0) -> Finding:
         how_long = f" for {lasted:.2g} s" if lasted else ""
@@ -148,7 +171,7 @@ class Contact:
         level_V, since = hold.level_V, hold.since
         if since != self._since:
             self._since, self._had = since, False
-        if level_V >= -self._approach_V or math.isnan(found.amperes) or not hold.quiet:
+        if level_V >= -self._approach_V or not hold.quiet:
             return None
         leak = abs(level_V) * self._leak_S()
         contact = abs(found.amperes) >= leak + self._contact_A
@@ -202,8 +225,9 @@ class WrongReadings:
             f"{limit}; {self._needed:g} in a row, [interlocks] wrong_readings",
         )
 
-    def _wrong(self, found: Measured, hold: Hold) -> tuple[str, str] | None:
-        volts, amperes, level_V = found.volts, found.amperes, hold.level_V
+    def impossible(self, found: Measured) -> tuple[str, str] | None:
+        """Return what no instrument can have measured, and what it can; such says nothing else."""
+        volts, amperes = found.volts, found.amperes
         if not (math.isfinite(volts) and math.isfinite(amperes)):
             return f"{volts:.3g} V and {amperes:.3g} A", "finite numbers"
         most_A, most_V = IMPOSSIBLE * self._compliance_A(), IMPOSSIBLE * self._max_bias_V
@@ -211,6 +235,13 @@ class WrongReadings:
             return f"{amperes:.2e} A", f"{most_A:g} A, {IMPOSSIBLE:g} times the compliance"
         if abs(volts) > most_V:
             return f"{volts:.3g} V", f"{most_V:g} V, {IMPOSSIBLE:g} times the largest bias"
+        return None
+
+    def _wrong(self, found: Measured, hold: Hold) -> tuple[str, str] | None:
+        impossible = self.impossible(found)
+        if impossible is not None:
+            return impossible
+        volts, level_V = found.volts, hold.level_V
         # With a level far from zero the instrument's own accuracy counts, too.
         allowed = self._mismatch_V + 0.01 * abs(level_V)
         if hold.quiet and not found.limited and abs(volts - level_V) > allowed:
@@ -248,13 +279,19 @@ class ReadingJudge:
         self.last: Measured | None = None
         self.quiet = False  # whether the last reading was judged by its current
         self._compliance_A = compliance_A
+        self._wrong = WrongReadings(table, max_bias_V, compliance_A)
+        self._short = Short(table)
         self._judgements: tuple[Judgement, ...] = (
-            WrongReadings(table, max_bias_V, compliance_A),
-            Short(table),
+            self._short,
             InCompliance(table),
             Contact(table, leak_S),
         )
         self._parts: dict[str, tuple[float, float]] = {}
+
+    @property
+    def suspects(self) -> bool:
+        """Whether the next reading should come at once."""
+        return self._short.suspects
 
     def hear(self, channel: str, t: float, value: float, uncertainty_s: float) -> Measured | None:
         """Take an entry; return a reading when it is complete: voltage, current, compliance."""
@@ -272,6 +309,8 @@ class ReadingJudge:
     def judge(self, found: Measured) -> Finding | None:
         """Return the first thing that is wrong with a reading, or None."""
         hold = self.steps.hold(found.t, self._compliance_A())
-        self.last, self.quiet = found, hold.quiet
-        findings = [one.see(found, hold) for one in self._judgements]
+        findings = [self._wrong.see(found, hold)]
+        if self._wrong.impossible(found) is None:
+            self.last, self.quiet = found, hold.quiet
+            findings += [one.see(found, hold) for one in self._judgements]
         return next((finding for finding in findings if finding is not None), None)

@@ -228,9 +228,13 @@ class Interlocks:
         self.watch.heard(time.monotonic())
         finding = self._judge.judge(found)
         heading, quiet = self._probe.z.heading, self._judge.quiet
-        finding = self._overshoot.see(found, heading, quiet) or finding
+        if self._judge.last is found:
+            finding = self._overshoot.see(found, heading, quiet) or finding
         if finding is not None:
             self._found(finding)
+        elif self._judge.suspects:
+            self.watch.hurry()
+            self._wake()
 
     def _found(self, finding: Finding) -> None:
         """Latch, send what cannot wait, and leave the rest to the guard; never waits."""

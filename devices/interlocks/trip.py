@@ -63,6 +63,10 @@ class Trip:
         unsafe = f"; NOT SAFE: {self.unsafe}" if self.unsafe else ""
         return f"interlock {self.kind}: {self.seen}{limit}{unsafe}"
 
+    def __str__(self) -> str:
+        """Return :attr:`text`."""
+        return self.text
+
     def refusal(self, what: str) -> str:
         """Return why `what` is refused: one line, with how to go on."""
         return (

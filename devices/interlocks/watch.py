@@ -84,6 +84,7 @@ class Watch:
         self._heard = -math.inf  # the last reading of somebody else, monotonic s
         self._asked: Any = None
         self._asked_at = -math.inf
+        self._hurry = False
         self._timeouts = 0
         self._probe_at = self._disk_at = -math.inf
         self._looking: Future[float] | None = None
@@ -100,7 +101,13 @@ class Watch:
         """When the guard reads by itself if nobody else does, in monotonic s; inf while it does."""
         if self._asked is not None and not self._asked.done:
             return math.inf
+        if self._hurry:
+            return -math.inf
         return max(self._heard, self._asked_at) + self._watch_s
+
+    def hurry(self) -> None:
+        """Have the next reading come at once: the last one must be confirmed."""
+        self._hurry = True
 
     def heard(self, now: float) -> None:
         """Take note that a reading has come, at `now` (monotonic s)."""
@@ -140,7 +147,7 @@ class Watch:
         readable = bool(self._bias.output.get()) and not self._bias.sequence.running
         self._tell(self._stale.see(now, self._readings, readable))
         if readable and now >= self.due:
-            self._asked_at = now
+            self._asked_at, self._hurry = now, False
             self._asked = self._bias.trigger()
             self._asked.add_callback(self._answered)
 

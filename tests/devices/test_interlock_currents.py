@@ -54,11 +54,11 @@ def first(findings: Iterable[tuple[float, Finding | None]]) -> tuple[float, Find
 # ---- short -------------------------------------------------------------------------------------
 
 
-def test_a_short_trips_at_the_first_reading() -> None:
+def test_a_short_trips_at_the_first_limited_reading() -> None:
     judge = Judge()
     judge.level(0.0, -5.0)
     assert [judge.read(t, -2.5e-10) for t in times(0.2, 1.0)] == [None] * 16
-    found = judge.read(1.0, -9.9e-9)
+    found = judge.read(1.0, -9.9e-9, -0.01, limited=True)
     assert found is not None
     assert found.kind == "short"
     assert found.seen == "-9.90e-09 A at -5 V"
@@ -78,7 +78,14 @@ def test_a_short_is_found_whatever_came_before(seed: int) -> None:
         for _ in range(rng.randint(1, 20)):
             t += rng.uniform(0.01, 0.5)
             assert judge.read(t, rng.uniform(-4.99e-9, 4.99e-9)) is None
-    found = judge.read(t + rng.uniform(0.01, 5.0), rng.choice([-1, 1]) * rng.uniform(5e-9, 1e-8))
+    current = rng.choice([-1, 1]) * rng.uniform(5e-9, 1e-8)
+    t += rng.uniform(0.01, 5.0)
+    if rng.random() < 0.5:
+        found = judge.read(t, current, limited=True)
+    else:
+        assert judge.read(t, current) is None
+        assert judge.judge.suspects
+        found = judge.read(t + 0.01, current)
     assert found is not None
     assert found.kind == "short"
 
@@ -130,13 +137,25 @@ def test_a_fast_rise_is_a_short_and_a_slow_one_is_not() -> None:
     judge.level(0.0, -5.0)
     slow = [judge.read(0.5 + 0.01 * k, -2e-12 * k) for k in range(200)]  # 2e-10 A/s
     assert slow == [None] * 200
-    found = judge.read(2.51, -3.5e-9)
+    assert judge.read(2.51, -3.5e-9) is None
+    assert judge.judge.suspects
+    found = judge.read(2.52, -3.4e-9)
     assert found is not None
     assert found.kind == "short"
     assert "rose by" in found.seen
-    # A fall is none, nor is one between readings that are far apart.
-    assert judge.read(2.52, -1e-10) is None
+    # A fall is none, nor is a rise between readings that are far apart.
+    assert judge.read(2.53, -1e-10) is None
     assert judge.read(4.0, -4.9e-9) is None
+    assert judge.read(4.01, -4.9e-9) is None
+
+
+@pytest.mark.parametrize("glitch", [5.3e-9, 1e-6, -1e-6, math.nan])
+def test_one_glitch_of_the_instrument_trips_nothing(glitch: float) -> None:
+    judge = Judge()
+    judge.level(0.0, -5.0)
+    for k in range(20):
+        assert judge.read(1.0 + 0.1 * k, -2.5e-10) is None
+        assert judge.read(1.05 + 0.1 * k, glitch) is None
 
 
 def test_more_readings_in_a_row_can_be_asked_for() -> None:

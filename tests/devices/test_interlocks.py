@@ -97,8 +97,9 @@ def hold(bias: BiasSource, clock: Any, volts: float = -5.0) -> None:
 
 def short(bias: BiasSource, smu: Any) -> None:
     """Take a reading of a short."""
-    smu.current = -9e-9
+    smu.current, smu.status = -9e-9, 1 << 3
     bias.trigger().wait(W)
+    smu.status = 0
 
 
 def test_a_short_switches_the_output_off_before_it_is_told(
@@ -286,7 +287,7 @@ def test_over_the_contact_band_the_probe_may_not_go_on(
     hold(bias, clock, 0.5)
     smu.current = 6e-9
     bias.trigger().wait(W)
-    with pytest.raises(InterlockError, match="over the contact band .5e-09 A, .interlocks."):
+    with pytest.raises(InterlockError, match=r"over the contact band \(5e-09 A, \[interlocks\]"):
         probe.z.coarse.set(11)
     probe.z.coarse.set(5).wait(W)  # back, at any time
     assert not told.trips
@@ -309,6 +310,24 @@ def test_the_guard_reads_when_nobody_else_does(
     make(watch_s=0.01)
     hold(bias, clock)
     smu.current = -9e-9
+    assert told.wait().kind == "short"
+
+
+def test_a_suspicious_reading_is_confirmed_at_once(
+    make: Make, bias: BiasSource, smu: Any, clock: Any, told: Told
+) -> None:
+    """The guard would not read by itself before ten seconds are over."""
+    make(watch_s=10.0)
+    hold(bias, clock)
+    answer = smu.answer
+
+    def later(line: str) -> str:
+        clock.t += 0.01
+        return str(answer(line))
+
+    smu.answer = later
+    smu.current = -9e-9
+    bias.trigger().wait(W)
     assert told.wait().kind == "short"
 
 
