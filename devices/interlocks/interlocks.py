@@ -1,7 +1,8 @@
 """The interlocks of a station: they see, they act, they latch, and then they tell why.
 
 Readings are judged in the thread in which they arrive, so that nothing waits for a poll; what must
-come and does not is looked for in a thread of its own, the guard.
+come and does not is looked for in a thread of its own, the guard.  That thread also waits until what
+it made safe is confirmed; another one, that never waits, sends the orders the moment a trip latches.
 """
 
 import logging
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stmtem_control.clock import StationClock
@@ -109,12 +111,14 @@ class Interlocks:
         self._travel = Travel(float(probe.z.fine.high), int(probe.z.coarse.high))
         self.watch = Watch(bias, beam, probe, camera, table, self._found, self._wake, data)
         self._changed = threading.Condition()
+        self._orders: SimpleQueue[tuple[Trip, float] | bool] = SimpleQueue()
         self._to_do: list[tuple[Trip, float, Future[Any] | None]] = []
-        self._acting = self._closing = False
+        self._untold = 0  # trips that latched and were not acted on and told yet
+        self._closing = False
         self._again_at, self._again_s = 0.0, AGAIN_S
         self._end_listening: Callable[[], None] | None = None
         self._switch_s: float | None = None
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         for device in (bias, beam, probe):
             device.permit = self.permit
 
@@ -122,14 +126,15 @@ class Interlocks:
 
     def start(self) -> None:
         """Begin to watch; harmless when it does already."""
-        if self._thread is None:
+        if not self._threads:
             self._closing = False
             # A reading passes the interpreter on several times; each would cost its interval.
             self._switch_s = sys.getswitchinterval()
             sys.setswitchinterval(min(SWITCH_S, self._switch_s))
             self._end_listening = self._timeline.listen(self._hear, since=self._clock.now())
-            self._thread = threading.Thread(target=self._guard, name="interlocks", daemon=True)
-            self._thread.start()
+            for name, work in (("interlocks", self._guard), ("interlock orders", self._send)):
+                self._threads.append(threading.Thread(target=work, name=name, daemon=True))
+                self._threads[-1].start()
 
     def close(self) -> None:
         """End the guard; what is latched stays so.  Harmless when called again."""
@@ -142,9 +147,12 @@ class Interlocks:
         if self._switch_s is not None:
             sys.setswitchinterval(self._switch_s)
             self._switch_s = None
-        thread, self._thread = self._thread, None
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(JOIN_S)
+        threads, self._threads = self._threads, []
+        if threads:
+            self._orders.put(False)
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(JOIN_S)
 
     # What a person and other parts ask
 
@@ -184,7 +192,7 @@ class Interlocks:
     def wait(self, seconds: float) -> bool:
         """Wait at most `seconds` (wall) until all that has tripped was acted on and told."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._to_do and not self._acting, seconds)
+            return self._changed.wait_for(lambda: not self._untold, seconds)
 
     def permit(self, action: Action) -> None:
         """Raise InterlockError when a device may not act, in one line with why and how to go on."""
@@ -221,7 +229,7 @@ class Interlocks:
 
     def _hear_reading(self, channel: str, t: float, value: Any, uncertainty_s: float) -> None:
         if channel == "bias_set_V" and value and self._latch.refusing("bias"):
-            self._bias.source.zero_and_off()  # it was on its way when the trip came
+            self._orders.put(True)  # it was on its way when the trip came
         found = self._judge.hear(channel, t, value, uncertainty_s)
         if found is None:
             return
@@ -237,19 +245,32 @@ class Interlocks:
             self._wake()
 
     def _found(self, finding: Finding) -> None:
-        """Latch, send what cannot wait, and leave the rest to the guard; never waits."""
+        """Latch, and have the orders sent; never waits.
+
+        They are not sent from here: what a stop drops is told in the timeline, which is locked.
+        """
         noticed = time.monotonic()
         t = self._clock.now()
         trip = self._latch.set(finding, t, self._clock.wall_time(t))
         if trip is None:
             return
-        gone: Future[Any] | None = None
-        if trip.ends_run:
-            gone = self._bias.source.zero_and_off()
-            self._probe.controller.stop()
-        with self._changed:
-            self._to_do.append((trip, noticed, gone))
-            self._changed.notify_all()
+        if self._threads:
+            with self._changed:
+                self._untold += 1
+            self._orders.put((trip, noticed))
+
+    # In the thread that sends orders, and never waits for an instrument
+
+    def _send(self) -> None:
+        while order := self._orders.get():
+            gone: Future[Any] | None = None
+            if order is True or order[0].ends_run:
+                gone = self._bias.source.zero_and_off()
+                self._probe.controller.stop()
+            if order is not True:
+                with self._changed:
+                    self._to_do.append((*order, gone))
+                    self._changed.notify_all()
 
     # In the guard's thread
 
@@ -261,12 +282,11 @@ class Interlocks:
                 to_do, self._to_do = self._to_do, []
                 if not to_do and self._closing:
                     return
-                self._acting = bool(to_do)
             for trip, noticed, gone in to_do:
                 self._act(trip, noticed, gone)
-            with self._changed:
-                self._acting = False
-                self._changed.notify_all()
+                with self._changed:
+                    self._untold -= 1
+                    self._changed.notify_all()
             self._look()
 
     def _wake(self) -> None:

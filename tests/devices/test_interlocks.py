@@ -143,6 +143,24 @@ def test_the_output_goes_off_though_the_guard_is_held_up(
     told.wait()
 
 
+def test_a_reading_that_waits_is_dropped_without_a_deadlock(
+    make: Make, bias: BiasSource, smu: Any, clock: Any, told: Told
+) -> None:
+    """What a stop drops is noted in the timeline, whose listeners judge."""
+    make()
+    hold(bias, clock)
+    smu.current, smu.status = -9e-9, 1 << 3
+    gate = smu.gate = threading.Event()
+    statuses = [bias.trigger() for _ in range(5)]
+    assert smu.held.wait(W)
+    smu.gate = None
+    gate.set()
+    assert told.wait().kind == "short"
+    for status in statuses:
+        status.exception(W)
+    assert not smu.output
+
+
 def test_until_a_person_clears_it_nothing_can_hurt(
     make: Make,
     bias: BiasSource,

@@ -14,7 +14,7 @@ from stmtem_control.errors import InterlockError
 from stmtem_control.plans import approach_contact, deposit, deposition_stripping_cycles, retract
 from stmtem_control.recording.journal import read_journal
 from stmtem_control.session import Session
-from stmtem_control.simulators import Bench
+from stmtem_control.simulators import Bench, Fault
 
 from .test_biasing_plans import check_agreement
 
@@ -50,7 +50,7 @@ def test_a_short_ends_the_run_and_what_was_taken_stays(session: Session, bench: 
     told: list[Trip] = []
     forward = session.interlocks.on_trip
     session.interlocks.on_trip = lambda trip: (told.append(trip), forward(trip))[1]
-    when(session, lambda: depositing(session), lambda: bench.specimen.step(2, 400.0))
+    when(session, lambda: depositing(session), lambda: bench.inject(Fault("specimen", "short")))
     outcome = cycles(session, deposit_s=60.0)
     assert all(bench.safe().values())
     assert outcome.exit_code == 1
@@ -75,6 +75,38 @@ def test_a_short_ends_the_run_and_what_was_taken_stays(session: Session, bench: 
     session.interlocks.clear()
     session.bias.set(0.5).wait(W)
     assert bench.source.output_on
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("specimen:contact_lost", "interlock contact lost: "),
+        ("bias_source:overflow@count=0", "interlock wrong readings: "),
+        ("camera_data:lost_frames@count=0", ""),
+        ("camera:close", "camera"),
+    ],
+)
+def test_what_goes_wrong_ends_the_run_with_its_reason(
+    session: Session, bench: Bench, fault: str, reason: str
+) -> None:
+    when(session, lambda: depositing(session), lambda: bench.inject(fault))
+    outcome = cycles(session, deposit_s=120.0, frame_rate_Hz=20.0, exposure_s=0.035)
+    assert all(bench.safe().values())
+    assert outcome.exit_code == 1
+    assert reason in outcome.reason
+    assert outcome.frames > 2
+    assert outcome.safe == "bias 0 V, output off, beam blanked, probe stopped"
+
+
+@pytest.mark.parametrize(
+    "fault", ["bias_source:spike", "bias_source:range_glitch", "bias_source:overflow"]
+)
+def test_one_wrong_reading_trips_nothing(session: Session, bench: Bench, fault: str) -> None:
+    when(session, lambda: depositing(session), lambda: bench.inject(fault))
+    outcome = cycles(session, deposit_s=3.0)
+    assert outcome.error is None
+    assert session.interlocks.trip is None
+    assert bench.fault_log
 
 
 def test_a_hold_without_any_plan_is_protected(session: Session, bench: Bench) -> None:
