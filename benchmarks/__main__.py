@@ -10,6 +10,7 @@ from . import (
     clapperboard,
     fault_hooks,
     frame,
+    guard_thread,
     link,
     particle_step,
     reaction_box,
@@ -34,6 +35,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "link": link.run,
     "streaming": streaming.run,
     "approach": approach.run,
+    "guard_thread": guard_thread.run,
 }
 
 

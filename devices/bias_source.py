@@ -13,6 +13,7 @@ from ophyd.status import Status
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import InterlockError, LimitError, StmTemError
 from stmtem_control.exchanges import Exchange
+from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
 
 from .bias_sequencer import BiasSequencer
@@ -114,6 +115,7 @@ class BiasSource(Device):
         self.alive: Callable[[], bool] = lambda: True
         self.lapse: str | None = None
         self.on_lapse: Callable[[str], None] | None = None
+        self.permit: Permit = always  # the interlocks put theirs in place
         self._compliance_A = compliance_A
         self._nplc = nplc
         self._current_range_A = current_range_A
@@ -189,10 +191,11 @@ class BiasSource(Device):
         return -self.max_bias_V, self.max_bias_V
 
     def check_value(self, value: float, **_: Any) -> None:
-        """Raise LimitError when `value` (V) is beyond the station's limits."""
+        """Raise LimitError when `value` (V) is beyond the limits, InterlockError after a trip."""
         check_range(
             self.name, value, -self.max_bias_V, self.max_bias_V, "V", "[bias_source] max_bias_V"
         )
+        self.permit("bias")
 
     def set(self, value: float) -> Status:
         """Set the level in V and switch the output on; done when the instrument has taken it.
@@ -202,7 +205,8 @@ class BiasSource(Device):
         LimitError
             Beyond the limits; nothing was sent.
         InterlockError
-            The last bias was let go of by the source, and nothing was stopped or staged since.
+            An interlock has tripped and was not cleared, or the last bias was let go of by the
+            source, and nothing was stopped or staged since; nothing was sent.
         """
         self.check_value(value)
         volts = float(value)

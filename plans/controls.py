@@ -184,12 +184,12 @@ def beam_blocked_control(
         open_s += looks * look_s
     yield from announce_exposure(beam, open_s, md)
     short_s = snapshot_s(snapshot_frames, frame_rate_Hz)
-    open_s = {
+    lit_s = {
         "beam_on": deposit_s + 3 * short_s,
         "blanked": (3 + len(moments)) * short_s,
         "no_bias": deposit_s + 2 * short_s,
     }
-    yield from announce_exposure(blanker, sum(open_s[condition] for condition in order), md)
+    yield from announce_exposure(blanker, sum(lit_s[condition] for condition in order), md)
     staged = bpp.stage_wrapper(runs(), [source, blanker, eye])
     return (yield from safe(staged, source, blanker, eye))
 

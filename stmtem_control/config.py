@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from .dose.calibration import SIMULATED
 from .errors import ConfigError
+from .interlock_table import InterlocksTable
 from .station_tables import (
     BENCH,
     BeamTable,
@@ -40,6 +41,7 @@ class Station(Table):
     camera: CameraTable
     beam: BeamTable
     dose: DoseTable = DoseTable()
+    interlocks: InterlocksTable = InterlocksTable()
 
     @model_validator(mode="after")
     def _bench_is_there(self) -> Self:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stmtem_control.devices import (
@@ -12,6 +13,7 @@ from stmtem_control.devices import (
     BiasSource,
     ClockAlignment,
     FrameCamera,
+    Interlocks,
     Keithley2400,
     Merlin,
     PiezoProbe,
@@ -85,6 +87,7 @@ class Devices:
     beam: BeamBlanker
     alignment: ClockAlignment
     dose: SessionDose
+    interlocks: Interlocks
 
 
 def open_drivers(
@@ -172,6 +175,8 @@ def connect(
     opened.callback(lock.release)
     drivers = open_drivers(station, clock, addresses, opened)
     source = station.bias_source
+    # Voltage and current are converted one after the other, each with its overhead.
+    reading_s = 2.0 * (source.nplc / source.line_frequency_Hz + 2.5e-3)
     bias = BiasSource(
         name="bias",
         source=drivers.source,
@@ -200,8 +205,7 @@ def connect(
         pixel_size_nm=station.camera.pixel_size_nm,
         dose_rate_e_per_A2_s=station.beam.dose_rate_e_per_A2_s,
         frames_per_file=station.camera.frames_per_file,
-        # Voltage and current are converted one after the other, each with its overhead.
-        reading_s=2.0 * (source.nplc / source.line_frequency_Hz + 2.5e-3),
+        reading_s=reading_s,
         ring_MB=station.camera.ring_MB,
         look_back_s=station.camera.look_back_s,
         method=station.camera.method,
@@ -233,4 +237,17 @@ def connect(
     opened.callback(alignment.stop)
     specimen = fresh_specimen(station, attached=attached)
     dose = SessionDose(station, clock, beam, camera, specimen=specimen, opened=opened)
-    return Devices(bias, probe, camera, beam, alignment, dose)
+    interlocks = Interlocks(
+        bias=bias,
+        beam=beam,
+        probe=probe,
+        camera=camera,
+        clock=clock,
+        timeline=timeline,
+        table=station.interlocks,
+        reading_s=reading_s,
+        data=Path(station.station.data),
+    )
+    opened.callback(interlocks.close)
+    interlocks.start()
+    return Devices(bias, probe, camera, beam, alignment, dose, interlocks)

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
         BiasSource,
         ClockAlignment,
         FrameCamera,
+        Interlocks,
         PiezoProbe,
+        Trip,
     )
 
     from .session_dose import SessionDose
@@ -107,6 +109,8 @@ class Session:
     alignment : ClockAlignment
     dose : SessionDose
         What is in the beam, what it has had, and what it may still have.
+    interlocks : Interlocks
+        What has tripped, and how to clear it.
 
     Raises
     ------
@@ -125,6 +129,7 @@ class Session:
         check_writable(self.root)
         self._started = False
         self._ended_by: str = ""
+        self._run_began = 0.0
         with contextlib.ExitStack() as opened:
             self.bench: BenchProcess | None = None
             if self.station.bench is not None and addresses is None:
@@ -139,6 +144,7 @@ class Session:
             self.beam: BeamBlanker
             self.alignment: ClockAlignment
             self.dose: SessionDose
+            self.interlocks: Interlocks
             self._dating: threading.Thread | None = None
             self._connect(addresses, opened)
             self.run_folder = RunFolder(
@@ -162,6 +168,7 @@ class Session:
             # The record of truth comes first: if it cannot be written, nothing else is told.
             self.RE.subscribe(self.run_folder)
             self.RE.subscribe(self._run_closed, "stop")
+            self.interlocks.on_trip = self.trip
             self._opened = opened.pop_all()
 
     def _connect(
@@ -179,6 +186,7 @@ class Session:
         self.bias, self.probe = devices.bias, devices.probe
         self.camera, self.beam = devices.camera, devices.beam
         self.alignment, self.dose = devices.alignment, devices.dose
+        self.interlocks = devices.interlocks
         opened.callback(self.wait_until_complete)
         # Whatever happens from here on, closing makes the station safe first.
         opened.callback(self.safe_state)
@@ -266,6 +274,7 @@ class Session:
         """
         self._started = False
         self._ended_by = ""
+        self._run_began = self.clock.now()
         before = self.run_folder.folder
         error: BaseException | None = None
         with self.ended_by_signals():
@@ -284,6 +293,13 @@ class Session:
             write_outcome(outcome.folder, outcome.as_dict())
         return outcome
 
+    def trip(self, trip: "Trip") -> None:
+        """End the running plan, because an interlock has tripped; the outcome says why."""
+        if trip.ends_run and self.RE.state != "idle":
+            threading.Thread(
+                target=self._abort, args=(trip.text,), name="interlock", daemon=True
+            ).start()
+
     def _abort(self, reason: str) -> None:
         """Abort, and see it through even when Ctrl-C is pressed again meanwhile."""
         for _ in range(ABORT_TRIES):
@@ -298,6 +314,11 @@ class Session:
             return
 
     def _outcome(self, before: Path | None, error: BaseException | None) -> Outcome:
+        # A plan that a trip made fail may end before the trip is told.
+        self.interlocks.wait(END_S)
+        held = self.interlocks.trip
+        if held is not None and held.ends_run and held.t >= self._run_began:
+            error, self._ended_by = InterlockError(held.text), ""
         unsafe = [part for part in self.safe_state() if not part[1]]
         self.wait_until_complete()
         safe = (

@@ -126,3 +126,19 @@ def uid_of(folder: Path | None) -> str:
     assert folder is not None
     first = (folder / "documents.jsonl").read_text("utf-8").splitlines()[0]
     return str(json.loads(first)[1]["uid"])
+
+
+def test_blocks_of_the_page_on_limits(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run(PAGE.with_name("set-limits.md"))
+    assert capsys.readouterr().out == "0.15 s\n"
+    assert callable(names["soften"])
+
+
+def test_blocks_of_the_page_on_clearing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run(PAGE.with_name("clear-an-interlock.md"))
+    assert names["cleared"]
+    assert "TRIPPED: interlock short: a finger on the holder" in capsys.readouterr().out
+    assert "a bias is refused since the interlock short tripped" in names["refusal"]

@@ -16,6 +16,8 @@ GROUND = {
     "link",
     "exchanges",
     "clock_model",
+    "interlock_table",
+    "permit",
     "recording",
     "dose",
 }
@@ -27,8 +29,8 @@ MAY_IMPORT = {  # folder -> the stmtem_control names it may use
 }
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
-    {"errors", "units", "exchanges"},
-    {"clock", "clock_model", "timeline", "transport", "nucleation_transients"},
+    {"errors", "units", "exchanges", "permit"},
+    {"clock", "clock_model", "timeline", "transport", "nucleation_transients", "interlock_table"},
     {"recording", "dose"},
     {"config", "station_tables"},
     {"station_dose"},
