@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .merlin import Merlin as Merlin
     from .piezo_probe import PiezoAxis as PiezoAxis
     from .piezo_probe import PiezoProbe as PiezoProbe
+    from .safe_parts import SafeReport as SafeReport
+    from .safe_state import SafeState as SafeState
 
 __all__ = [
     "KINDS",
@@ -31,6 +33,8 @@ __all__ = [
     "Merlin",
     "PiezoAxis",
     "PiezoProbe",
+    "SafeReport",
+    "SafeState",
     "data_keys",
     "stream_resource",
 ]
@@ -53,6 +57,8 @@ _MODULES = {
     "FrameCamera": "frame_camera",
     "PiezoAxis": "piezo_probe",
     "PiezoProbe": "piezo_probe",
+    "SafeReport": "safe_parts",
+    "SafeState": "safe_state",
     "data_keys": "frame_documents",
     "stream_resource": "frame_documents",
 }

@@ -82,6 +82,12 @@ class BiasSequencer(Device):
         self._planned: list[tuple[float, float]] = []
         self._uncollected: list[SequenceRun] = []
 
+    @property
+    def running(self) -> bool:
+        """Whether a sequence is on its way."""
+        with self._lock:
+            return self._ended is not None and not self._ended.done
+
     # Preparable, Flyable
 
     def check_value(self, value: "BiasSequence | Mapping[str, Any]", **_: Any) -> None:
@@ -251,9 +257,7 @@ class BiasSequencer(Device):
 
     def unstage(self) -> list[object]:
         """End the sequence if it runs."""
-        with self._lock:
-            running = self._ended is not None and not self._ended.done
-        if running:
+        if self.running:
             self.stop()
         return list(super().unstage())
 
