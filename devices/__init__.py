@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from .merlin import Merlin as Merlin
     from .piezo_probe import PiezoAxis as PiezoAxis
     from .piezo_probe import PiezoProbe as PiezoProbe
+    from .safe_parts import SafePart as SafePart
     from .safe_parts import SafeReport as SafeReport
+    from .safe_parts import SafeStep as SafeStep
+    from .safe_parts import carry_out as carry_out
     from .safe_state import SafeState as SafeState
 
 __all__ = [
@@ -33,8 +36,11 @@ __all__ = [
     "Merlin",
     "PiezoAxis",
     "PiezoProbe",
+    "SafePart",
     "SafeReport",
     "SafeState",
+    "SafeStep",
+    "carry_out",
     "data_keys",
     "stream_resource",
 ]
@@ -57,7 +63,10 @@ _MODULES = {
     "FrameCamera": "frame_camera",
     "PiezoAxis": "piezo_probe",
     "PiezoProbe": "piezo_probe",
+    "SafePart": "safe_parts",
     "SafeReport": "safe_parts",
+    "SafeStep": "safe_parts",
+    "carry_out": "safe_parts",
     "SafeState": "safe_state",
     "data_keys": "frame_documents",
     "stream_resource": "frame_documents",

@@ -70,6 +70,7 @@ class BiasSource(Device):
     nplc = reading("Integration time of a reading in power-line cycles.", kind="config")
     leak = reading("Conductance of holder and cables without contact.", "S", kind="config")
     identity = reading("The instrument's own name.", value="", kind="config")
+    safe_state: Any = None  # the station's, set where it is put together; plans end with it
 
     def __init__(
         self,

@@ -83,7 +83,7 @@ class SafeReport:
 
 
 @dataclass(frozen=True)
-class Step:
+class SafeStep:
     """How one part is made safe.
 
     Attributes
@@ -107,7 +107,7 @@ class Step:
 class _Attempt:
     """One step on its way, in a thread of its own: it may hang."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: SafeStep) -> None:
         self._step = step
         self._begun = time.monotonic()
         self._ended = threading.Event()
@@ -136,7 +136,7 @@ class _Attempt:
         return SafePart(self._step.name, False, what, took)
 
 
-def carry_out(steps: Sequence[Step], reason: str) -> SafeReport:
+def carry_out(steps: Sequence[SafeStep], reason: str) -> SafeReport:
     """Carry out all steps in their order, and tell what became of each.
 
     A step begins when the one before has ended, or after :data:`PATIENCE_S`: one that hangs costs

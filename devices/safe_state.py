@@ -8,7 +8,7 @@ from typing import Any
 
 from stmtem_control.errors import InterlockError
 
-from .safe_parts import SafeReport, Step, carry_out
+from .safe_parts import SafeReport, SafeStep, carry_out
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class SafeState:
                 self.on_failure(report)
         return report
 
-    def _steps(self, retract: bool) -> list[Step]:
+    def _steps(self, retract: bool) -> list[SafeStep]:
         steps = [
             self._stopping(self.bias, "0 V, output off", STOP_S),
             self._stopping(self.beam, "blanked", STOP_S),
@@ -163,12 +163,14 @@ class SafeState:
             steps.append(self._stopping(self.probe, "stopped", STOP_S))
             if retract and self.retract_steps:
                 needed_s = SET_S + self._stepping_s()
-                steps.append(Step("retraction", self._retract, SET_S + needed_s, self.bias.name))
+                steps.append(
+                    SafeStep("retraction", self._retract, SET_S + needed_s, self.bias.name)
+                )
         if self.camera is not None:
             steps.append(self._stopping(self.camera, "stopped", CAMERA_S))
         return steps
 
-    def _stopping(self, device: Any, what: str, deadline_s: float) -> Step:
+    def _stopping(self, device: Any, what: str, deadline_s: float) -> SafeStep:
         def stop() -> str:
             device.stop(success=False)
             problem = getattr(device, "unsafe", None)
@@ -176,7 +178,7 @@ class SafeState:
                 raise InterlockError(str(problem))
             return what
 
-        return Step(device.name, stop, deadline_s)
+        return SafeStep(device.name, stop, deadline_s)
 
     def _stepping_s(self) -> float:
         """Return the wall seconds that the coarse steps take."""

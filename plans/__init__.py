@@ -7,12 +7,13 @@ plan ends, the bias is at 0 V, the output off, the beam blanked and the probe at
 from .approach import approach_contact, retract
 from .biasing import deposit, deposition_stripping_cycles, strip
 from .clapperboard import clapperboard
-from .safety import make_safe, safe
+from .safety import covered, make_safe, safe
 from .triggered import triggered_cycles
 
 __all__ = [
     "approach_contact",
     "clapperboard",
+    "covered",
     "deposit",
     "deposition_stripping_cycles",
     "make_safe",

@@ -103,7 +103,8 @@ def covered(plan: Plan, whole: WholeStation, why: Callable[[], str] = str) -> Pl
     InterlockError
         The plan was ended by `why`, it called ``sys.exit``, or a part could not be made safe.
     """
-    value, failure, response = None, None, None
+    value = response = None
+    failure: Exception | None = None
     error: BaseException | None = None
     clean = told = False
     while True:

@@ -6,8 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stmtem_control.devices.anc300 import Anc300
-from stmtem_control.devices.keithley import Keithley2400
+from stmtem_control.devices import Anc300, Keithley2400
 
 from .clock import StationClock
 from .config import Station

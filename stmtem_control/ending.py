@@ -49,16 +49,17 @@ class PlanEnding:
     def __init__(self, safe_state: "SafeState") -> None:
         self.reason = ""
         self.to_the_end = False
+        self._refused = ""
         self._safe_state = safe_state
         self._caught = False
 
     def begin(self) -> None:
         """Forget why the last plan was ended: another one begins."""
-        self.reason = ""
+        self.reason = self._refused = ""
 
-    def why(self) -> str:
-        """Return :attr:`reason`."""
-        return self.reason
+    def refused(self) -> str:
+        """Return why a plan that is about to begin must not; "" if it may."""
+        return self._refused
 
     def trip(self, reason: str) -> None:
         """End the running plan for a reason; the first reason counts.  Returns at once."""
@@ -66,7 +67,8 @@ class PlanEnding:
             return
         self.reason = reason
         if self.RE.state == "idle":
-            return  # a plan that is about to begin sees the reason at its first message
+            self._refused = reason  # perhaps a plan is just about to begin
+            return
         if not self.to_the_end:
             print(f"stmtem: the plan is ended: {reason}", file=sys.stderr, flush=True)
         threading.Thread(

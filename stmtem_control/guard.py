@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from stmtem_control.devices.safe_parts import SafeReport
+from stmtem_control.devices import SafeReport
 
 from .config import Station
 from .connect import Addresses

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stmtem_control.devices.safe_parts import SafeReport
+from stmtem_control.devices import SafeReport
 
 from .config import parse_station
 from .log_file import log_to

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stmtem_control.devices.safe_parts import SafeReport
+from stmtem_control.devices import SafeReport
 
 from .bench_process import BenchProcess, read_addresses
 from .config import load_station
@@ -80,7 +80,7 @@ def _known(described: Any, addresses: Addresses | None) -> list[str]:
     """Return the addresses of the instruments, and the word "bench" for those not known here."""
     if addresses is not None or described.bench is None:
         return instrument_addresses(described, addresses)
-    unknown = {
+    unknown: Addresses = {
         "bias_source": {"resource": BENCH},
         "probe": {"serial": BENCH},
         "camera": {"host": BENCH, "control": 0, "data": 0},

@@ -5,9 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from stmtem_control.devices.anc300 import Anc300
-from stmtem_control.devices.keithley import Keithley2400
-from stmtem_control.devices.safe_parts import SafeReport, Step, carry_out
+from stmtem_control.devices import Anc300, Keithley2400, SafeReport, SafeStep, carry_out
 
 from .clock import StationClock
 from .config import Station
@@ -16,7 +14,7 @@ from .errors import StmTemError, TransportError
 
 PART_S = 2.5  # wall seconds for a part, with its connection
 ABORT_S = 1.0  # for the answer to an abort: an instrument that is out of step may owe another
-RETRACT_S = 10.0  # for the coarse steps of a retraction, on top
+RETRACT_S = 10.0  # for the orders of a retraction; the steps end by themselves
 
 
 class StationSafety:
@@ -70,16 +68,18 @@ class StationSafety:
         """End the drivers' threads."""
         self._opened.close()
 
-    def _steps(self, retract: bool, excuse_probe: str) -> list[Step]:
+    def _steps(self, retract: bool, excuse_probe: str) -> list[SafeStep]:
         source, controller = self._source, self._controller
         steps = [
-            Step("bias", lambda: _bias_off(source), PART_S),
-            Step("beam", lambda: self._blank(source), PART_S),
-            Step("probe", lambda: _stop_probe(controller, excuse_probe), PART_S),
+            SafeStep("bias", lambda: _bias_off(source), PART_S),
+            SafeStep("beam", lambda: self._blank(source), PART_S),
+            SafeStep("probe", lambda: _stop_probe(controller, excuse_probe), PART_S),
         ]
         count = self._station.safe.retract_steps
         if retract and count and not excuse_probe:
-            back = Step("retraction", lambda: self._retract(controller), PART_S + RETRACT_S, "bias")
+            back = SafeStep(
+                "retraction", lambda: self._retract(controller), PART_S + RETRACT_S, "bias"
+            )
             steps.append(back)
         return steps
 

@@ -15,8 +15,8 @@ import bluesky
 from bluesky import RunEngine
 from bluesky.utils import FailedPause, RunEngineInterrupted
 
-from stmtem_control.devices.safe_parts import SafeReport
-from stmtem_control.plans.safety import covered
+from stmtem_control.devices import SafeReport
+from stmtem_control.plans import covered
 
 from . import __version__
 from .bench_process import BenchProcess
@@ -134,7 +134,7 @@ class Session:
                 "bluesky": bluesky.__version__,
             }
             opened.callback(self._end_run_engine)
-            self.heartbeat = Heartbeat(
+            self.heartbeat = heartbeat = Heartbeat(
                 self.RE,
                 self.safe_state,
                 heartbeat_s=self.station.safe.heartbeat_s,
@@ -142,6 +142,8 @@ class Session:
                 beat=self._beat,
                 hung=self._hung,
             )
+            bias: Any = self.bias
+            bias.alive = heartbeat.alive  # a dead man's hold is renewed by the same judgement
             if self.guard is not None:
                 self.guard.wait_ready()
             # The record of truth comes first: if it cannot be written, nothing else is told.
@@ -307,12 +309,12 @@ class Session:
             error=error,
         )
 
-    def trip(self, reason: str) -> None:
+    def trip(self, reason: object) -> None:
         """End the running plan for a reason, which its outcome then gives; from any thread.
 
         Nothing is waited for.  It does not make safe by itself: the plan's end does.
         """
-        self.ending.trip(reason)
+        self.ending.trip(str(reason))
 
     def _hung(self, reason: str) -> None:
         self.trip(reason)
@@ -329,7 +331,7 @@ class Session:
         self.trip(reason)
         return self.safe_state.make_safe(reason)
 
-    def _cover(self, plan: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    def _cover(self, plan: Any) -> Any:
         """Preprocess any plan, see :func:`.covered`."""
         if not self.ending.to_the_end:
             self.ending.begin()
@@ -337,7 +339,7 @@ class Session:
 
     def _why_not_go_on(self) -> str:
         still = "" if self.heartbeat is None else self.heartbeat.stood_still()
-        return self.ending.reason or still
+        return self.ending.refused() or still
 
     def ended_by_signals(self, *, leave: bool = False) -> AbstractContextManager[None]:
         """Let SIGTERM and SIGHUP end the running plan, see :meth:`.PlanEnding.by_signals`."""
