@@ -59,7 +59,8 @@ class Heartbeat:
         self._asked: float | None = None  # when the RunEngine's thread was asked, while it is mute
         self._told = False
         self._was_hazard = False
-        self._over = threading.Event()
+        self._over = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
@@ -78,13 +79,21 @@ class Heartbeat:
             return ""
         return f"the session stood still for {still:.1f} s"
 
+    def note(self, channel: str, *_: object) -> None:
+        """Beat at once when the timeline notes a bias or the beam: a listener of it."""
+        if channel in ("bias_set_V", "blanked"):
+            self._wake.set()
+
     def close(self) -> None:
         """End the thread."""
-        self._over.set()
+        self._over = True
+        self._wake.set()
         self._thread.join(5.0)
 
     def _run(self) -> None:
-        while not self._over.wait(self._heartbeat_s):
+        while not self._over:
+            self._wake.wait(self._heartbeat_s)
+            self._wake.clear()
             try:
                 self._look()
             except Exception:

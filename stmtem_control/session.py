@@ -142,6 +142,7 @@ class Session:
                 beat=self._beat,
                 hung=self._hung,
             )
+            opened.callback(self.timeline.listen(heartbeat.note))
             bias: Any = self.bias
             bias.alive = heartbeat.alive  # a dead man's hold is renewed by the same judgement
             if self.guard is not None:
