@@ -8,6 +8,7 @@ from typing import Final
 from . import (
     clapperboard,
     frame,
+    guard_process,
     particle_step,
     reaction_box,
     streaming,
@@ -28,6 +29,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "clapperboard": clapperboard.run,
     "timing": timing.run,
     "streaming": streaming.run,
+    "guard_process": guard_process.run,
 }
 
 

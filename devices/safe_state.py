@@ -115,13 +115,13 @@ class SafeState:
         SafeReport
         """
         for last_time in (False, True):
+            mine: Future[SafeReport] = Future()
             with self._lock:
                 under_way = self._under_way
                 if under_way is None:
-                    future: Future[SafeReport] = Future()
-                    self._under_way = future, retract
+                    self._under_way = mine, retract
             if under_way is None:
-                return self._carry_out(future, reason, retract)
+                return self._carry_out(mine, reason, retract)
             report = under_way[0].result()
             enough = self.at_rest and (under_way[1] or not retract or not self.retract_steps)
             if enough or last_time:

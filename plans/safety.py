@@ -29,7 +29,11 @@ class WholeStation(Protocol):
 
     name: str
     parent: Any
-    unsafe: str | None
+
+    @property
+    def unsafe(self) -> str | None:
+        """What is not safe, in one line."""
+        ...
 
     def covers(self, devices: Any) -> bool:
         """Tell whether these devices are all among its own."""

@@ -11,7 +11,10 @@ from .clock import StationClock
 from .config import Station
 from .connect import Addresses, open_controller, open_source
 from .errors import StmTemError, TransportError
+from .link import SAFE
 
+# Of the SCPI-2400 dialect; its trigger model is left by the first.
+FIRST_WORDS = b":ABOR\n:SOUR:VOLT 0\n:OUTP OFF\n"
 PART_S = 2.5  # wall seconds for a part, with its connection
 ABORT_S = 1.0  # for the answer to an abort: an instrument that is out of step may owe another
 RETRACT_S = 10.0  # for the orders of a retraction; the steps end by themselves
@@ -100,8 +103,11 @@ class StationSafety:
 
 
 def _bias_off(source: Keithley2400) -> str:
-    # First of all: an instrument that steps through a sequence answers nothing else.
+    # Said at once, before asking who is there: this was the source's address a moment ago, and the
+    # words harm nobody.  One that steps through a sequence hears nothing but the first of them.
+    said = source.link.submit(lambda wire: wire.write(FIRST_WORDS), SAFE, name="0 V, unconfirmed")
     with contextlib.suppress(StmTemError):
+        said.result(PART_S)
         source.abort().result(ABORT_S)
     source.open().result(PART_S)
     source.zero_and_off().result(PART_S)

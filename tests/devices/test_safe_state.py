@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from stmtem_control.devices import SafePart, SafeReport, SafeState, SafeStep, carry_out
-from stmtem_control.devices import safe_state as module
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 
@@ -66,9 +65,7 @@ def test_one_that_fails_does_not_keep_the_others_from_being_tried() -> None:
 def test_one_that_hangs_costs_the_others_little_and_is_not_waited_for(
     release: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stmtem_control.devices import safe_parts
-
-    monkeypatch.setattr(safe_parts, "PATIENCE_S", 0.01)
+    monkeypatch.setattr("stmtem_control.devices.safe_parts.PATIENCE_S", 0.01)
     done: list[str] = []
 
     def hang() -> str:
@@ -109,14 +106,16 @@ def test_everything_on_is_off_afterwards_and_again(session: Session, bench: Benc
     session.probe.z.coarse.set(-150)  # under way
     assert session.safe_state.hazard
     assert not bench.safe()["bias 0 V"]
+    reports = []
     for _ in range(2):
         report = session.safe_state("a test")
+        reports.append(report)
         assert report.ok, report
         assert [part.name for part in report.parts] == ["bias", "beam", "probe", "camera"]
         assert bench.safe() == dict.fromkeys(bench.safe(), True)
     assert session.safe_state.at_rest
     assert not session.safe_state.hazard
-    assert session.safe_state.last is report
+    assert session.safe_state.last is reports[-1]
 
 
 def test_an_output_that_is_on_at_no_bias_is_no_hazard(session: Session) -> None:
@@ -264,7 +263,7 @@ def test_an_error_in_the_safe_state_itself_reaches_who_waits(
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "carry_out", broken)
+        patch.setattr("stmtem_control.devices.safe_state.carry_out", broken)
         report = session.safe_state("a test")
     assert not report.ok
     assert isinstance(session.safe_state("again").parts[0], SafePart)

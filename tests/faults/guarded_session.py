@@ -60,7 +60,12 @@ def main() -> int:
         tell()
     elif what == "subscriber":
         forever = threading.Event()
-        session.RE.subscribe(lambda *_: (tell(), forever.wait(W)), "start")
+
+        def block(*_: Any) -> None:
+            tell()
+            forever.wait(W)
+
+        session.RE.subscribe(block, "start")
 
         def plan() -> Any:
             yield from bps.mv(session.bias, 2.0, session.beam, "open")
