@@ -218,12 +218,13 @@ class Guard:
             _ends(self._session, KILL_S)
             report = self._safety.make_safe(why)
         text = f"{reason}: {report.line()} (in {report.seconds:.3f} s)"
-        if silent or self._is_dead():
+        if silent or report.ok or self._is_dead():
             self._tell(text)
         else:
-            log.error("%s", text)  # the session tells it, in its own words
+            log.error("%s", text)  # the session has told it, in its own words
         self._write(report)
-        self._peer.say({"acted": report.as_dict()})
+        if silent:
+            self._peer.say({"acted": report.as_dict()})
         return report
 
     def _tell(self, text: str) -> None:

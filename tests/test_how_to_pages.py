@@ -61,3 +61,14 @@ def test_blocks_of_the_page_on_triggers() -> None:
     plan = names["plan"](SimpleNamespace(bias=None, camera=None, beam=None), "nobody")
     with pytest.raises(LimitError, match="master is 'nobody'"):
         next(plan)
+
+
+def test_blocks_of_the_page_on_the_safe_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the data go
+    names = run(PAGE.with_name("make-a-station-safe.md"))
+    assert names["report"].ok
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("bias 0 V, output off, beam blanked, probe stopped")
+    assert printed[1].split()[1] == "True"

@@ -159,7 +159,7 @@ def test_many_presses_give_the_prompt_back(
     def insist() -> None:
         with session.ending.interrupts(session.RE):
             for _ in range(ending.PRESSES + 1):
-                press()
+                signal.raise_signal(signal.SIGINT)
                 pause.wait(0.01)
 
     with pytest.raises(KeyboardInterrupt):
@@ -172,7 +172,7 @@ def test_presses_while_it_closes_are_held() -> None:
     def close(presses: int) -> None:
         with signals_held():
             for _ in range(presses):
-                press()
+                signal.raise_signal(signal.SIGINT)
             reached.append(presses)
 
     with pytest.raises(KeyboardInterrupt):
