@@ -10,6 +10,7 @@ from . import (
     clapperboard,
     fault_hooks,
     frame,
+    guard_process,
     guard_thread,
     link,
     particle_step,
@@ -36,6 +37,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "streaming": streaming.run,
     "approach": approach.run,
     "guard_thread": guard_thread.run,
+    "guard_process": guard_process.run,
 }
 
 
