@@ -44,10 +44,11 @@ def set_bias(bias: Source, volts: float) -> Plan:
     yield Msg("wait", None, group="bias")
 
 
-def watch(bias: Source, camera: Camera, seconds: float, *others: Any) -> Plan:
+def watch(bias: Source, camera: Camera, seconds: float, *others: Any, collect: bool = True) -> Plan:
     """Hold everything as it is for `seconds` of station time; read, and collect frames.
 
-    Time spent in a pause, with the bias at 0 V, does not count.
+    Time spent in a pause, with the bias at 0 V, does not count.  Without `collect` no frames are
+    expected.
     """
     clock = bias.clock
     end = clock.now() + seconds
@@ -68,7 +69,7 @@ def watch(bias: Source, camera: Camera, seconds: float, *others: Any) -> Plan:
         if bias.output.get():
             # With the output off there is nothing to measure, and the source refuses to.
             yield from read_bias(bias, camera.phase, camera.cycle, *others)
-        if clock.now() - collected >= COLLECT_PERIOD_S * clock.speed:
+        if collect and clock.now() - collected >= COLLECT_PERIOD_S * clock.speed:
             collected = clock.now()
             yield from collect_frames(camera)
         else:
