@@ -44,7 +44,7 @@ FLOORS = [
     {"contact_sheet", "recovery_report", "run_report", "show_run", "export_run", "run_commands"},
     {"connect", "declare_rest"},
     {"safe_station", "ending", "heartbeat", "guard"},
-    {"guard_process", "safe_command"},
+    {"guard_process", "safe_command", "watch"},
     {"session"},
     {"progress", "doctor", "recover", "catalog"},
     {"console", "demo"},
