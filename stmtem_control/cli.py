@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from . import __version__
+from .dose_command import add_dose_command
 from .end_signals import on_end_signals
 from .errors import StmTemError
 from .run_commands import add_run_commands
@@ -18,6 +19,7 @@ examples:
   stmtem doctor --station my_lab.toml say whether a station's instruments answer
   stmtem safe --station my_lab.toml   bias off, beam blanked, from any terminal
   stmtem recover runs/20261123T...    mend a run whose recording was killed
+  stmtem dose                         what dose each site has had, and what is left
   stmtem catalog runs                 serve the runs to Tiled clients
   stmtem session --station sim        IPython with the RunEngine, devices and plans
 """
@@ -80,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     safe.set_defaults(run=_safe)
 
     add_run_commands(commands)
+    add_dose_command(commands)
 
     recover = commands.add_parser(
         "recover",

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmtem_control.devices import Anc300, Keithley2400
@@ -22,10 +23,13 @@ if TYPE_CHECKING:  # ophyd and NumPy only where they are needed: the guard proce
         BiasSource,
         ClockAlignment,
         FrameCamera,
+        Interlocks,
         Merlin,
         PiezoProbe,
         SafeState,
     )
+
+    from .session_dose import SessionDose
 
 ANSWER_S = 10.0  # wall seconds that a connection with identification may take
 
@@ -73,7 +77,7 @@ class Drivers:
         return [
             ("bias_source", lambda: ask(self.source.link, self.source.open)),
             ("probe", lambda: ask(self.controller.link, self.controller.open)),
-            ("camera", lambda: f"Merlin {ask(self.merlin.link, self.merlin.open)}"),
+            ("camera", lambda: ask(self.merlin.link, self.merlin.open)),
         ]
 
 
@@ -86,6 +90,8 @@ class Devices:
     camera: "FrameCamera"
     beam: "BeamBlanker"
     alignment: "ClockAlignment"
+    dose: "SessionDose"
+    interlocks: "Interlocks"
     safe_state: "SafeState"
 
 
@@ -122,6 +128,7 @@ def open_source(
         line_frequency_Hz=source.line_frequency_Hz,
         # A reset sets all lines high; the beam must not open for that.
         digital_word_after_reset=15 if beam.blanked_level == "high" else 15 & ~line_bit,
+        dead_man_s=source.dead_man_s,
     )
 
 
@@ -183,6 +190,8 @@ def connect(
     timeline: Timeline,
     addresses: Addresses | None,
     opened: contextlib.ExitStack,
+    *,
+    attached: bool = False,
 ) -> Devices:
     """Connect every instrument of a station, see that it is the right one, and configure it.
 
@@ -192,20 +201,27 @@ def connect(
         An instrument does not answer, or is another than the station file names.
     InstrumentError
         An instrument refuses its settings.
+    RecordingError
+        The dose ledger cannot be used.
     """
     from stmtem_control.devices import (
         BeamBlanker,
         BiasSource,
         ClockAlignment,
         FrameCamera,
+        Interlocks,
         PiezoProbe,
         SafeState,
     )
+
+    from .session_dose import SessionDose, fresh_specimen
 
     lock = StationLock(instrument_addresses(station, addresses))
     opened.callback(lock.release)
     drivers = open_drivers(station, clock, addresses, opened)
     source = station.bias_source
+    # Voltage and current are converted one after the other, each with its overhead.
+    reading_s = 2.0 * (source.nplc / source.line_frequency_Hz + 2.5e-3)
     bias = BiasSource(
         name="bias",
         source=drivers.source,
@@ -234,8 +250,7 @@ def connect(
         pixel_size_nm=station.camera.pixel_size_nm,
         dose_rate_e_per_A2_s=station.beam.dose_rate_e_per_A2_s,
         frames_per_file=station.camera.frames_per_file,
-        # Voltage and current are converted one after the other, each with its overhead.
-        reading_s=2.0 * (source.nplc / source.line_frequency_Hz + 2.5e-3),
+        reading_s=reading_s,
         ring_MB=station.camera.ring_MB,
         look_back_s=station.camera.look_back_s,
         method=station.camera.method,
@@ -265,5 +280,21 @@ def connect(
     )
     camera.alignment = alignment
     opened.callback(alignment.stop)
+    specimen = fresh_specimen(station, attached=attached)
+    dose = SessionDose(station, clock, beam, camera, specimen=specimen, opened=opened)
+    interlocks = Interlocks(
+        bias=bias,
+        beam=beam,
+        probe=probe,
+        camera=camera,
+        clock=clock,
+        timeline=timeline,
+        table=station.interlocks,
+        reading_s=reading_s,
+        data=Path(station.station.data),
+    )
+    opened.callback(interlocks.close)
+    interlocks.start()
+    dose.on_limit = lambda text: interlocks.trip_now("dose", text)
     safe_state = SafeState(bias, beam, probe, camera, retract_steps=station.safe.retract_steps)
-    return Devices(bias, probe, camera, beam, alignment, safe_state)
+    return Devices(bias, probe, camera, beam, alignment, dose, interlocks, safe_state)

@@ -14,9 +14,8 @@ from .errors import StmTemError, TransportError
 from .link import SAFE
 
 # Of the SCPI-2400 dialect; its trigger model is left by the first.
-FIRST_WORDS = b":ABOR\n:SOUR:VOLT 0\n:OUTP OFF\n"
+FIRST_WORDS = b":ABOR;:SOUR:VOLT 0;:OUTP OFF\n"
 PART_S = 2.5  # wall seconds for a part, with its connection
-ABORT_S = 1.0  # for the answer to an abort: an instrument that is out of step may owe another
 RETRACT_S = 10.0  # for the orders of a retraction; the steps end by themselves
 
 
@@ -108,7 +107,6 @@ def _bias_off(source: Keithley2400) -> str:
     said = source.link.submit(lambda wire: wire.write(FIRST_WORDS), SAFE, name="0 V, unconfirmed")
     with contextlib.suppress(StmTemError):
         said.result(PART_S)
-        source.abort().result(ABORT_S)
     source.open().result(PART_S)
     source.zero_and_off().result(PART_S)
     return "0 V, output off"

@@ -39,9 +39,13 @@ if TYPE_CHECKING:
         BiasSource,
         ClockAlignment,
         FrameCamera,
+        Interlocks,
         PiezoProbe,
         SafeState,
+        Trip,
     )
+
+    from .session_dose import SessionDose
 
 
 log = logging.getLogger(__name__)
@@ -66,6 +70,10 @@ class Session:
     clock : StationClock
     timeline : Timeline
     alignment : ClockAlignment
+    dose : SessionDose
+        What is in the beam, what it has had, and what it may still have.
+    interlocks : Interlocks
+        What has tripped, and how to clear it.
     safe_state : SafeState
         Makes the station safe when it is called, with or without the RunEngine.
     watch : Watch
@@ -87,6 +95,7 @@ class Session:
         self.root = Path(self.station.station.data)
         check_writable(self.root)
         self._started = False
+        self._run_began = 0.0
         with contextlib.ExitStack() as opened:
             self.bench: BenchProcess | None = None
             if self.station.bench is not None and addresses is None:
@@ -100,6 +109,8 @@ class Session:
             self.camera: FrameCamera
             self.beam: BeamBlanker
             self.alignment: ClockAlignment
+            self.dose: SessionDose
+            self.interlocks: Interlocks
             self.safe_state: SafeState
             self._dating: threading.Thread | None = None
             self.watch = Watch(
@@ -125,6 +136,9 @@ class Session:
                 context_managers=[self.ending.interrupts],
                 during_task=PollingDuringTask(self.ending.run_engine_lives),
             )
+            self.RE.md.update(self.dose.metadata)
+            self.dose.metadata = self.RE.md
+            self.dose.busy = lambda: self.RE.state != "idle"
             self.RE.md["station"] = self.station.station.name
             self.RE.md["versions"] = {
                 "stmtem-control": __version__,
@@ -137,6 +151,7 @@ class Session:
             # The record of truth comes first: if it cannot be written, nothing else is told.
             self.RE.subscribe(self.run_folder)
             self.RE.subscribe(self._run_closed, "stop")
+            self.interlocks.on_trip = self._tripped
             self._opened = opened.pop_all()
         # For scripts without a with block.
         atexit.register(self.close)
@@ -149,10 +164,14 @@ class Session:
         """Open the links, make the devices, and see that the right instruments answer."""
         from .connect import connect
 
-        devices = connect(self.station, self.clock, self.timeline, addresses, opened)
+        attached = self.station.bench is not None and self.bench is None
+        devices = connect(
+            self.station, self.clock, self.timeline, addresses, opened, attached=attached
+        )
         self.bias, self.probe = devices.bias, devices.probe
         self.camera, self.beam = devices.camera, devices.beam
-        self.alignment = devices.alignment
+        self.alignment, self.dose = devices.alignment, devices.dose
+        self.interlocks = devices.interlocks
         opened.callback(self.wait_until_complete)
         self.safe_state = self.bias.safe_state = devices.safe_state
         # Whatever happens from here on, closing makes the station safe first.
@@ -163,10 +182,12 @@ class Session:
         self.wait_until_complete()
         self.alignment.begin_run()
         self.timeline.start_run(self.clock.now())
+        self.dose.begin_run(start)
         self.camera.directory = folder
         self.watch.run_folder(folder)
 
     def _run_closed(self, _name: str, _stop: dict[str, Any]) -> None:
+        self.dose.end_run()
         folder = self.run_folder.folder
         if folder is not None and (
             self.alignment.model is not None or self.camera.undeclared or self.camera.running
@@ -208,6 +229,24 @@ class Session:
         devices = (self.bias, self.probe, self.camera, self.beam, self.alignment)
         return {d.name: d for d in devices}
 
+    @property
+    def specimen(self) -> str:
+        """Name of the specimen in the beam; its dose is booked under it, see :attr:`dose`."""
+        return self.dose.specimen
+
+    @specimen.setter
+    def specimen(self, name: str) -> None:
+        self.dose.specimen = name
+
+    @property
+    def site(self) -> str:
+        """Name of the site in the beam; set it when the stage has moved."""
+        return self.dose.site
+
+    @site.setter
+    def site(self, name: str) -> None:
+        self.dose.site = name
+
     def identities(self) -> str:
         """Return who the instruments say they are, in one line."""
         source = ", ".join(str(self.bias.identity.get()).split(",")[:2])
@@ -221,6 +260,7 @@ class Session:
         Ctrl-C, SIGTERM, SIGHUP and :meth:`trip` end the plan; the outcome says so.
         """
         self._started = False
+        self._run_began = self.clock.now()
         before = self.run_folder.folder
         error: BaseException | None = None
         ending = self.ending
@@ -246,7 +286,12 @@ class Session:
         return outcome
 
     def _outcome(self, before: Path | None, error: BaseException | None) -> Outcome:
-        reason = self.ending.reason or (one_line(error) if error else "")
+        # A plan that a trip made fail may end before the trip is told.
+        self.interlocks.wait(END_S)
+        held = self.interlocks.trip
+        if held is not None and held.ends_run and held.t >= self._run_began:
+            error, self.ending.reason = InterlockError(held.text), ""
+        reason = self.ending.reason or (one_line(error) if error else self.dose.limit)
         # At its end, or when a person wanted it to end, the contact is kept.
         retract = bool(reason) and self.ending.reason != "Ctrl-C"
         report = self.safe_state.make_safe(reason or "the plan is done", retract=retract)
@@ -276,6 +321,10 @@ class Session:
         Nothing is waited for.  It does not make safe by itself: the plan's end does.
         """
         self.ending.trip(str(reason))
+
+    def _tripped(self, trip: "Trip") -> None:
+        if trip.ends_run:
+            self.trip(trip.text)
 
     def _cover(self, plan: Any) -> Any:
         """Preprocess any plan, see :func:`.covered`."""
