@@ -50,7 +50,7 @@ FLOORS = [
     {"safe_channel", "during_task", "outcome"},
     {"connect", "declare_rest"},
     {"safe_station", "ending", "heartbeat", "guard"},
-    {"guard_process", "safe_command"},
+    {"guard_process", "safe_command", "watch"},
     {"session"},
     {"progress", "doctor", "recover", "catalog"},
     {"console", "demo"},
