@@ -15,7 +15,7 @@ from stmtem_control.devices.keithley import Keithley2400
 from stmtem_control.errors import InstrumentError, InterlockError
 from stmtem_control.link import Link
 from stmtem_control.serial_port import SerialTransport
-from stmtem_control.simulators import Bench, HandClock
+from stmtem_control.simulators import Bench, Fault, HandClock
 from stmtem_control.simulators.bias_source import SourceMeter
 from stmtem_control.simulators.server import Channel
 from stmtem_control.tcp import TcpTransport
@@ -197,6 +197,20 @@ def test_a_pulled_cable(rig: Callable[..., Rig]) -> None:
         threading.Event().wait(1e-3)
     assert desk.bias.output.get() is False
     assert "lets go by itself within 0.5 s" in str(desk.bias.lapse)
+
+
+def test_a_source_that_hears_but_is_not_heard(rig: Callable[..., Rig]) -> None:
+    """Starts that nobody confirms are not repeated for ever."""
+    desk = rig()
+    desk.source._scpi.timeout_s = 0.1
+    desk.bias.set(-5.0).wait(W)
+    desk.bench.inject(Fault("bias_source", "drop", count=0))
+    desk.off_within(0.5)
+    until = time.monotonic() + W
+    while desk.bias.lapse is None and time.monotonic() < until:
+        threading.Event().wait(1e-3)
+    assert "was not renewed" in str(desk.bias.lapse)
+    desk.bench.clear_faults()
 
 
 def test_an_interlock_that_opens_is_noticed_by_the_next_renewal(rig: Callable[..., Rig]) -> None:
