@@ -7,7 +7,9 @@ from typing import Final
 
 from . import (
     clapperboard,
+    fault_hooks,
     frame,
+    link,
     particle_step,
     reaction_box,
     streaming,
@@ -27,6 +29,8 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "writing": writing.run,
     "clapperboard": clapperboard.run,
     "timing": timing.run,
+    "fault_hooks": fault_hooks.run,
+    "link": link.run,
     "streaming": streaming.run,
 }
 

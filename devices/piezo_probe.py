@@ -366,7 +366,7 @@ class PiezoProbe(Device):
         InstrumentError
             It refuses a setting.
         """
-        self.controller.link.open(timeout)
+        self.controller.link.open(timeout, restore=False)
         self.controller.open().result(timeout)
         for axis in self._axes:
             axis.connect(timeout)

@@ -92,8 +92,9 @@ def watch(bias: Source, camera: Camera, seconds: float, *others: Any, collect: b
             if clock.now() >= end + (bias.paused_s - paused):
                 return
             continue
-        if bias.output.get():
-            # With the output off there is nothing to measure, and the source refuses to.
+        if bias.output.get() or getattr(bias, "lapse", None):
+            # With the output off there is nothing to measure, and the source refuses to.  One that
+            # it switched off by itself is told by that refusal.
             yield from read_bias(bias, camera.phase, camera.cycle, *others)
         if collect and clock.now() - collected >= COLLECT_PERIOD_S * clock.speed:
             collected = clock.now()

@@ -139,6 +139,7 @@ def open_drivers(
             line_frequency_Hz=source.line_frequency_Hz,
             # A reset sets all lines high; the beam must not open for that.
             digital_word_after_reset=15 if beam.blanked_level == "high" else 15 & ~line_bit,
+            dead_man_s=source.dead_man_s,
         ),
         controller=Anc300(
             link(open_probe, "probe", port), axes=probe.axes, password=probe.password or None

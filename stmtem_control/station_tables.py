@@ -56,6 +56,18 @@ class BiasSourceTable(Table):
     compliance_A: Annotated[Positive, Field(le=0.1)] = 1e-8
     nplc: Annotated[Number, Field(ge=0.01, le=10)] = 1.0
     line_frequency_Hz: Literal[50, 60] = 50
+    dead_man_s: Annotated[Number, Field(ge=0, le=60)] = 2.0
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        # A conversion of V and one of A, and what is between them; three of these make a hold.
+        least = max(0.5, 3.3 * (2.0 * self.nplc / self.line_frequency_Hz + 2e-3))
+        if 0.0 < self.dead_man_s < least:
+            raise ValueError(
+                f"dead_man_s: {self.dead_man_s:g} s is too short for readings at nplc "
+                f"{self.nplc:g}; give at least {least:.2g}, or 0 for a bias that outlives us"
+            )
+        return self
 
 
 class ProbeTable(Table):

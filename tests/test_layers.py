@@ -32,7 +32,7 @@ FLOORS = [
     {"recording", "dose"},
     {"config", "station_tables"},
     {"station_dose"},
-    {"visa", "serial_port", "tcp", "link", "run_folder"},
+    {"socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
     {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
     {
         "contact_sheet",
