@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from . import (
+    approach,
     clapperboard,
     fault_hooks,
     frame,
+    guard_process,
+    guard_thread,
     link,
     particle_step,
     reaction_box,
@@ -32,6 +35,9 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "fault_hooks": fault_hooks.run,
     "link": link.run,
     "streaming": streaming.run,
+    "approach": approach.run,
+    "guard_thread": guard_thread.run,
+    "guard_process": guard_process.run,
 }
 
 

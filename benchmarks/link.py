@@ -151,7 +151,7 @@ def stops(count: int, *, busy: bool) -> tuple[list[float], float]:
             for _ in range(count):
                 idle.wait(_PAUSE_S)
                 at = time.perf_counter()
-                source.abort().result(_W)
+                source.zero_and_off().result(_W)
                 spent.append(time.perf_counter() - at)
         rate = next(asked) / (time.perf_counter() - begun)
         return spent, rate

@@ -15,6 +15,7 @@ from stmtem_control.clock import StationClock
 from stmtem_control.dose.calibration import DoseCalibration
 from stmtem_control.errors import LimitError
 from stmtem_control.exchanges import Exchange
+from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
 
 from .dose_guard import DoseGuard
@@ -79,6 +80,7 @@ class BeamBlanker(Device):
         self.unsafe: str | None = None
         self.guard: DoseGuard | None = None
         self.on_calibration: Callable[[DoseCalibration], None] = lambda _: None
+        self.permit: Permit = always  # the interlocks put theirs in place
         self._line = line
         self._high_is_blanked = blanked_level == "high"
         self._lock = threading.RLock()
@@ -106,8 +108,12 @@ class BeamBlanker(Device):
             self.stop()
 
     def check_value(self, value: object, **_: Any) -> None:
-        """Raise LimitError when `value` is not "blanked", "open" or a bool (true: blanked)."""
-        self._wants_blanked(value)
+        """Raise LimitError when `value` is not "blanked", "open" or a bool (true: blanked).
+
+        Raises InterlockError when the beam may not be opened.
+        """
+        if not self._wants_blanked(value):
+            self.permit("open")
 
     def set(self, value: Beam | bool) -> Status:
         """Blank (``"blanked"`` or True) or open (``"open"`` or False) the beam.
@@ -117,8 +123,10 @@ class BeamBlanker(Device):
         LimitError
             It is none of these.
         InterlockError, RecordingError
-            The dose forbids to open it, or cannot be booked; nothing was sent.
+            An interlock or the dose forbids to open it, or the dose cannot be booked; nothing was
+            sent.
         """
+        self.check_value(value)
         blanked = self._wants_blanked(value)
         if self.guard is not None and not blanked:
             self.guard.opening()

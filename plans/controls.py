@@ -15,7 +15,7 @@ from bluesky.protocols import Flyable, Movable
 
 from stmtem_control.errors import LimitError
 
-from .frames import declare_frames, snapshot, with_frames
+from .frames import declare_frames, snapshot, snapshot_s, with_frames
 from .limits import check_count, check_number, check_roles, check_sign
 from .roles import Plan
 from .safety import safe
@@ -83,6 +83,8 @@ def beam_blocked_control(
     ------
     LimitError
         A parameter is outside what the station or the method allows; nothing has moved.
+    InterlockError
+        The dose budget has less left than this takes; nothing has moved.
     """
     order = _check_conditions(conditions, shuffle_seed)
     check_roles(bias=bias, camera=camera, beam=beam)
@@ -181,6 +183,13 @@ def beam_blocked_control(
             open_s += deposit_s
         open_s += looks * look_s
     yield from announce_exposure(beam, open_s, md)
+    short_s = snapshot_s(snapshot_frames, frame_rate_Hz)
+    lit_s = {
+        "beam_on": deposit_s + 3 * short_s,
+        "blanked": (3 + len(moments)) * short_s,
+        "no_bias": deposit_s + 2 * short_s,
+    }
+    yield from announce_exposure(blanker, sum(lit_s[condition] for condition in order), md)
     staged = bpp.stage_wrapper(runs(), [source, blanker, eye])
     return (yield from safe(staged, source, blanker, eye))
 
@@ -219,6 +228,8 @@ def beam_irradiation_control(
     ------
     LimitError
         A parameter is outside what the station or the method allows; nothing has moved.
+    InterlockError
+        The dose budget has less left than this takes; nothing has moved.
     """
     check_roles(bias=bias, camera=camera, beam=beam)
     source, eye, blanker = _devices(bias, camera, beam)
@@ -263,6 +274,7 @@ def beam_irradiation_control(
         return (yield from bpp.run_wrapper(body(), md=start))
 
     yield from announce_exposure(beam, doses[-1] / rate, md)
+    yield from announce_exposure(blanker, doses[-1] / rate, md)
     staged = bpp.stage_wrapper(settings(), [source, blanker, eye])
     return (yield from safe(staged, source, blanker, eye))
 

@@ -86,13 +86,18 @@ def with_frames(
     yield from bpp.finalize_wrapper(body(), drain)
 
 
+def snapshot_s(frames: int, frame_rate_Hz: float) -> float:
+    """Return how long the beam is open for a snapshot, in s, beside what devices take to answer."""
+    return (frames + 0.5) / frame_rate_Hz
+
+
 def snapshot(bias: Source, camera: Any, beam: Any, phase: str, frames: int) -> Plan:
     """Open the beam for a few frames and blank it again; the bias stays as it is.
 
     The beam is open from just before the first exposure to just behind the last: `frames` whole
     frames, and the time that the camera and the blanker take to answer.
     """
-    lasts_s = (frames + 0.5) / camera.frame_rate_Hz.get()
+    lasts_s = snapshot_s(frames, camera.frame_rate_Hz.get())
 
     def wait() -> Plan:
         yield from bias.clock.sleep(lasts_s)

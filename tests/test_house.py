@@ -19,6 +19,7 @@ PLANS = [
     plans.approach_contact,
     plans.deposit,
     plans.deposition_stripping_cycles,
+    plans.leakage_baseline,
     plans.dose_calibration,
     plans.retract,
     plans.strip,

@@ -65,6 +65,17 @@ def test_blocks_of_the_page_on_triggers() -> None:
         next(plan)
 
 
+def test_blocks_of_the_page_on_the_approach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the runs go
+    names = run(PAGE.with_name("approach-the-probe.md"))
+    assert names["leak_pS"] == pytest.approx(1.0, rel=0.2)
+    assert names["kind"] == "oxide"
+    assert names["step_V"] == pytest.approx(6.0, rel=0.15)
+    assert names["outcome"].exit_code == 0
+
+
 def test_blocks_of_the_pages_on_dose(session: Session) -> None:
     """They define functions; here they do on the bench what the pages say."""
     session.specimen = "before"
@@ -115,3 +126,30 @@ def test_blocks_of_the_page_on_the_dead_mans_time(capsys: pytest.CaptureFixture[
         "nplc 1: 47 readings, 1.87 to 1.99 s",
         "nplc 10: 4 readings, 1.56 to 1.65 s",
     ]
+
+
+def test_blocks_of_the_page_on_limits(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run(PAGE.with_name("set-limits.md"))
+    assert capsys.readouterr().out == "0.15 s\n"
+    assert callable(names["soften"])
+
+
+def test_blocks_of_the_page_on_clearing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run(PAGE.with_name("clear-an-interlock.md"))
+    assert names["cleared"]
+    assert "TRIPPED: interlock short: a finger on the holder" in capsys.readouterr().out
+    assert "a bias is refused since the interlock short tripped" in names["refusal"]
+
+
+def test_blocks_of_the_page_on_the_safe_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the data go
+    names = run(PAGE.with_name("make-a-station-safe.md"))
+    assert names["report"].ok
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("bias 0 V, output off, beam blanked, probe stopped")
+    assert printed[1].split()[1] == "True"

@@ -16,6 +16,8 @@ GROUND = {
     "link",
     "exchanges",
     "clock_model",
+    "interlock_table",
+    "permit",
     "recording",
     "dose",
 }
@@ -27,8 +29,8 @@ MAY_IMPORT = {  # folder -> the stmtem_control names it may use
 }
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
-    {"errors", "units", "exchanges"},
-    {"clock", "clock_model", "timeline", "transport", "nucleation_transients"},
+    {"errors", "units", "exchanges", "permit"},
+    {"clock", "clock_model", "timeline", "transport", "nucleation_transients", "interlock_table"},
     {"recording", "dose"},
     {"config", "station_tables"},
     {"station_dose"},
@@ -45,7 +47,10 @@ FLOORS = [
     {"dose_picture"},
     {"dose_command"},
     {"session_dose"},
+    {"safe_channel", "during_task", "outcome"},
     {"connect", "declare_rest"},
+    {"safe_station", "ending", "heartbeat", "guard"},
+    {"guard_process", "safe_command"},
     {"session"},
     {"progress", "doctor", "recover", "catalog"},
     {"console", "demo"},
