@@ -193,8 +193,11 @@ def test_a_run_that_met_the_limit_says_so(session: Session) -> None:
     outcome = session.run(foreign())
     assert outcome.status == "success"
     assert outcome.reason.startswith("beam blanked: site 'site 1'")
+    assert session.interlocks.trip is not None
     session.site = "site 2"
     session.dose.guard.budget = make_budget(["Li2O"])
+    assert "session.interlocks.clear()" in session.run(foreign()).reason
+    session.interlocks.clear()
     assert session.run(foreign()).reason == ""
 
 
