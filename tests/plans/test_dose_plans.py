@@ -27,7 +27,9 @@ from stmtem_control.simulators import Bench
 
 SPEED = 5.0
 RATE = 20.0  # of the simulated beam, as sim.toml says
-OVERSHOOT_S = 0.05  # wall seconds; stated in docs/explanation/dose.md
+#: Wall seconds on a machine that does five times the work it can; benchmarks/dose_limit.py has the
+#: distribution, and docs/explanation/dose.md what is promised.
+OVERSHOOT_S = 0.3
 
 
 def given(bench: Bench) -> float:
@@ -167,7 +169,7 @@ def test_the_limit_is_held_whatever_the_plan_does(session: Session, bench: Bench
     def foreign() -> Any:
         yield from bps.mv(session.bias, -1.0)
         yield from bps.mv(session.beam, "open")
-        yield from session.clock.sleep(hard / RATE + 1.0)
+        yield from session.clock.sleep(hard / RATE + 3.0)
         seen.append((bench.specimen.blanked, bench.source.level))
         yield from bps.mv(session.bias, 0.0)
 
