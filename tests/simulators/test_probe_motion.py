@@ -235,6 +235,16 @@ def test_the_bend_has_a_little_hysteresis(rig: _Rig) -> None:
     assert 0.0 < rig.rail.bends[2] - rising < 10.0
 
 
+def test_who_looks_late_does_not_see_the_output_beyond_its_way() -> None:
+    """An alarm that rings late looks with the time at which it was due."""
+    amplifier = Amplifier()
+    amplifier.aim(1.0, 28.0, None)
+    assert amplifier.volts(2.0) == 28.0
+    amplifier.aim(2.0, 0.0, None)
+    assert amplifier.volts(1.99) == 28.0
+    assert amplifier.volts(2.001) == pytest.approx(18.0)
+
+
 def test_the_filter_slows_the_output(rig: _Rig) -> None:
     rig.run("setm 3 off", "setfil 3 16", "seta 3 100")
     rig.clock.advance(1.0 / (2.0 * math.pi * 16.0))
