@@ -68,6 +68,7 @@ class SafeListener:
 
     def __init__(self, name: str, session: int, addresses: Sequence[str]) -> None:
         folder = private_folder()
+        _sweep(folder)
         self._paths = [folder / f"{os.getpid()}.sock", folder / f"{os.getpid()}.json"]
         self.close_files()  # of a guard that had the same number and was killed
         self.socket = socket.socket(socket.AF_UNIX)
@@ -105,20 +106,27 @@ def guards_of(name: str, addresses: Sequence[str]) -> Iterator[GuardFound]:
     Sockets that nobody listens on any more are removed.
     """
     keys = {key_of(address) for address in addresses}
-    for file in sorted(private_folder().glob("*.json")):
-        path = file.with_suffix(".sock")
+    folder = private_folder()
+    _sweep(folder)
+    for file in sorted(folder.glob("*.json")):
         try:
             about: dict[str, Any] = json.loads(file.read_text("utf-8"))
             fits = about["name"] == name or not keys.isdisjoint(about["keys"])
             session = int(about["session"])
         except (OSError, ValueError, KeyError, TypeError):
             continue  # it is just going
-        if _nobody_listens(path):
-            for left in (path, file):
+        if fits:
+            yield GuardFound(session, file.with_suffix(".sock"))
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed guards have left."""
+    for path in folder.glob("*.sock"):
+        # The file comes after the socket: one without it may be just coming.
+        if path.with_suffix(".json").exists() and _nobody_listens(path):
+            for left in (path.with_suffix(".json"), path):
                 with contextlib.suppress(OSError):
                     left.unlink()
-        elif fits:
-            yield GuardFound(session, path)
 
 
 def _nobody_listens(path: Path) -> bool:

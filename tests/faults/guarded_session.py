@@ -76,6 +76,11 @@ def main() -> int:
 
         outcome = session.run(plan())
         print(outcome.reason, flush=True)
+    elif what == "forgotten":
+        on()
+        tell()
+        sys.stdin.readline()
+        raise RuntimeError("a script without a with block")
     elif what == "lock":
         on()
         tell()

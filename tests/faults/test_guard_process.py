@@ -225,6 +225,18 @@ def test_a_session_that_ends_well_is_no_alarm(start: Start, watched: Bench) -> N
     assert_safe(watched)
 
 
+def test_a_script_that_fails_and_never_closes_its_session(start: Start, watched: Bench) -> None:
+    """The interpreter's end closes it, and the guard has no reason to act."""
+    running = start("forgotten")
+    assert watched.source.output_on
+    _, told = running.end()
+    running.wait_for_guard()
+    assert running.process.returncode == 1
+    assert told.splitlines()[-1] == "RuntimeError: a script without a with block"
+    assert log_of(running) == ""
+    assert_safe(watched)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_at_the_terminal_do_not_end_the_guard(
     start: Start, watched: Bench, number: signal.Signals
