@@ -117,7 +117,7 @@ def deaths(count: int, seed: int = 1) -> list[float]:
                 else:
                     time.sleep(1e-3)
             source.link.close()
-            gone = np.inf
+            heard, gone = 0.0, np.inf
             while not np.isfinite(gone):
                 pipe.send("life")
                 heard, gone = pipe.recv()

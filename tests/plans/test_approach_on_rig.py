@@ -182,8 +182,8 @@ def test_the_leak_comes_out_within_its_error() -> None:
         assert abs(found["offset_A"]) < 4.0 * found["offset_std_A"] + 1e-15
         assert rig.bias.leak.get() == found["leak_S"]
         assert rig.bias.baseline.noise.get() == found["noise_A"] > 0.0
-    assert rig.noted["leak"]["leakage_leak_S"] == found["leak_S"]
-    assert not rig.meter.output_on
+        assert rig.noted["leak"]["leakage_leak_S"] == found["leak_S"]
+        assert not rig.meter.output_on
 
 
 def test_the_tail_of_the_cable_is_waited_out() -> None:
