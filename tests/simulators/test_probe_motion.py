@@ -351,3 +351,28 @@ def test_closing_ends_all_motion(rig: _Rig) -> None:
     rig.probe.close()
     rig.clock.advance(1.0)
     assert len(rig.rail.steps) == 10
+
+
+def test_before_it_was_told_the_output_is_where_it_was() -> None:
+    """A wired instrument that acts late, at the time at which it was due, asks for the past."""
+    output = Amplifier()
+    output.aim(1.0, 20.0, None)
+    assert output.volts(2.0) == 20.0
+    output.aim(3.0, 0.0, None)
+    assert output.volts(2.9) == output.volts(3.0) == 20.0
+    assert output.volts(3.001) == pytest.approx(10.0)
+
+
+def test_a_look_back_in_time_moves_nothing() -> None:
+    rig = _Rig()
+    rig.ask("setm 3 stp+")
+    rig.ask("seta 3 10")
+    rig.clock.advance(0.1)
+    rig.probe.settle()
+    before = rig.clock.now()
+    rig.ask("seta 3 0")
+    rig.clock.advance(0.1)
+    rig.probe.settle()
+    bent = rig.rail.bends[2]
+    rig.probe.axes[2].settle(before)
+    assert rig.rail.bends[2] == bent == pytest.approx(0.0, abs=3.0)
