@@ -19,6 +19,7 @@ from stmtem_control.simulators import Bench, Fault
 from .test_biasing_plans import check_agreement
 
 W = 10.0
+SAFE = "bias 0 V, output off, beam blanked, probe stopped"
 
 
 def cycles(session: Session, **options: Any) -> Any:
@@ -60,7 +61,7 @@ def test_a_short_ends_the_run_and_what_was_taken_stays(session: Session, bench: 
     assert all(bench.safe().values())
     assert outcome.exit_code == 1
     assert outcome.reason.startswith("interlock short: -1.0")
-    assert outcome.safe == "bias 0 V, output off, beam blanked, probe stopped"
+    assert outcome.safe.startswith(SAFE)
     assert check_agreement(outcome.folder) == outcome.frames > 2
     kept = json.loads((outcome.folder / "outcome.json").read_text("utf-8"))
     assert kept["reason"] == outcome.reason == told[0].text
@@ -87,7 +88,7 @@ def test_a_short_ends_the_run_and_what_was_taken_stays(session: Session, bench: 
     [
         ("specimen:contact_lost", "interlock contact lost: "),
         ("bias_source:overflow@count=0", "interlock wrong readings: "),
-        ("bias_source:close", "bias_source"),
+        ("bias_source:close", "bias"),
     ],
 )
 def test_what_goes_wrong_ends_the_run_with_its_reason(
@@ -99,7 +100,7 @@ def test_what_goes_wrong_ends_the_run_with_its_reason(
     assert outcome.exit_code == 1
     assert reason in outcome.reason
     assert outcome.frames > 2
-    assert outcome.safe == "bias 0 V, output off, beam blanked, probe stopped"
+    assert outcome.safe.startswith(SAFE)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +163,9 @@ def test_runs_that_are_right_trip_nothing(
     station: Station, tmp_path: Path, preset: str, speed: float
 ) -> None:
     lab = station.with_bench(preset=preset, speed=speed)
+    # At ten times life, ten seconds are one for a computer that runs other tests as well.
+    patient = lab.bias_source.model_copy(update={"dead_man_s": 60.0})
+    lab = lab.model_copy(update={"bias_source": patient})
     with (
         Bench(preset=preset, speed=speed, size=256, seed=3) as bench,
         Session(lab, addresses=bench.addresses.as_dict()) as session,
