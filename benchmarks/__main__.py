@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Final
 
 from . import (
+    approach,
     clapperboard,
     dead_man,
+    fault_hooks,
     frame,
+    guard_process,
+    guard_thread,
+    link,
     particle_step,
     reaction_box,
     streaming,
@@ -28,8 +33,13 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "writing": writing.run,
     "clapperboard": clapperboard.run,
     "timing": timing.run,
+    "fault_hooks": fault_hooks.run,
+    "link": link.run,
     "streaming": streaming.run,
     "dead_man": dead_man.run,
+    "approach": approach.run,
+    "guard_thread": guard_thread.run,
+    "guard_process": guard_process.run,
 }
 
 

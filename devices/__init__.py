@@ -12,13 +12,23 @@ if TYPE_CHECKING:
     from .beam_blanker import BeamBlanker as BeamBlanker
     from .bias_source import BiasSource as BiasSource
     from .clock_alignment import ClockAlignment as ClockAlignment
+    from .dose_guard import DoseGuard as DoseGuard
     from .frame_camera import FrameCamera as FrameCamera
     from .frame_documents import data_keys as data_keys
     from .frame_documents import stream_resource as stream_resource
+    from .interlocks import Interlocks as Interlocks
+    from .interlocks import Trip as Trip
+    from .interlocks import suspend_on_current as suspend_on_current
+    from .interlocks import suspend_on_dose as suspend_on_dose
     from .keithley import Keithley2400 as Keithley2400
     from .merlin import Merlin as Merlin
     from .piezo_probe import PiezoAxis as PiezoAxis
     from .piezo_probe import PiezoProbe as PiezoProbe
+    from .safe_parts import SafePart as SafePart
+    from .safe_parts import SafeReport as SafeReport
+    from .safe_parts import SafeStep as SafeStep
+    from .safe_parts import carry_out as carry_out
+    from .safe_state import SafeState as SafeState
 
 __all__ = [
     "KINDS",
@@ -26,13 +36,23 @@ __all__ = [
     "BeamBlanker",
     "BiasSource",
     "ClockAlignment",
+    "DoseGuard",
     "FrameCamera",
+    "Interlocks",
     "Keithley2400",
     "Merlin",
     "PiezoAxis",
     "PiezoProbe",
+    "SafePart",
+    "SafeReport",
+    "SafeState",
+    "SafeStep",
+    "Trip",
+    "carry_out",
     "data_keys",
     "stream_resource",
+    "suspend_on_current",
+    "suspend_on_dose",
 ]
 
 # Which device stands behind which table of the station file.
@@ -50,9 +70,19 @@ _MODULES = {
     "BeamBlanker": "beam_blanker",
     "BiasSource": "bias_source",
     "ClockAlignment": "clock_alignment",
+    "DoseGuard": "dose_guard",
     "FrameCamera": "frame_camera",
+    "Interlocks": "interlocks",
+    "Trip": "interlocks",
+    "suspend_on_current": "interlocks",
+    "suspend_on_dose": "interlocks",
     "PiezoAxis": "piezo_probe",
     "PiezoProbe": "piezo_probe",
+    "SafePart": "safe_parts",
+    "SafeReport": "safe_parts",
+    "SafeStep": "safe_parts",
+    "carry_out": "safe_parts",
+    "SafeState": "safe_state",
     "data_keys": "frame_documents",
     "stream_resource": "frame_documents",
 }

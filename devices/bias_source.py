@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ophyd import Device
+from ophyd import Component, Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import InterlockError, LimitError, StmTemError
 from stmtem_control.exchanges import Exchange
+from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
 
 from .bias_sequencer import BiasSequencer
@@ -20,6 +21,7 @@ from .keithley import Keithley2400
 from .keithley_answers import Reading as Measurement
 from .keithley_answers import SourceState
 from .keithley_hold import Lapse
+from .leak_baseline import LeakBaseline
 from .signals import check_range, done, finish_within, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
@@ -85,8 +87,10 @@ class BiasSource(Device):
     dead_man = reading(
         "The source lets go by itself so long after the last it heard.", "s", kind="config"
     )
-    leak = reading("Conductance of holder and cables without contact.", "S", kind="config")
+    leak = setting("Conductance of holder and cables without contact.", "S", kind="config")
+    baseline = Component(LeakBaseline, "", kind="config", doc="How the leak was measured.")
     identity = reading("The instrument's own name.", value="", kind="config")
+    safe_state: Any = None  # the station's, set where it is put together; plans end with it
 
     def __init__(
         self,
@@ -112,6 +116,7 @@ class BiasSource(Device):
         self.alive: Callable[[], bool] = lambda: True
         self.lapse: str | None = None
         self.on_lapse: Callable[[str], None] | None = None
+        self.permit: Permit = always  # the interlocks put theirs in place
         self._compliance_A = compliance_A
         self._nplc = nplc
         self._current_range_A = current_range_A
@@ -154,7 +159,7 @@ class BiasSource(Device):
         InstrumentError
             It refuses a setting.
         """
-        self.source.link.open(timeout)
+        self.source.link.open(timeout, restore=False)  # it is set up anew
         self.identity.publish(self.source.open().result(timeout).text)
         state = self.source.configure(
             compliance_A=self._compliance_A, nplc=self._nplc,
@@ -187,10 +192,11 @@ class BiasSource(Device):
         return -self.max_bias_V, self.max_bias_V
 
     def check_value(self, value: float, **_: Any) -> None:
-        """Raise LimitError when `value` (V) is beyond the station's limits."""
+        """Raise LimitError when `value` (V) is beyond the limits, InterlockError after a trip."""
         check_range(
             self.name, value, -self.max_bias_V, self.max_bias_V, "V", "[bias_source] max_bias_V"
         )
+        self.permit("bias")
 
     def set(self, value: float) -> Status:
         """Set the level in V and switch the output on; done when the instrument has taken it.
@@ -200,7 +206,8 @@ class BiasSource(Device):
         LimitError
             Beyond the limits; nothing was sent.
         InterlockError
-            The last bias was let go of by the source, and nothing was stopped or staged since.
+            An interlock has tripped and was not cleared, or the last bias was let go of by the
+            source, and nothing was stopped or staged since; nothing was sent.
         """
         self.check_value(value)
         volts = float(value)

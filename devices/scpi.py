@@ -1,7 +1,7 @@
 """Exchanges in SCPI: commands, questions, and the error queue that tells what was refused."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from stmtem_control.errors import InstrumentError, ProtocolError
@@ -54,14 +54,15 @@ class Scpi:
 
     def write(self, transport: Transport, *commands: str) -> None:
         """Send commands, each a message of its own, at once; nothing is read."""
-        transport.write("".join(command + "\n" for command in commands).encode("ascii"))
+        transport.write(_messages(commands))
 
     def ask(
         self, transport: Transport, command: str, measuring_s: float = 0.0
     ) -> tuple[str, Exchange]:
         """Send a question; return its answer, which may take `measuring_s` longer, and when."""
         sent = self.now()
-        embedded = self.say(transport, command)
+        message, embedded = self._embedded(transport, command)
+        transport.ask(_messages([message]))
         answer = self.answer(transport, command, measuring_s)
         if embedded and self.hold is not None:
             output, _, answer = answer.partition(";")
@@ -123,7 +124,7 @@ class Scpi:
         sent = self.now()
         message, embedded = self._embedded(transport, command)
         # In a hold, the second starts it again even if the first was discarded.
-        self.write(transport, message, f":ABOR;{ERRORS};:INIT" if embedded else ERRORS)
+        transport.ask(_messages([message, f":ABOR;{ERRORS};:INIT" if embedded else ERRORS]))
         output = self.answer(transport, command) if embedded else ""
         first = self.answer(transport, ERRORS)
         if embedded and self.hold is not None:
@@ -144,3 +145,7 @@ class Scpi:
                 break
             errors.append(f"{code:+d} {text}")
         return errors
+
+
+def _messages(commands: Iterable[str]) -> bytes:
+    return "".join(command + "\n" for command in commands).encode("ascii")

@@ -7,6 +7,7 @@ mistyped limit cannot pass for no limit at all.
 import difflib
 import json
 import tomllib
+from collections.abc import Mapping
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
@@ -14,14 +15,18 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError, model_validator
 
+from .dose.calibration import SIMULATED
 from .errors import ConfigError
+from .interlock_table import InterlocksTable
 from .station_tables import (
     BENCH,
     BeamTable,
     BenchTable,
     BiasSourceTable,
     CameraTable,
+    DoseTable,
     ProbeTable,
+    SafeTable,
     StationTable,
     Table,
 )
@@ -36,6 +41,9 @@ class Station(Table):
     probe: ProbeTable
     camera: CameraTable
     beam: BeamTable
+    dose: DoseTable = DoseTable()
+    interlocks: InterlocksTable = InterlocksTable()
+    safe: SafeTable = SafeTable()
 
     @model_validator(mode="after")
     def _bench_is_there(self) -> Self:
@@ -50,6 +58,11 @@ class Station(Table):
         ]
         if used and self.bench is None:
             raise ValueError(f'{used[0]}: is "{BENCH}", but the file has no [bench] table')
+        if self.bench is None and self.beam.calibrated == SIMULATED:
+            raise ValueError(
+                f'[beam] calibrated: is "{SIMULATED}", but the file has no [bench] table; '
+                "give the date on which the dose rate was measured"
+            )
         return self
 
     def with_bench(self, **changes: Any) -> "Station":
@@ -83,6 +96,18 @@ class Station(Table):
             update={"station": self.station.model_copy(update={"data": str(folder)})}
         )
 
+    def with_safe(self, **changes: Any) -> "Station":
+        """Return the same station with other settings in its [safe] table.
+
+        Raises
+        ------
+        ConfigError
+            A value is not allowed.
+        """
+        raw = self.model_dump(mode="json", exclude_none=True)
+        raw["safe"].update(changes)
+        return parse_station(raw, f"station {self.station.name!r}")
+
     def to_toml(self) -> str:
         """Return the station file's text, with every default written out, but no password."""
         lines: list[str] = []
@@ -99,6 +124,10 @@ def _toml(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)  # a JSON string is a TOML one, too
+    if isinstance(value, Mapping):
+        return (
+            "{ " + ", ".join(f"{json.dumps(key)} = {_toml(v)}" for key, v in value.items()) + " }"
+        )
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, date):

@@ -5,6 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
+from .dose.budgets import Budget, make_budget
+from .errors import ConfigError
+
 BENCH = "bench"  # an address that stands for "the simulated bench's"
 
 Number = Annotated[float, Strict()]  # a number is a number: neither true nor "5"
@@ -108,8 +111,48 @@ class BeamTable(Table):
     driver: Literal["source-ttl"] = "source-ttl"
     line: Annotated[int, Field(ge=1, le=4)] = 1
     blanked_level: Literal["high", "low"] = "high"
+    setting: str = Field("default", min_length=1)
     dose_rate_e_per_A2_s: Positive
-    calibrated: date
+    calibrated: date | Literal["simulated"]
     delay_s: Delay = 0.0
     delay_uncertainty_s: Delay = 0.0
     rise_s: Delay = 0.0
+
+
+class DoseTable(Table):
+    """``[dose]``: the phases present on the specimen, and what a site may have."""
+
+    phases: tuple[str, ...] = ("Li", "Li2O", "carbon")
+    soft_e_per_A2: dict[str, Positive] = Field(default_factory=dict)
+    hard_e_per_A2: dict[str, Positive] = Field(default_factory=dict)
+    allow_stale_dose: bool = False
+    ledger: str = ""
+    calibrations: str = ""
+
+    @model_validator(mode="after")
+    def _known_phases(self) -> Self:
+        try:
+            self.budget()
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def budget(self) -> Budget:
+        """Return the budget of the phases present."""
+        return make_budget(self.phases, self.soft_e_per_A2, self.hard_e_per_A2)
+
+
+class SafeTable(Table):
+    """``[safe]``: how the station is made safe, and what watches over the session."""
+
+    retract_steps: Annotated[int, Field(ge=0, le=10_000)] = 0
+    guard: bool = True
+    heartbeat_s: Annotated[Positive, Field(ge=0.01, le=1)] = 0.1
+    hang_s: Annotated[Positive, Field(ge=0.2, le=60)] = 2.0
+    end_hung_session: bool = True
+
+    @model_validator(mode="after")
+    def _beats_before_it_hangs(self) -> Self:
+        if self.hang_s < 5.0 * self.heartbeat_s:
+            raise ValueError("hang_s: give at least five times heartbeat_s")
+        return self
