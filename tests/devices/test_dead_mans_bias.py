@@ -129,7 +129,6 @@ def test_a_level_is_unbroken_while_it_is_renewed(
     assert threading.Event().wait(0.7) is False  # nobody reads, longer than a hold
     assert desk.chart.levels == [-5.0, 5.0]
     assert desk.bench.source.output_on
-    assert desk.bias.lapse is None
     desk.bias.stop()
     assert desk.bias.unsafe is None
     assert desk.chart.levels == [-5.0, 5.0, 0.0, None]
