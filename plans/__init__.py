@@ -7,7 +7,7 @@ plan ends, the bias is at 0 V, the output off, the beam blanked and the probe at
 from .approach import approach_contact, retract
 from .biasing import deposit, deposition_stripping_cycles, strip
 from .clapperboard import clapperboard
-from .safety import make_safe, safe
+from .safety import make_safe, safe, without_exit
 from .triggered import triggered_cycles
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "safe",
     "strip",
     "triggered_cycles",
+    "without_exit",
 ]

@@ -359,15 +359,18 @@ def _with_frames(
             with contextlib.suppress(IllegalMessageSequence):
                 yield Msg("drop")
         problems = []
-        for part in (
-            set_bias(bias, 0.0),
-            mark(camera, "end", 0),
-            bps.mv(beam, "blanked"),
-            bps.complete(camera, wait=True),
-            bps.collect(camera, name="frames", return_payload=False),
-        ):
+        # Made one by one: a halt leaves plans that were made and never begun, which bluesky tells.
+        parts: Sequence[Callable[[], Plan]] = (
+            # With the output off at once where something failed: a camera may be slow to complete.
+            lambda: set_bias(bias, 0.0) if done else bps.stop(bias),
+            lambda: mark(camera, "end", 0),
+            lambda: bps.mv(beam, "blanked"),
+            lambda: bps.complete(camera, wait=True),
+            lambda: bps.collect(camera, name="frames", return_payload=False),
+        )
+        for part in parts:
             try:
-                yield from part
+                yield from part()
             except Exception as error:
                 problems.append(error)
         if done and problems:

@@ -46,3 +46,23 @@ def safe(plan: Plan, bias: Any, beam: Any, camera: Any = None, probe: Any = None
         yield from make_safe(bias, beam, camera, probe)
 
     return (yield from bpp.finalize_wrapper(plan, finish))
+
+
+def without_exit(plan: Plan) -> Plan:
+    """Run a plan in which ``sys.exit`` is an error like others; a preprocessor for a RunEngine.
+
+    SystemExit ends the thread that the RunEngine works in, and who waits for the run waits for
+    ever.
+
+    Raises
+    ------
+    InterlockError
+        The plan called ``sys.exit``.
+    """
+    try:
+        return (yield from plan)
+    except SystemExit as error:
+        raise InterlockError(
+            f"the plan called sys.exit({error.code!r}) and was ended; a plan ends by returning, "
+            "or by raising an error"
+        ) from error

@@ -16,6 +16,8 @@ import bluesky
 from bluesky import RunEngine
 from bluesky.utils import FailedPause, RunEngineInterrupted
 
+from stmtem_control.plans import without_exit
+
 from . import __version__
 from .bench_process import BenchProcess
 from .clock import StationClock
@@ -149,6 +151,7 @@ class Session:
                 "stmtem-control": __version__,
                 "bluesky": bluesky.__version__,
             }
+            self.RE.preprocessors.append(without_exit)
             opened.callback(self._end_run_engine)
             # The record of truth comes first: if it cannot be written, nothing else is told.
             self.RE.subscribe(self.run_folder)
@@ -234,6 +237,8 @@ class Session:
                 if self.RE.state == "paused":
                     self._ended_by = self._ended_by or "Ctrl-C"
                     self._abort(self._ended_by)
+                # Else RE.abort, RE.stop or RE.halt was called, or a plan raised KeyboardInterrupt.
+                self._ended_by = self._ended_by or "the RunEngine was told to end the plan"
             except (FailedPause, KeyboardInterrupt) as failure:
                 error, self._ended_by = failure, self._ended_by or "Ctrl-C"
             except Exception as failure:

@@ -1,0 +1,393 @@
+"""Every fault and every ending at every message: ``python -m benchmarks.fault_matrix``.
+
+The messages are those that the RunEngine is given when a plan is run once without any fault.  A
+case is one of them, with one ending, one fault, or a fault and an ending, or two faults.  What is
+too many is sampled, by a seed that is printed; a case that fails prints the command that repeats
+just that one.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from stmtem_control.plans import approach_contact, deposit, deposition_stripping_cycles
+
+from .fault_checks import (
+    HangError,
+    check_bench,
+    check_files,
+    check_threads,
+    check_told,
+    watchdog,
+)
+from .fault_endings import ENDINGS, Ended, Place, end_at, places
+from .fault_lab import Lab, quiet
+from .fault_list import FAULTS
+from .side_by_side import markdown
+
+__all__ = [
+    "PLANS",
+    "Case",
+    "Verdict",
+    "all_cases",
+    "listed",
+    "main",
+    "run_cases",
+    "sample",
+    "table",
+]
+
+Plan = Any
+NO_FAULT: Final = ""
+BY_ITSELF: Final = "by itself"
+#: A session is for so many cases; a person opens one a day.
+CASES_OF_A_LAB: Final = 300
+#: Wall seconds from an end that is asked for to the safe state.
+END_S: Final = 2.0
+#: Wall seconds from a fault to the safe state: silence of the camera is found after two.
+FAULT_S: Final = 6.0
+#: After these the documents may lack frames that are on disk: nobody was left to declare them.
+UNDECLARED: Final = frozenset(
+    {"halt", "pause, halt", "subscriber raises", "plan raises", "KeyboardInterrupt in the plan"}
+)
+
+
+def _cycles(lab: Lab) -> Plan:
+    session = lab.session
+    return deposition_stripping_cycles(
+        session.bias,
+        session.camera,
+        session.beam,
+        probe=session.probe,
+        cycles=1,
+        pre_roll_s=0.5,
+        deposit_s=1.0,
+        strip_s=1.0,
+        retract_steps=1,
+        frame_rate_Hz=2.0,
+        exposure_s=0.1,
+    )
+
+
+def _approach(lab: Lab) -> Plan:
+    return approach_contact(lab.session.probe, lab.session.bias, lab.session.beam)
+
+
+#: The plans whose messages are gone through.
+PLANS: Final[Mapping[str, Callable[[Lab], Plan]]] = {"cycles": _cycles, "approach": _approach}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, or none, and an ending at one message of a plan."""
+
+    plan: str
+    place: Place
+    ending: str = BY_ITSELF
+    faults: tuple[str, ...] = ()
+
+    @property
+    def what(self) -> str:
+        """Return the row of the table that it belongs to."""
+        parts = [*self.faults, *([] if self.ending == BY_ITSELF else [self.ending])]
+        return " + ".join(parts) or BY_ITSELF
+
+    def __str__(self) -> str:
+        """Return what ``--only`` takes."""
+        return "/".join((self.plan, str(self.place), self.ending, *self.faults))
+
+    @classmethod
+    def parse(cls, text: str) -> "Case":
+        """Return the case that was written so."""
+        plan, place, ending, *faults = text.split("/")
+        kind, _, number = place.rpartition(":")
+        return cls(plan, Place(kind, int(number)), ending, tuple(faults))
+
+
+@dataclass
+class Verdict:
+    """What came of a case.
+
+    Attributes
+    ----------
+    problems : list of str
+        Empty if all was as it must be.
+    unsafe_s : float
+        Wall seconds from the fault, or from the wish to end, until all was safe.
+    after : str
+        What came of a run after it: "works", or the reason for which it was refused.
+    """
+
+    case: Case
+    reached: bool = False
+    status: str = ""
+    told: str = ""
+    unsafe_s: float = 0.0
+    seconds: float = 0.0
+    after: str = "works"
+    problems: list[str] = field(default_factory=list)
+
+
+class Runner:
+    """Runs cases one after the other, on as few labs as it can.
+
+    Parameters
+    ----------
+    root : path
+        Folder for the runs.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lab: Lab | None = None
+        self._used = 0
+
+    @property
+    def lab(self) -> Lab:
+        """A lab in order."""
+        if self._lab is None or self._used >= CASES_OF_A_LAB:
+            self.close()
+            self._lab, self._used = Lab(self._root), 0
+        return self._lab
+
+    def places(self, plan: str) -> list[Place]:
+        """Return the messages of a plan."""
+        found = places(self.lab, PLANS[plan])
+        self.lab.put_back()
+        return found
+
+    def run(self, case: Case) -> Verdict:
+        """Run a case, and ask."""
+        lab = self.lab
+        self._used += 1
+        verdict = Verdict(case)
+        lab.watch.reset()
+        before = set(threading.enumerate())
+        begun = time.monotonic()
+        try:
+            with watchdog():
+                ended = self._end(lab, case)
+                verdict.problems = self._ask(lab, case, ended, before)
+                verdict.reached, verdict.status = ended.reached, ended.status
+                verdict.told = ended.told
+                verdict.unsafe_s = lab.watch.unsafe_s if _timed(case, ended) else 0.0
+                verdict.after = self._after(lab, verdict)
+        except HangError as error:
+            verdict.problems.append(str(error))
+        except Exception as error:  # of the test itself, or where no error may come from
+            verdict.problems.append(f"{type(error).__name__}: {error}")
+        verdict.seconds = time.monotonic() - begun
+        if verdict.problems:
+            self._throw_away()
+        else:
+            lab.put_back()
+        return verdict
+
+    def _end(self, lab: Lab, case: Case) -> Ended:
+        def break_it() -> None:
+            for name in case.faults:
+                FAULTS[name].begin(lab)
+
+        try:
+            return end_at(lab, PLANS[case.plan](lab), case.place, case.ending, break_it)
+        finally:
+            for name in case.faults:
+                FAULTS[name].end(lab)
+
+    def _ask(self, lab: Lab, case: Case, ended: Ended, before: set[threading.Thread]) -> list[str]:
+        limit_s = FAULT_S if case.faults else END_S
+        names = tuple({name for fault in case.faults for name in FAULTS[fault].names})
+        return [
+            *check_bench(lab, limit_s if _timed(case, ended) else float("inf")),
+            *check_told(ended, names if case.ending == BY_ITSELF else ()),
+            *check_files(ended.folder, undeclared=case.ending in UNDECLARED or bool(case.faults)),
+            *check_threads(before),
+        ]
+
+    def _after(self, lab: Lab, verdict: Verdict) -> str:
+        """Run something short in the same session; open it again if that is refused."""
+        session = lab.session
+        short = deposit(
+            session.bias,
+            session.camera,
+            session.beam,
+            duration_s=0.1,
+            pre_roll_s=0.0,
+            frame_rate_Hz=10.0,
+            exposure_s=0.05,
+        )
+        outcome = session.run(short)
+        verdict.problems += [f"after it: {problem}" for problem in check_bench(lab, float("inf"))]
+        if outcome.exit_code == 0:
+            verdict.problems += [f"after it: {text}" for text in check_files(outcome.folder)]
+            return "works"
+        told = check_told(Ended(status=outcome.status, told=outcome.reason))
+        verdict.problems += [f"after it: {problem}" for problem in told]
+        if not verdict.case.faults:
+            verdict.problems.append(f"after it nothing runs: {outcome.reason}")
+        lab.reopen()
+        return outcome.reason
+
+    def _throw_away(self) -> None:
+        lab, self._lab = self._lab, None
+        if lab is None:
+            return
+        try:
+            with watchdog():
+                lab.close()
+        except (HangError, Exception) as error:
+            print(f"closing the session: {error}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Close the lab."""
+        lab, self._lab = self._lab, None
+        if lab is not None:
+            lab.close()
+
+
+def _timed(case: Case, ended: Ended) -> bool:
+    """Tell whether the time to the safe state means something: not where the plan went on."""
+    return ended.status not in ("success", "resumed", "returned", "")
+
+
+def all_cases(where: Mapping[str, Sequence[Place]], rng: random.Random) -> list[Case]:
+    """Return each ending and each fault at each message; and as many pairs of a random kind."""
+    cases = [
+        Case(plan, place, ending)
+        for plan, found in where.items()
+        for place in found
+        for ending in ENDINGS
+        if ending != BY_ITSELF
+    ]
+    cases += [
+        Case(plan, place, faults=(fault,))
+        for plan, found in where.items()
+        for place in found
+        for fault in FAULTS
+    ]
+    for plan, found in where.items():
+        for place in found:
+            first, second = rng.sample(list(FAULTS), 2)
+            cases.append(Case(plan, place, rng.choice(list(ENDINGS)), (first,)))
+            cases.append(Case(plan, place, faults=(first, second)))
+    return cases
+
+
+def sample(cases: Sequence[Case], count: int, rng: random.Random) -> list[Case]:
+    """Return `count` cases, of each row and each phase of the table as many as can be; 0: all."""
+    if not 0 < count < len(cases):
+        return list(cases)
+    rows: dict[str, list[Case]] = {}
+    for case in rng.sample(cases, len(cases)):
+        rows.setdefault(_row(case), []).append(case)
+    for row in rows.values():
+        # The first of each phase, then the second of each: phases are of very different lengths.
+        seen: dict[str, int] = {}
+        turn = {}
+        for case in row:
+            phase = case.place.phase
+            turn[case] = seen[phase] = seen.get(phase, 0) + 1
+        row.sort(key=lambda case: turn[case], reverse=True)
+    taken: list[Case] = []
+    while len(taken) < count:
+        for row in rows.values():
+            if row and len(taken) < count:
+                taken.append(row.pop())
+    return taken
+
+
+def _row(case: Case) -> str:
+    pair = len(case.faults) + (case.ending != BY_ITSELF) > 1
+    return "a fault and another" if pair else case.what
+
+
+def run_cases(
+    cases: Iterable[Case], root: Path, tell: Callable[[Verdict], None] = lambda _: None
+) -> list[Verdict]:
+    """Run cases and return what came of them."""
+    runner = Runner(root)
+    verdicts = []
+    try:
+        with quiet():
+            for case in cases:
+                verdicts.append(runner.run(case))
+                tell(verdicts[-1])
+    finally:
+        runner.close()
+    return verdicts
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    """Return the table: a row for each fault or ending, with its cases by phase."""
+    phases = ["staging", "approach", "pre-roll", "deposit", "strip", "rest", "end", "closing"]
+    rows: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        rows.setdefault(_row(verdict.case), []).append(verdict)
+    lines: list[list[object]] = []
+    for name, row in [*sorted(rows.items()), ("all", list(verdicts))]:
+        counts = [sum(v.case.place.phase == phase for v in row) for phase in phases]
+        failed = sum(bool(v.problems) for v in row)
+        worst = max((v.unsafe_s for v in row), default=0.0)
+        works = sum(v.after == "works" for v in row)
+        lines.append([name, *counts, len(row), failed, f"{1e3 * worst:.0f}", f"{works}"])
+    return markdown(
+        ["what", *phases, "cases", "failed", "slowest to safe, ms", "next run works"], lines
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 1 if any case failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fault_matrix", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of the sample and of the pairs")
+    parser.add_argument("--sample", type=int, default=0, help="how many cases; 0: all of them")
+    parser.add_argument("--only", action="append", default=[], metavar="CASE", help="just this")
+    parser.add_argument("--match", default="", help="cases with this in their name")
+    parser.add_argument("--verbose", action="store_true", help="a line for each case")
+    asked = parser.parse_args(arguments)
+    rng = random.Random(asked.seed)
+
+    def tell(verdict: Verdict) -> None:
+        if asked.verbose or verdict.problems:
+            print(
+                f"{verdict.case}: {verdict.status or 'not ended'}, {verdict.told!r}; next run "
+                f"{verdict.after}; safe after {1e3 * verdict.unsafe_s:.0f} ms of "
+                f"{verdict.seconds:.2f} s",
+                flush=True,
+            )
+        for problem in verdict.problems:
+            print(f"  FAILED: {problem}", flush=True)
+        if verdict.problems:
+            print(f"  again: python -m benchmarks.fault_matrix --only '{verdict.case}'", flush=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        if asked.only:
+            cases = [Case.parse(text) for text in asked.only]
+        else:
+            cases = [c for c in listed(root, rng) if asked.match in str(c)]
+            cases = sample(cases, asked.sample, rng)
+        print(f"{len(cases)} cases, seed {asked.seed}", flush=True)
+        verdicts = run_cases(cases, root, tell)
+    print(table(verdicts))
+    return int(any(verdict.problems for verdict in verdicts))
+
+
+def listed(root: Path, rng: random.Random) -> list[Case]:
+    """Return all cases of all plans, by walking each once."""
+    runner = Runner(root)
+    try:
+        with quiet():
+            return all_cases({plan: runner.places(plan) for plan in PLANS}, rng)
+    finally:
+        runner.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
