@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -53,7 +52,7 @@ def watchdog(seconds: float = HANG_S) -> Iterator[None]:
 
     def wait() -> None:
         if not over.wait(seconds):
-            faulthandler.dump_traceback(file=sys.__stderr__)
+            faulthandler.dump_traceback()
             os.kill(os.getpid(), signal.SIGUSR2)
 
     over = threading.Event()

@@ -96,11 +96,12 @@ def places(lab: Lab, make: Callable[[Lab], Plan]) -> list[Place]:
         seen[kind] = seen.get(kind, 0) + 1
         found.append(Place(kind, seen[kind], phase))
 
-    lab.session.RE.msg_hook = look
+    engine: Any = lab.session.RE
+    engine.msg_hook = look
     try:
         outcome = lab.session.run(make(lab))
     finally:
-        lab.session.RE.msg_hook = None
+        engine.msg_hook = None
     if outcome.exit_code:
         raise RuntimeError(f"without any fault: {outcome.reason}")
     return found
@@ -112,7 +113,7 @@ class _Attempt:
     def __init__(self, lab: Lab, plan: Plan, place: Place, also: Callable[[], None]) -> None:
         self.lab = lab
         self.session = lab.session
-        self.engine = lab.session.RE
+        self.engine: Any = lab.session.RE
         self.plan = plan
         self.ended = Ended()
         self._place = place

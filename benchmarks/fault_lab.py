@@ -82,7 +82,7 @@ class LabClock(StationClock):
 
     def now(self) -> float:
         """Return the bench's time in s."""
-        return self._bench_clock.now()
+        return float(self._bench_clock.now())
 
     def sleep(self, seconds: float) -> Generator[Any, Any, None]:
         """Plan stub: let the bench's time go on by `seconds`; a pause may come in between."""

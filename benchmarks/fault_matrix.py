@@ -60,7 +60,7 @@ UNDECLARED: Final = frozenset(
 
 
 def _cycles(lab: Lab) -> Plan:
-    session = lab.session
+    session: Any = lab.session
     return deposition_stripping_cycles(
         session.bias,
         session.camera,
@@ -77,7 +77,8 @@ def _cycles(lab: Lab) -> Plan:
 
 
 def _approach(lab: Lab) -> Plan:
-    return approach_contact(lab.session.probe, lab.session.bias, lab.session.beam)
+    session: Any = lab.session
+    return approach_contact(session.probe, session.bias, session.beam)
 
 
 #: The plans whose messages are gone through.
@@ -213,7 +214,7 @@ class Runner:
 
     def _after(self, lab: Lab, verdict: Verdict) -> str:
         """Run something short in the same session; open it again if that is refused."""
-        session = lab.session
+        session: Any = lab.session
         short = deposit(
             session.bias,
             session.camera,
@@ -233,7 +234,7 @@ class Runner:
         if not verdict.case.faults:
             verdict.problems.append(f"after it nothing runs: {outcome.reason}")
         lab.reopen()
-        return outcome.reason
+        return str(outcome.reason)
 
     def _throw_away(self) -> None:
         lab, self._lab = self._lab, None
