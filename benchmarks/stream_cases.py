@@ -1,9 +1,9 @@
 """One recording from the camera's socket to pages on disk, and one bare reader of the same socket.
 
 A Merlin in a process of its own sends frames made beforehand.  A :class:`FrameCamera` records them
-(its recorder is a process too) while a RunEngine collects five times a second.  A third process
-watches the files, so that the time from the last byte on the wire to the page on disk is seen from
-outside.
+(its recorder is a process too) while a RunEngine collects as often as the plans do.  A third
+process watches the files, so that the time from the last byte on the wire to the page on disk is
+seen from outside.
 """
 
 import contextlib
@@ -25,7 +25,6 @@ import numpy as np
 
 __all__ = ["Recorded", "bare_reader", "busy", "record"]
 
-COLLECT_S: Final = 0.2
 FRAMES_PER_FILE: Final = 256
 W: Final = 20.0
 HEADER: Final = {256: 384, 512: 768}  # bytes before the pixels, and 15 before those
@@ -144,6 +143,8 @@ def record(
     import bluesky.plan_stubs as bps
     import bluesky.preprocessors as bpp
 
+    from stmtem_control.plans.stubs import COLLECT_PERIOD_S
+
     folder = Path(tempfile.mkdtemp(prefix="streaming-", dir=root))
     spent = 0.0
     declared = 0
@@ -161,7 +162,7 @@ def record(
         yield from bps.kickoff(camera, wait=True)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            yield from bps.sleep(COLLECT_S)
+            yield from bps.sleep(COLLECT_PERIOD_S)
             yield from collect(camera)
         yield from bps.complete(camera, wait=True)
         yield from collect(camera)

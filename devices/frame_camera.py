@@ -339,6 +339,11 @@ class FrameCamera(CameraAcquisition):
         start = self.clock.wall_time(self.timeline.run_start)
         yield from self._documents.pages(start, self.clock.wall_seconds(1.0))
 
+    @property
+    def undeclared(self) -> int:
+        """How many frames of this run are on disk, with their rows, and were never collected."""
+        return self._recording.untaken
+
     # The rest is for this class.
 
     def _marker(self, channel: str, signal: Setting) -> Any:

@@ -231,6 +231,12 @@ class FrameRecording:
             self._rows, self._taken = [], self._count
             return first, rows
 
+    @property
+    def untaken(self) -> int:
+        """How many rows nobody has taken yet."""
+        with self._lock:
+            return self._count - self._taken
+
     def fail(self, error: Exception) -> None:
         """Note an error that ends the recording, to be told by who asks next."""
         with self._lock:

@@ -7,11 +7,14 @@ plan ends, the bias is at 0 V, the output off, the beam blanked and the probe at
 from .approach import approach_contact, retract
 from .biasing import deposit, deposition_stripping_cycles, strip
 from .clapperboard import clapperboard
+from .controls import beam_blocked_control, beam_irradiation_control
 from .safety import make_safe, safe, without_exit
 from .triggered import triggered_cycles
 
 __all__ = [
     "approach_contact",
+    "beam_blocked_control",
+    "beam_irradiation_control",
     "clapperboard",
     "deposit",
     "deposition_stripping_cycles",

@@ -1,22 +1,20 @@
 """Deposit and strip lithium under a bias, with frames taken throughout."""
 
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
-from bluesky import Msg
 from bluesky.protocols import Flyable, Movable, Readable
-from bluesky.utils import IllegalMessageSequence
 
 from stmtem_control.errors import LimitError
 
 from .approach import back_off, check_approach, check_travel, seek_contact
 from .clapperboard import check_clapperboard
 from .clapperboard import clapperboard as clap
-from .limits import MOST_CYCLES, check_count, check_number, check_roles
-from .roles import Plan, Source
+from .frames import declare_frames, with_frames
+from .limits import MOST_CYCLES, check_count, check_number, check_roles, check_sign
+from .roles import Plan
 from .safety import safe
 from .stubs import mark, set_bias, watch
 
@@ -84,8 +82,8 @@ def deposition_stripping_cycles(
     """
     check_count("cycles", cycles, 1, MOST_CYCLES)
     check_count("retract_steps", retract_steps, 0)
-    _check_sign("deposit_V", deposit_V, negative=True)
-    _check_sign("strip_V", strip_V, negative=False)
+    check_sign("deposit_V", deposit_V, negative=True)
+    check_sign("strip_V", strip_V, negative=False)
     segments: list[Segment] = []
     for cycle in range(1, cycles + 1):
         segments.append(("deposit", cycle, deposit_V, deposit_s))
@@ -163,7 +161,7 @@ def deposit(
     LimitError
         A parameter is outside what the station or the method allows; nothing has moved.
     """
-    _check_sign("bias_V", bias_V, negative=True)
+    check_sign("bias_V", bias_V, negative=True)
     return (
         yield from _hold(
             "deposit", bias, camera, beam, bias_V, duration_s, pre_roll_s, frame_rate_Hz,
@@ -208,7 +206,7 @@ def strip(
     LimitError
         A parameter is outside what the station or the method allows; nothing has moved.
     """
-    _check_sign("bias_V", bias_V, negative=False)
+    check_sign("bias_V", bias_V, negative=False)
     return (
         yield from _hold(
             "strip", bias, camera, beam, bias_V, duration_s, pre_roll_s, frame_rate_Hz,
@@ -253,14 +251,6 @@ def _hold(
             md=md,
         )
     )
-
-
-def _check_sign(name: str, volts: float, *, negative: bool) -> None:
-    check_number(name, volts)
-    if volts >= 0.0 if negative else volts <= 0.0:
-        side = "below" if negative else "above"
-        what = "deposits" if negative else "strips"
-        raise LimitError(f"{name} is {volts:g} V; give a bias {side} zero, which {what} lithium")
 
 
 def _check_durations(segments: Sequence[Segment], pre_roll_s: float) -> None:
@@ -310,7 +300,8 @@ def _recorded(
     def body() -> Plan:
         if probe is not None and approach:
             yield from seek_contact(probe, bias)
-        yield from _with_frames(bias, camera, beam, others, frames)
+        yield from declare_frames(camera)
+        yield from with_frames(bias, camera, beam, frames)
         if probe is not None and retract_steps:
             yield from bps.stop(bias)
             yield from back_off(probe, retract_steps)
@@ -336,46 +327,3 @@ def _recorded(
     start = {"plan_name": plan_name, "plan_args": parameters, **(md or {})}
     staged = bpp.stage_wrapper(settings(), [bias, beam, camera])
     return (yield from safe(staged, bias, beam, camera, probe))
-
-
-def _with_frames(
-    bias: Source, camera: Any, beam: Any, others: Sequence[Any], during: Callable[[], Plan]
-) -> Plan:
-    """Take frames, beam on, while `during` runs; every frame taken is collected, come what may."""
-    done: list[bool] = []
-
-    def body() -> Plan:
-        yield from mark(camera, "pre-roll", 0)
-        yield from bps.kickoff(camera, wait=True)
-        # A resume must not start the camera a second time.
-        yield from bps.checkpoint()
-        yield from bps.mv(beam, "open")
-        yield from during()
-        done.append(True)
-
-    def drain() -> Plan:
-        if not done:
-            # An error between create and save leaves a bundle open, and nothing can be collected.
-            with contextlib.suppress(IllegalMessageSequence):
-                yield Msg("drop")
-        problems = []
-        # Made one by one: a halt leaves plans that were made and never begun, which bluesky tells.
-        parts: Sequence[Callable[[], Plan]] = (
-            # With the output off at once where something failed: a camera may be slow to complete.
-            lambda: set_bias(bias, 0.0) if done else bps.stop(bias),
-            lambda: mark(camera, "end", 0),
-            lambda: bps.mv(beam, "blanked"),
-            lambda: bps.complete(camera, wait=True),
-            lambda: bps.collect(camera, name="frames", return_payload=False),
-        )
-        for part in parts:
-            try:
-                yield from part()
-            except Exception as error:
-                problems.append(error)
-        if done and problems:
-            # After a failure the first error is the one to tell; the rest is made safe outside.
-            raise problems[0]
-
-    yield from bps.declare_stream(camera, name="frames", collect=True)
-    yield from bpp.finalize_wrapper(body(), drain)

@@ -57,3 +57,18 @@ def check_roles(**devices: Any) -> None:
         if device is not None and not hasattr(device, needed):
             name = getattr(device, "name", repr(device))
             raise LimitError(f"{role} is {name!r}, which is none; mind the order of the devices")
+
+
+def check_sign(name: str, volts: float, *, negative: bool) -> None:
+    """Make sure that a bias at the fibre deposits lithium (negative), or strips it.
+
+    Raises
+    ------
+    LimitError
+        It is no number, or has the wrong sign, or none.
+    """
+    check_number(name, volts)
+    if volts >= 0.0 if negative else volts <= 0.0:
+        side = "below" if negative else "above"
+        what = "deposits" if negative else "strips"
+        raise LimitError(f"{name} is {volts:g} V; give a bias {side} zero, which {what} lithium")

@@ -8,6 +8,7 @@ from bluesky import Msg
 from .roles import Camera, Plan, Source
 
 READING_PERIOD_S = 0.05  # wall time between two readings: the RunEngine needs about 5 ms of it
+COLLECT_PERIOD_S = 0.4  # wall time between two collects: each costs over 1 ms, however few frames
 
 
 def read_bias(bias: Source, *others: Any, stream: str = "readings") -> Plan:
@@ -43,10 +44,11 @@ def set_bias(bias: Source, volts: float) -> Plan:
     yield Msg("wait", None, group="bias")
 
 
-def watch(bias: Source, camera: Camera, seconds: float, *others: Any) -> Plan:
+def watch(bias: Source, camera: Camera, seconds: float, *others: Any, collect: bool = True) -> Plan:
     """Hold everything as it is for `seconds` of station time; read, and collect frames.
 
-    Time spent in a pause, with the bias at 0 V, does not count.
+    Time spent in a pause, with the bias at 0 V, does not count.  Without `collect` no frames are
+    expected.
     """
     clock = bias.clock
     end = clock.now() + seconds
@@ -54,6 +56,7 @@ def watch(bias: Source, camera: Camera, seconds: float, *others: Any) -> Plan:
     period = READING_PERIOD_S * clock.speed
     cost = period
     seen = False
+    collected = clock.now() - COLLECT_PERIOD_S * clock.speed
     while True:
         begun, paused_before = clock.now(), bias.paused_s
         left = end + (bias.paused_s - paused) - begun
@@ -66,7 +69,11 @@ def watch(bias: Source, camera: Camera, seconds: float, *others: Any) -> Plan:
         if bias.output.get():
             # With the output off there is nothing to measure, and the source refuses to.
             yield from read_bias(bias, camera.phase, camera.cycle, *others)
-        yield from collect_frames(camera)
+        if collect and clock.now() - collected >= COLLECT_PERIOD_S * clock.speed:
+            collected = clock.now()
+            yield from collect_frames(camera)
+        else:
+            yield Msg("checkpoint")
         seen = True
         took = clock.now() - begun - (bias.paused_s - paused_before)
         cost = 0.5 * (cost + took)

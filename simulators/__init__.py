@@ -5,6 +5,8 @@ Nothing here is imported by the devices, and nothing here imports them: they mee
 
 from .bench import Bench
 from .clock import HandClock, WallClock
+from .fault import Fault
+from .fault_board import FaultEvent
 from .model import KineticModel
 from .reaction_box import ReactionBox
 from .serve import serve
@@ -12,6 +14,8 @@ from .specimen import Specimen
 
 __all__ = [
     "Bench",
+    "Fault",
+    "FaultEvent",
     "HandClock",
     "KineticModel",
     "ReactionBox",

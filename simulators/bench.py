@@ -2,16 +2,24 @@
 
 import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from .bias_source import SourceMeter
+from .black_box import BEAM, BIAS, OUTPUT, PROBE, BlackBox
 from .camera import MerlinCamera
 from .clock import Clock, WallClock
+from .fault import Fault
+from .fault_board import FaultBoard, FaultEvent, LiveFault, Undo
+from .fault_kinds import SERVERS
+from .fault_readings import Spoiler
+from .fault_states import begin
+from .fault_tap import Tap
 from .lines import wire
 from .probe import ProbeController
-from .server import LOOPBACK, PtyEndpoint, TcpEndpoint
+from .server import LOOPBACK, PtyEndpoint, Talker, TcpEndpoint
 from .specimen import Specimen
 from .truth_log import TruthLog
 
@@ -57,11 +65,14 @@ class Bench:
         What is wrong with the camera's clock and its link, see :class:`.camera.MerlinCamera`.
     truth : path, optional
         File for the ground truth of every frame; see :class:`.truth_log.TruthLog`.
+    faults : iterable of Fault or str
+        Injected at the start, in this order.
 
     Raises
     ------
     ValueError
-        An unknown preset, model or size, or a speed that is not positive.
+        An unknown preset, model or size, a speed that is not positive, or a fault that there is
+        not.
     OSError
         A port is taken, or the file of the ground truth cannot be written.
 
@@ -89,6 +100,7 @@ class Bench:
         camera_clock_drift: float = 0.0,
         camera_loss: float = 0.0,
         truth: str | os.PathLike[str] | None = None,
+        faults: Iterable[Fault | str] = (),
     ) -> None:
         if size not in SIZES:
             raise ValueError(f"image size is {size}; choose one of {', '.join(map(str, SIZES))}")
@@ -117,21 +129,95 @@ class Bench:
             wire(self.source.digital_out[0], self.specimen.blank)
             wire(self.source.trigger_out[1], self.camera.trigger_in)
             wire(self.camera.trigger_out, self.source.trigger_in[0])
-            self.source_tcp = TcpEndpoint(self.source, bias_source_port)
-            made.callback(self.source_tcp.close)
-            self.source_pty = PtyEndpoint(self.source)
-            made.callback(self.source_pty.close)
-            self.probe_tcp = TcpEndpoint(self.probe.network, probe_port)
-            made.callback(self.probe_tcp.close)
-            self.probe_pty = PtyEndpoint(self.probe.console)
-            made.callback(self.probe_pty.close)
-            self.camera_control = TcpEndpoint(self.camera.control, control_port)
-            made.callback(self.camera_control.close)
-            self.camera_data = TcpEndpoint(self.camera.data, data_port)
-            made.callback(self.camera_data.close)
+            self._board = FaultBoard(self.clock, seed, self._begin, self._watch)
+            self.taps: dict[str, list[Tap]] = {server: [] for server in SERVERS}
+            self.source_tcp = self._tcp("bias_source", self.source, bias_source_port, made)
+            self.source_pty = self._pty("bias_source", self.source, made)
+            self.probe_tcp = self._tcp("probe", self.probe.network, probe_port, made)
+            self.probe_pty = self._pty("probe", self.probe.console, made)
+            self.camera_control = self._tcp("camera", self.camera.control, control_port, made)
+            self.camera_data = self._tcp("camera_data", self.camera.data, data_port, made)
+            made.callback(self.clear_faults)
+            self.black_box = BlackBox(self.clock)
+            self.source.output.on_change = self._note_source
+            self.specimen.on_blank = lambda blanked: self.black_box.note(BEAM, not blanked)
+            self.probe.on_motion = lambda moving: self.black_box.note(PROBE, moving)
+            self._note_source()
+            self.black_box.note(BEAM, not self.specimen.blanked)
+            self.black_box.note(PROBE, False)
+            settings = self.source.settings
+            self.source.meter.spoil = Spoiler(
+                self._board, self.taps["bias_source"][0], lambda: settings.sense_scale("CURR").full
+            )
             # First of all wake who waits for a time, or the endpoints wait for them.
             made.callback(self.clock.close)
+            for fault in faults:
+                self.inject(fault)
             self._made = made.pop_all()
+
+    def _tap(self, where: str, talker: Talker) -> Tap:
+        tap = Tap(where, talker, self.clock, self._board)
+        self.taps[where].append(tap)
+        return tap
+
+    def _tcp(
+        self, where: str, talker: Talker, port: int, made: contextlib.ExitStack
+    ) -> TcpEndpoint:
+        tap = self._tap(where, talker)
+        tap.endpoint = TcpEndpoint(tap, port)
+        made.callback(tap.endpoint.close)
+        return tap.endpoint
+
+    def _pty(self, where: str, talker: Talker, made: contextlib.ExitStack) -> PtyEndpoint:
+        endpoint = PtyEndpoint(self._tap(where, talker))
+        made.callback(endpoint.close)
+        return endpoint
+
+    def _note_source(self) -> None:
+        self.black_box.note(BIAS, self.source.level)
+        self.black_box.note(OUTPUT, self.source.output_on)
+
+    # -- faults -----------------------------------------------------------------------------
+
+    def _begin(self, live: LiveFault) -> Undo:
+        return begin(self, live)
+
+    def _watch(self, server: str, watched: bool) -> None:
+        for tap in self.taps[server]:
+            tap.watch(watched)
+
+    def inject(self, fault: Fault | str) -> None:
+        """Let a fault wait for its time and its exchange; it strikes at once if it has neither.
+
+        Parameters
+        ----------
+        fault : Fault or str
+            The fault, or its text; see :meth:`.fault.Fault.parse`.
+
+        Raises
+        ------
+        ConfigError
+            The text cannot be read, or there is no such fault.
+        """
+        self._board.inject(Fault.parse(fault) if isinstance(fault, str) else fault)
+
+    def clear_faults(self) -> None:
+        """End all faults that last, and forget all that wait; what they did stays done."""
+        self._board.clear()
+
+    @property
+    def fault_log(self) -> tuple[FaultEvent, ...]:
+        """What struck, when, at which exchange and message; and when what lasts was over."""
+        return self._board.log
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults that may still strike, and the states that last."""
+        return self._board.faults
+
+    def exchanges(self, where: str) -> int:
+        """Return how many messages a server has received since the bench was made."""
+        return sum(tap.messages for tap in self.taps[where])
 
     @property
     def addresses(self) -> Addresses:
@@ -157,10 +243,10 @@ class Bench:
     def safe(self) -> dict[str, bool]:
         """Tell, from the instruments themselves, what of the safe state holds."""
         return {
-            "bias 0 V": self.source.level == 0.0,
-            "output off": not self.source.output_on,
-            "beam blanked": self.specimen.blanked,
-            "probe at rest": not self.probe.moving,
+            BIAS: self.source.level == 0.0,
+            OUTPUT: not self.source.output_on,
+            BEAM: self.specimen.blanked,
+            PROBE: not self.probe.moving,
         }
 
     def close(self) -> None:

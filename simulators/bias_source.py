@@ -15,7 +15,11 @@ from .source_commands import add_source_commands
 from .source_core import SourceCore
 from .source_data import add_calculate_commands, add_data_commands, add_trigger_commands
 from .source_models import model_named
+from .source_output import OutputStage
+from .source_power import power_on
+from .source_readings import Meter
 from .source_sense import add_measurement_commands, add_sense_commands
+from .source_settings import Settings
 from .source_system import add_common_commands, add_system_commands
 from .source_table import CommandTable
 from .source_timer import Timer
@@ -128,9 +132,47 @@ class SourceMeter:
                 return output.level
             return self._core.settings.volt.level
 
-    def set_output_enable(self, closed: bool) -> None:
-        """Close or open the output enable line (interlock) of the rear panel."""
-        self._enter(lambda: self._core.set_enable_line(closed))
+    def set_output_enable(self, closed: bool, *, in_use: bool = False) -> None:
+        """Close or open the output enable line (interlock) of the rear panel.
+
+        With `in_use` it counts whatever ``:OUTPut:ENABle`` says, as on models that have an
+        interlock of their own.
+        """
+
+        def move() -> None:
+            self._core.output.interlocked = in_use
+            self._core.set_enable_line(closed)
+
+        self._enter(move)
+
+    def set_hot(self, hot: bool) -> None:
+        """Overheat it, or let it cool down."""
+        self._enter(lambda: self._core.set_hot(hot))
+
+    def power_cycle(self) -> None:
+        """Switch it off and on again: what was under way is forgotten, settings too."""
+
+        def restart() -> None:
+            for client in self._clients.values():
+                self._clear_device(client)
+            power_on(self._core)
+
+        self._enter(restart)
+
+    @property
+    def output(self) -> OutputStage:
+        """The output stage, for who watches it."""
+        return self._core.output
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, for who must know them."""
+        return self._core.settings
+
+    @property
+    def meter(self) -> Meter:
+        """The meter, for who spoils its readings."""
+        return self._core.meter
 
     def close(self) -> None:
         """Stop what runs and let nothing more happen."""

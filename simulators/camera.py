@@ -8,7 +8,7 @@ from .clock import Clock
 from .lines import Line
 from .merlin_engine import Engine, Stamps
 from .merlin_frames import CHIP, message
-from .merlin_plan import BOARD_C, SOFTWARE
+from .merlin_plan import SOFTWARE
 from .merlin_settings import FAILED, OK, OUT_OF_RANGE, UNKNOWN, VARIABLES, BadValueError, Settings
 from .merlin_stream import DataStream
 from .merlin_triggers import TriggerOutputs
@@ -107,6 +107,11 @@ class MerlinCamera:
         """Frames that a slow client, or a slow computer, has lost since power-up."""
         return self.data.dropped + self._engine.lost
 
+    @property
+    def engine(self) -> Engine:
+        """What takes the frames, for who lets it fail."""
+        return self._engine
+
     def close(self) -> None:
         """End the acquisition and all threads; harmless when called again."""
         self._engine.close()
@@ -114,6 +119,8 @@ class MerlinCamera:
 
 class Acquirer(Protocol):
     """What the control port commands; every command returns an error code."""
+
+    board_C: float
 
     @property
     def busy(self) -> bool:
@@ -200,7 +207,7 @@ class ControlPort:
             case "GETSOFTWAREREVISION":
                 return REVISION, OK
             case "TEMPERATURE":
-                return f"{BOARD_C:.6f}", OK
+                return f"{self._engine.board_C:.6f}", OK
             case "IMAGEX" | "IMAGEY":
                 return str(self._size), OK
         return "0", UNKNOWN

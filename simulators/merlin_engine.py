@@ -11,14 +11,14 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from . import merlin_frames as wire
 from .clock import Alarm, Clock
-from .merlin_plan import Plan, make_plan, readout_s
+from .merlin_plan import BOARD_C, Plan, make_plan, readout_s
 from .merlin_settings import FAILED, OK, Settings
 from .merlin_stream import DataStream
 from .merlin_triggers import BURST, BUSY, READOUT, SHUTTER, TriggerOutputs
@@ -131,6 +131,9 @@ class Engine:
         self._alarm: Alarm | None = None
         self._exposures = 0
         self.lost = 0
+        #: Whether acquisitions fail, and how warm the board is.
+        self.failing = False
+        self.board_C = BOARD_C
         self.stream = DataStream(self._welcome, self._ready)
 
     @property
@@ -143,9 +146,15 @@ class Engine:
     def start(self, *, scan: bool = False) -> int:
         """Start an acquisition, or a threshold scan; return an error code."""
         with self._lock:
-            if self.busy:
+            if self.busy or self.failing:
                 return FAILED
-            plan = make_plan(self._settings, size=self._size, wafer=self._wafer, scan=scan)
+            plan = make_plan(
+                self._settings,
+                size=self._size,
+                wafer=self._wafer,
+                scan=scan,
+                board_C=self.board_C,
+            )
             body = wire.acquisition_header(
                 plan.head, plan.sequence, plan.thresholds_keV, self._stamp_ns(self._clock.now())
             )
@@ -194,6 +203,22 @@ class Engine:
             self.stream.drop()
         _do(todo)
         return OK
+
+    def fail(self, failing: bool) -> None:
+        """Let acquisitions fail, the one under way too; or let them work again."""
+        self.failing = failing
+        if failing:
+            self.abort()
+
+    def jump_clock(self, seconds: float) -> None:
+        """Set the clock that stamps the frames on by `seconds`."""
+        self._stamps = replace(self._stamps, offset_s=self._stamps.offset_s + seconds)
+
+    def power_cycle(self) -> None:
+        """Switch it off and on again: nothing is under way, all settings are the defaults."""
+        self.abort()
+        self._settings.restore()
+        self._outputs.follow()
 
     def process(self, seconds: float) -> int:
         """Be busy for a while with something that sends no frames; return an error code."""

@@ -32,7 +32,9 @@ class Plan:
     scan: tuple[int, float, float] | None  # threshold, start, step
 
 
-def make_plan(settings: Settings, *, size: int, wafer: int, scan: bool) -> Plan:
+def make_plan(
+    settings: Settings, *, size: int, wafer: int, scan: bool, board_C: float = BOARD_C
+) -> Plan:
     """Return what an acquisition (or threshold scan) that is started now will do."""
     depth = settings.whole("COUNTERDEPTH")
     # With both counters in use, or chained for 24 bits, none is free to be read meanwhile.
@@ -67,7 +69,7 @@ def make_plan(settings: Settings, *, size: int, wafer: int, scan: bool) -> Plan:
             continuous=continuous,
             gap_fill=settings.whole("FILLMODE"),
             bias_V=settings.real("HVBIAS"),
-            board_celsius=BOARD_C,
+            board_celsius=board_C,
             software=SOFTWARE,
             wafer=wafer,
         ),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from . import merlin_frames as wire
 from .camera import ControlPort
 from .clock import WallClock
-from .merlin_plan import Plan, make_plan
+from .merlin_plan import BOARD_C, Plan, make_plan
 from .merlin_settings import FAILED, OK, Settings
 from .merlin_stream import QUEUE_BYTES, QUEUE_FRAMES
 from .merlin_triggers import TriggerOutputs
@@ -93,6 +93,7 @@ class ReplayCamera:
         self._keep_times = keep_times
         self._size = len(frames[0])
         self._settings = Settings()
+        self.board_C = BOARD_C
         self._changed = threading.Condition()
         self._run: _Run | None = None
         self._waiting: _Run | None = None  # for the sender

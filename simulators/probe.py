@@ -85,6 +85,9 @@ class ProbeController:
         self.trigger_out = tuple(Line(f"probe trigger out {n}") for n in range(1, 4))
         for number, line in enumerate(self.trigger_in, 1):
             line.listen(partial(self._triggered, number))
+        # Told whether any axis makes steps, when that changes.
+        self.on_motion: Callable[[bool], None] = lambda moving: None
+        self._moved = False
         self._handlers = self._table()
         self.console = Console(self)
         self.network = Console(self, password)
@@ -104,6 +107,32 @@ class ProbeController:
             now = self._clock.now()
             for axis in self.axes:
                 axis.settle(now)
+            self._look_at_motion()
+
+    def _look_at_motion(self) -> None:
+        moving = any(axis.moving for axis in self.axes)
+        if moving != self._moved:
+            self._moved = moving
+            self.on_motion(moving)
+
+    def set_axes(self, name: str, value: object, number: int | None = None) -> None:
+        """Set an attribute of all axes, or of axis `number`, that is not a setting of its own."""
+        with self._lock:
+            self.settle()
+            for axis in self.axes:
+                if number in (None, axis.number):
+                    setattr(axis, name, value)
+            self.settle()
+            self._plan()
+
+    def power_cycle(self) -> None:
+        """Switch it off and on again: motion ends, all axes are grounded."""
+        with self._lock:
+            self.settle()
+            for axis in self.axes:
+                axis.power_cycle(self._clock.now())
+            self._look_at_motion()
+            self._plan()
 
     def close(self) -> None:
         """End all motion and release who waits for it."""
@@ -116,6 +145,7 @@ class ProbeController:
 
     def _plan(self) -> None:
         """Have the next thing that happens by itself carried out in time."""
+        self._look_at_motion()
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None

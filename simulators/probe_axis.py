@@ -9,6 +9,8 @@ from .piezo import Amplifier, Gait, Stack
 from .ports import Mount
 
 CAPACITANCE_S = 1.0  # what a measurement of the capacitance takes
+CABLE_NF = 0.2  # 2 m of cable with nothing at its end
+_GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
 BEND_TICK_S = 1e-3  # how finely a bend in progress is handed on
 
 
@@ -78,6 +80,9 @@ class Axis:
         self.serial = f"{module.name}A-M-1545-{3010040 + number}"
         self.front_panel = False
         self.stuck = False
+        self.missing = 0.0  # share of the steps that are not made
+        self.connected = True
+        self.capacitance_factor = 1.0
         self.mode = "gnd"
         self.frequency_Hz = 1000
         self.amplitude_V = 30.0
@@ -114,13 +119,14 @@ class Axis:
                 train.done = due
             if train.done == train.total:
                 self._train = None
-        bend = self._stack.bend_nm(self._output.volts(now))
+        bend = self._stack.bend_nm(self._output.volts(now) if self.connected else 0.0)
         if bend != self._bend_nm:
             self._bend_nm = bend
             self._mount.bend(self.number - 1, bend)
         if now >= self._measured_at:
             self._measured_at = math.inf
-            self.capacitance_nF = self._mount.capacitance_nF(self.number - 1)
+            load = self._mount.capacitance_nF(self.number - 1) * self.capacitance_factor
+            self.capacitance_nF = load if self.connected else CABLE_NF
             self.mode = "gnd"
 
     def _slip(self, count: int, upwards: bool) -> None:
@@ -128,9 +134,14 @@ class Axis:
         swing = (max(pattern) - min(pattern)) / 255.0
         lengths = self._gait.lengths_nm(self.steps_made, count, self.amplitude_V * swing, upwards)
         self.steps_made += count
-        if not self.stuck:
-            for length in lengths[np.nonzero(lengths)]:
-                self._mount.step(self.number - 1, float(length))
+        if self.stuck or not self.connected:
+            return
+        if self.missing > 0.0:
+            # Evenly spread over the steps, so that the same ones are missed however time is cut.
+            numbers = np.arange(self.steps_made - count, self.steps_made)
+            lengths = lengths[(numbers * _GOLDEN) % 1.0 >= self.missing]
+        for length in lengths[np.nonzero(lengths)]:
+            self._mount.step(self.number - 1, float(length))
 
     def next_event(self, now: float) -> float:
         """Return when something happens by itself next (s); infinity when nothing does."""
@@ -189,6 +200,18 @@ class Axis:
     def end_steps(self) -> None:
         """Make no more steps."""
         self._train = None
+
+    def power_cycle(self, now: float) -> None:
+        """Take the settings of power-on: grounded, no offset, nothing under way."""
+        self.end_steps()
+        self.offset_V = 0.0
+        self.set_mode(now, "gnd")
+        self.follow_offset(now)
+        self.frequency_Hz, self.amplitude_V = 1000, 30.0
+        self.ac_in = self.dc_in = self.front_panel = False
+        self.trigger_up = self.trigger_down = self.capacitance_nF = None
+        self.filter = next(iter(self.module.filters), "off")
+        self.pattern_up, self.pattern_down = list(range(256)), list(range(255, -1, -1))
 
     def output_V(self, now: float) -> float:
         """Return the voltage at the output now: offset and stepping waveform."""

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from .bench import MODELS, SIZES, Bench
+from .bench_orders import BenchOrders
+from .fault_kinds import listing
 from .presets import PRESETS
 from .service import EndOfService
 
@@ -65,14 +67,28 @@ def _add_options(options: argparse.ArgumentParser) -> None:
         "--truth", metavar="FILE", help="write what each frame shows, particle by particle (CSV)"
     )
     options.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="inject a fault, for example bias_source:drop@exchange=12,count=3 (may be repeated)",
+    )
+    options.add_argument(
+        "--list-faults", action="store_true", help="print all kinds of faults, and end"
+    )
+    options.add_argument(
         "--until-eof",
         action="store_true",
-        help="end when standard input closes, so that the bench cannot outlive its parent",
+        help="end when standard input closes, so that the bench cannot outlive its parent; until "
+        "then it takes orders there, such as 'inject probe:stuck_steps'",
     )
 
 
 def _run(options: argparse.Namespace) -> int:
     """Run the bench and return the exit code: 0 after a signal, 2 when it cannot start."""
+    if options.list_faults:
+        print(listing())
+        return 0
     with EndOfService(until_eof=options.until_eof) as end:
         try:
             bench = Bench(
@@ -89,6 +105,7 @@ def _run(options: argparse.Namespace) -> int:
                 camera_clock_drift=options.camera_clock_drift,
                 camera_loss=options.camera_loss,
                 truth=options.truth,
+                faults=options.fault,
             )
         except (OSError, ValueError, OverflowError) as error:
             print(f"stmtem sim: {error}", file=sys.stderr)
@@ -100,7 +117,7 @@ def _run(options: argparse.Namespace) -> int:
                 print(f"stmtem sim: standard output: {error.strerror}", file=sys.stderr)
                 sys.stdout = None
                 return 2
-            end.wait()
+            end.wait(BenchOrders(bench).take)
         if not options.json:
             print("bench closed")
         return 0

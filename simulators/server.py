@@ -65,6 +65,18 @@ class _TcpChannel(Channel):
             self.connection.shutdown(socket.SHUT_RDWR)
 
 
+def _bound(port: int) -> socket.socket:
+    """Return a socket bound to a port of the loopback address."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((LOOPBACK, port))
+    except OSError as error:
+        made.close()
+        raise OSError(error.errno, f"port {port} on {LOOPBACK}: {error.strerror}") from None
+    return made
+
+
 class TcpEndpoint:
     """A TCP port on the loopback address; a thread for each client.
 
@@ -85,26 +97,49 @@ class TcpEndpoint:
         self._talker = talker
         self._lock = threading.Lock()
         self._channels: dict[_TcpChannel, threading.Thread] = {}
-        self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._listener.bind((LOOPBACK, port))
-            self._listener.listen()
-        except OSError as error:
-            self._listener.close()
-            raise OSError(error.errno, f"port {port} on {LOOPBACK}: {error.strerror}") from None
+        self._listener = _bound(port)
         self.host = LOOPBACK
         self.port: int = self._listener.getsockname()[1]
         self._open = True
-        self._thread = threading.Thread(
-            target=self._accept, name=f"sim-accept-{self.port}", daemon=True
-        )
-        self._thread.start()
+        self._changing = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self.accept()
 
-    def _accept(self) -> None:
+    def accept(self) -> None:
+        """Take clients, as from the start; harmless while it does."""
+        with self._changing:
+            if self._thread is not None or not self._open:
+                return
+            self._listener.listen()
+            self._thread = threading.Thread(
+                target=self._accept,
+                args=(self._listener,),
+                name=f"sim-accept-{self.port}",
+                daemon=True,
+            )
+            self._thread.start()
+
+    def refuse(self) -> None:
+        """Refuse new clients; the port is kept, and clients that are attached stay."""
+        with self._changing:
+            if self._thread is None or not self._open:
+                return
+            self._end_listening()
+            # Bound, but not listening: nobody else can take the port meanwhile.
+            self._listener = _bound(self.port)
+
+    def _end_listening(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection, _ = listener.accept()
             except OSError:
                 return
             channel = _TcpChannel(connection)
@@ -147,11 +182,10 @@ class TcpEndpoint:
         with self._lock:
             self._open = False
             threads = list(self._channels.values())
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        with self._changing:
+            self._end_listening()
         self.drop_clients()
-        for thread in (self._thread, *threads):
+        for thread in threads:
             if thread is not threading.current_thread():
                 thread.join()
 

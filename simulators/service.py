@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,13 +32,20 @@ class EndOfService:
         }
         return self
 
-    def wait(self) -> None:
-        """Return when a signal has come, or the end of standard input if that counts."""
+    def wait(self, take: Callable[[bytes], None] = lambda data: None) -> None:
+        """Return when a signal has come, or the end of standard input if that counts.
+
+        What comes on standard input until then is given to `take`, which must not wait.
+        """
         watched = [self._wake_read, sys.stdin.fileno()] if self._until_eof else [self._wake_read]
         while True:
             ready, _, _ = select.select(watched, [], [])
-            if self._wake_read in ready or not os.read(sys.stdin.fileno(), 4096):
+            if self._wake_read in ready:
                 return
+            data = os.read(sys.stdin.fileno(), 4096)
+            if not data:
+                return
+            take(data)
 
     def __exit__(
         self,

@@ -105,10 +105,10 @@ class SourceCore:
         Raises
         ------
         ScpiError
-            +802 while the output enable line forbids it.
+            +802 while the output enable line forbids it, +810 while it is too hot.
         """
         if on and self.output.blocked:
-            raise ScpiError(802)
+            raise ScpiError(self.output.blocked_code)
         if on != self.output.on:
             self.output.switch(on)
         if not on:
@@ -119,6 +119,13 @@ class SourceCore:
         self.output.enable_line = closed
         self.status.measurement.hold(11, closed)
         if self.output.blocked:
+            self.switch_output(False)
+
+    def set_hot(self, hot: bool) -> None:
+        """Overheat, or cool down: the output stays off then, as the manual says."""
+        self.output.hot = hot
+        self.status.measurement.hold(12, hot)
+        if hot:
             self.switch_output(False)
 
     def set_level(self, function: str, level: float) -> None:
@@ -150,7 +157,7 @@ class SourceCore:
         if not self.output.on and not self.settings.auto_off:
             raise ScpiError(803)
         if self.output.blocked:
-            raise ScpiError(802)
+            raise ScpiError(self.output.blocked_code)
         operation = self.trigger_model.operation()
         self.samples.clear()
         if self.settings.time_auto_reset:

@@ -1,6 +1,7 @@
 """The output stage of a SourceMeter: what it puts on the two terminals."""
 
 import math
+from collections.abc import Callable
 
 from .ports import Terminals
 from .source_settings import Settings
@@ -24,6 +25,10 @@ class OutputStage:
         self._settings = settings
         self.on = False
         self.enable_line = True  # the interlock plug is in
+        self.interlocked = False  # the line counts, whatever ``:OUTPut:ENABle`` says
+        self.hot = False  # too hot: the output is off until it has cooled down
+        # Called whenever the output or its level may have changed.
+        self.on_change: Callable[[], None] = lambda: None
         self.point: float | None = None  # what a sweep or list sources now
         self.apply()
 
@@ -43,8 +48,14 @@ class OutputStage:
 
     @property
     def blocked(self) -> bool:
-        """True if the output enable line forbids the output."""
-        return self._settings.output_enable and not self.enable_line
+        """True if the output enable line or the temperature forbids the output."""
+        in_use = self._settings.output_enable or self.interlocked
+        return self.hot or (in_use and not self.enable_line)
+
+    @property
+    def blocked_code(self) -> int:
+        """The error of who wants a blocked output on."""
+        return 810 if self.hot else 802
 
     @property
     def volts_clipped(self) -> bool:
@@ -64,6 +75,7 @@ class OutputStage:
             self._source()
         else:
             self._rest()
+        self.on_change()
 
     def _source(self) -> None:
         settings, level = self._settings, self.level

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .clock import Clock
 from .exposure import Exposure
 from .lines import Line
+from .mishaps import Mishaps
 from .model import KineticModel
 from .truth_log import TruthLog
 
@@ -93,6 +94,10 @@ class Specimen:
         self._deepest_nm = 0.0
         #: Where the ground truth of each image goes, if anywhere.
         self.truth: TruthLog | None = None
+        #: What has gone wrong; change it with :meth:`mishap`.
+        self.mishaps = Mishaps()
+        # Told of the state of the beam, each time the blanking line changes.
+        self.on_blank: Callable[[bool], None] = lambda blanked: None
         self._samples: deque[tuple[float, float]] = deque()
         # The last ones; an aborted exposure is never asked for.
         self._exposures: deque[tuple[tuple[float, float, tuple[int, int]], Exposure]] = deque(
@@ -125,6 +130,7 @@ class Specimen:
 
     def _press(self) -> None:
         self._deepest_nm = max(self._deepest_nm, -self.gap_nm)
+        self.mishaps.pulled(self.gap_nm)
 
     @property
     def probe_nm(self) -> tuple[float, float, float]:
@@ -152,7 +158,23 @@ class Specimen:
         return self._deepest_nm
 
     def _gap_ohm(self) -> float:
-        return POINT_CONTACT_OHM * math.exp(min(DECAY_PER_NM * max(self.gap_nm, 0.0), 600.0))
+        gap_ohm = POINT_CONTACT_OHM * math.exp(min(DECAY_PER_NM * max(self.gap_nm, 0.0), 600.0))
+        return gap_ohm + self.mishaps.series_ohm
+
+    def mishap(self, **changes: float | bool | tuple[float, float]) -> None:
+        """Let something go wrong from now on; `changes` are those of :class:`.mishaps.Mishaps`."""
+        with self._lock:
+            self._catch_up()
+            for name, value in changes.items():
+                setattr(self.mishaps, name, value)
+            if "blanker_stuck" in changes and not self.mishaps.blanker_stuck:
+                self._note_blank(self.blank.level)
+
+    def _beside(self) -> float:
+        """Return the conductance (S) of all paths beside the specimen."""
+        if not self.mishaps.paths:
+            return 0.0
+        return self.mishaps.siemens(self.gap_nm, self._in_circuit())
 
     # -- the circuit ------------------------------------------------------------------------
 
@@ -191,6 +213,7 @@ class Specimen:
                 return 0.0
             ohm = self._path_ohm + self._gap_ohm()
             thermal = 4.0 * BOLTZMANN_J_PER_K * 298.0 / ohm
+            thermal += 4.0 * BOLTZMANN_J_PER_K * 298.0 * self._beside()
             shot = 2.0 * ELEMENTARY_CHARGE_C * abs(self.model.current)
             return math.sqrt((thermal + shot) * bandwidth_Hz)
 
@@ -240,6 +263,9 @@ class Specimen:
             ohm = self._path_ohm + self._gap_ohm()
         else:
             ohm = self._leak_ohm
+        beside = self._beside()
+        if beside > 0.0:
+            ohm = 1.0 / (1.0 / ohm + beside)
         return math.copysign(min(abs(level), self._compliance * ohm), level)
 
     def _in_circuit(self) -> bool:
@@ -252,6 +278,7 @@ class Specimen:
             self.model.advance(seconds, None)
             return
         mean = 0.5 * (start + stop)
+        self._charge += mean * self._beside() * seconds
         if self.pierced and self.gap_nm <= 0.0:
             self.model.advance(seconds, None)
             self._charge += mean / SHORT_OHM * seconds + self._cable_F * (stop - start)
@@ -266,10 +293,16 @@ class Specimen:
 
     # -- the beam and the view --------------------------------------------------------------
 
-    def _note_blank(self, blanked: bool) -> None:
+    def force_blank(self, blanked: bool) -> None:
+        """Switch the beam off (True) or on, whatever the blanking line says."""
         with self._lock:
             self._blank_times.append(max(self._blank_times[-1], self.clock.now()))
             self._blank_levels.append(blanked)
+        self.on_blank(blanked)
+
+    def _note_blank(self, blanked: bool) -> None:
+        if not self.mishaps.blanker_stuck:
+            self.force_blank(blanked)
 
     @property
     def blanked(self) -> bool:
@@ -317,10 +350,11 @@ class Specimen:
     def _scene(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return the middle of the picture on the specimen, and the probe's apex in the picture."""
         x, y, _ = self.probe_nm
+        across, down = self.mishaps.displaced_nm(self._t)
         # In view: the fibre's free end, and the probe before it.
         end = -0.36 * self.field_nm
-        probe = (end - max(self.gap_nm, -20.0) + x, y)
-        return (-0.5 * self.model.parameters["fibre_length_nm"] - end, 0.0), probe
+        probe = (end - max(self.gap_nm, -20.0) + x + across, y + down)
+        return (-0.5 * self.model.parameters["fibre_length_nm"] - end - across, -down), probe
 
     def image(
         self, start: float, stop: float, shape: tuple[int, int], index: int

@@ -70,7 +70,7 @@ class Drivers:
         return [
             ("bias_source", lambda: ask(self.source.link, self.source.open)),
             ("probe", lambda: ask(self.controller.link, self.controller.open)),
-            ("camera", lambda: ask(self.merlin.link, self.merlin.open)),
+            ("camera", lambda: f"Merlin {ask(self.merlin.link, self.merlin.open)}"),
         ]
 
 

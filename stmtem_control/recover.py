@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from .clock_model import ClockModel
+from .declare_rest import declaration
 from .errors import RecordingError
 from .recording.aligned_clock import read_clock
 from .recording.bias_rows import BiasRows
 from .recording.columns import BIAS_COLUMNS, BIAS_SCHEMA_VERSION
 from .recording.csv_table import write_csv
-from .recording.frame_files import FrameFiles, frame_files
+from .recording.frame_files import frame_files
 from .recording.frame_table import TABLE
 from .recording.journal import JOURNAL, read_journal
 from .recording.line_file import hold, is_held, replace_file, whole_lines
@@ -47,8 +48,6 @@ from .recovery_report import Report, counted, numbered
 from .run_folder import BIAS, DOCUMENTS, OUTCOME, count_rows
 
 LOST = "lost.jsonl"  # what documents and table told of frames that are not on disk
-CAMERA = "camera"  # its name, where no document is left to tell
-FRAMES_PER_FILE = 256  # unless the files tell
 ASIDE = "aside_{}"  # the name of a file of frames that lie behind a gap
 
 
@@ -281,7 +280,7 @@ class _Recovery:
         if not had_start:
             report.lost.append("what the start document said beyond uid, time and plan")
         stamps = [_unix_time(row, made) for row in made.rows]
-        frames = FramesOnDisk(made.rows, stamps, lambda: self._declare(made))
+        frames = FramesOnDisk(made.rows, stamps, lambda: declaration(folder, len(made.rows)))
         ended = max([*stamps, *_times(found)], default=0.0)
         mend_documents(found, folder, frames, reason=self._reason, ended=ended)
         if found.lost:
@@ -332,19 +331,6 @@ class _Recovery:
             if isinstance(outcome, dict) and outcome.get("reason"):
                 return f" ({outcome['reason']})"
         return ""
-
-    def _declare(self, made: Rebuilt) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the data keys of the frames, and their stream resource, from the frames alone."""
-        from stmtem_control.devices import data_keys, stream_resource
-
-        with FrameFiles(self._folder) as files:
-            _, height, width = files.shape
-            dtype = files.dtype
-            pages = complete_pages(files.place(0)[0])
-        # Of one file nothing tells how many frames it could hold, and nobody needs it.
-        per_file = pages if pages < len(made.rows) else max(pages, FRAMES_PER_FILE)
-        bundle = stream_resource(CAMERA, self._folder, (height, width), per_file)
-        return data_keys(CAMERA, (height, width), dtype), dict(bundle.stream_resource_doc)
 
     def _outcome(self, made: Rebuilt, documents: Documents) -> dict[str, Any] | None:
         """Return what ``outcome.json`` shall say of how the run ended, if nobody said it."""

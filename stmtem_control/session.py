@@ -22,6 +22,7 @@ from . import __version__
 from .bench_process import BenchProcess
 from .clock import StationClock
 from .config import Station, load_station
+from .declare_rest import declare_rest
 from .end_signals import on_end_signals
 from .errors import InterlockError, RecordingError, StmTemError
 from .page_validation import pages_checked_by_columns
@@ -170,28 +171,30 @@ class Session:
         self.bias, self.probe = devices.bias, devices.probe
         self.camera, self.beam = devices.camera, devices.beam
         self.alignment = devices.alignment
-        opened.callback(self._wait_for_dates)
+        opened.callback(self.wait_until_complete)
         # Whatever happens from here on, closing makes the station safe first.
         opened.callback(self.safe_state)
 
     def _run_opened(self, folder: Path, start: dict[str, Any]) -> None:
         self._started = True
-        self._wait_for_dates()
+        self.wait_until_complete()
         self.alignment.begin_run()
         self.timeline.start_run(self.clock.now())
         self.camera.directory = folder
 
     def _run_closed(self, _name: str, _stop: dict[str, Any]) -> None:
         folder = self.run_folder.folder
-        if folder is not None and self.alignment.model is not None:
+        if folder is not None and (
+            self.alignment.model is not None or self.camera.undeclared or self.camera.running
+        ):
             # Not here: what makes the station safe comes first, and waits for this.
             self._dating = threading.Thread(
-                target=self._date_frames, args=(folder,), name="dating frames", daemon=True
+                target=self._complete, args=(folder,), name="completing the run", daemon=True
             )
             self._dating.start()
 
-    def _date_frames(self, folder: Path) -> None:
-        """Date the frames of a run that is closed by the clapperboard's final model."""
+    def _complete(self, folder: Path) -> None:
+        """Declare what a closed run had no time to, and date its frames by the final model."""
         deadline = time.monotonic() + END_S
         waiting = threading.Event()  # never set: only to wait on
         while self.camera.running and time.monotonic() < deadline:
@@ -199,11 +202,18 @@ class Session:
         try:
             if self.camera.running:
                 raise RecordingError(f"{folder}: frames are still being taken")
-            self.alignment.finish_run(folder)
+            if self.camera.undeclared:
+                declare_rest(folder, self._unix_time)
+            if self.alignment.model is not None:
+                self.alignment.finish_run(folder)
         except StmTemError as error:
-            log.error("frames keep the times they had while they came: %s", error)
+            log.error("the run is not completed, frames keep the times they had: %s", error)
 
-    def _wait_for_dates(self) -> None:
+    def _unix_time(self, run_time_s: float) -> float:
+        return self.clock.wall_time(self.timeline.run_start + run_time_s)
+
+    def wait_until_complete(self) -> None:
+        """Wait until the last run is complete on disk: frames declared, and dated for good."""
         if self._dating is not None:
             self._dating.join()
             self._dating = None
@@ -263,7 +273,7 @@ class Session:
 
     def _outcome(self, before: Path | None, error: BaseException | None) -> Outcome:
         unsafe = [part for part in self.safe_state() if not part[1]]
-        self._wait_for_dates()
+        self.wait_until_complete()
         safe = (
             "bias 0 V, output off, beam blanked, probe stopped"
             if not unsafe

@@ -37,6 +37,7 @@ class BenchTable(Table):
     camera_clock_offset: Annotated[Number, Field(ge=-1e8, le=1e8)] = 0.0
     camera_clock_drift: Annotated[Number, Field(ge=-0.01, le=0.01)] = 0.0
     camera_loss: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    faults: tuple[str, ...] = ()
 
 
 class BiasSourceTable(Table):

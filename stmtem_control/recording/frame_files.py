@@ -138,6 +138,12 @@ class FrameFiles:
             raise RecordingError(f"{self.folder} cannot be read: there is no such folder")
         known = max(0, len(self._files) - 1)  # only the last one grows
         for i, path in enumerate(paths[known:], known):
+            if path.name != (name := TEMPLATE.format(i)):
+                # Frames behind a gap would pass for others.
+                raise RecordingError(
+                    f"{self.folder} cannot be read: {name} is missing, and {path.name} is there; "
+                    "put it back, or have 'stmtem recover' move what does not follow aside"
+                )
             if i == len(self._files):
                 self._files.append(_File(path))
                 self._ends.append(0)

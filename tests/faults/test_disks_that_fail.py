@@ -54,8 +54,8 @@ class Runner:
                 session.camera,
                 session.beam,
                 cycles=2,
-                frame_rate_Hz=10.0,
-                exposure_s=0.08,
+                frame_rate_Hz=4.0,
+                exposure_s=0.2,
                 deposit_s=6.0,
                 strip_s=6.0,
             )

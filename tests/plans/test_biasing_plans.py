@@ -157,7 +157,7 @@ def test_the_table_can_be_read_while_the_run_goes_on(session: Session) -> None:
 
     session.RE.subscribe(look)
     assert run_cycles(session).exit_code == 0
-    assert len(counts) > 3
+    assert len(counts) >= 2
     assert all(on_disk >= declared for declared, on_disk in counts)
 
 

@@ -80,3 +80,15 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
         list(read_frames(tmp_path))
     with pytest.raises(RecordingError, match="cannot be read"):
         list(read_rows(tmp_path))
+
+
+def test_a_file_that_is_gone_does_not_shift_the_others(tmp_path: Path) -> None:
+    writer = make_writer(tmp_path, frames_per_file=2)
+    writer.write(frames(0, 5))
+    writer.close()
+    (tmp_path / "frames_0001.tif").unlink()
+    with (
+        FrameFiles(tmp_path) as run,
+        pytest.raises(RecordingError, match=r"frames_0001.tif is missing, and frames_0002.tif"),
+    ):
+        run[2]
