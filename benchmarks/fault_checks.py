@@ -24,9 +24,11 @@ __all__ = ["HangError", "check_bench", "check_files", "check_threads", "check_to
 #: Wall seconds in which a test that hangs is given up.
 HANG_S: Final = 20.0
 #: Threads of the bench, which has one for each client that attaches; of links; and of this test.
-BELONGS: Final = ("sim-tcp-", "link ", "watchdog")
+BELONGS: Final = ("sim-tcp-", "sim-accept-", "link ", "watchdog")
 #: Wall seconds that threads may take to end after a run.
 THREADS_S: Final = 2.0
+#: Seconds of the bench's clock after which the source has ended its bias by itself.
+DEAD_MAN_S: Final = 3.0
 #: Wall seconds in which the frame that was under way ends.
 IDLE_S: Final = 1.0
 #: Words that a person should never read.
@@ -67,22 +69,63 @@ def watchdog(seconds: float = HANG_S) -> Iterator[None]:
         signal.signal(signal.SIGUSR2, before)
 
 
-def check_bench(lab: Lab, limit_s: float) -> list[str]:
-    """Return what of the bench is not safe, or was so too long after the fault or the end."""
+def check_bench(
+    lab: Lab,
+    limit_s: float,
+    *,
+    beyond: tuple[str, ...] = (),
+    broken: bool = False,
+    told: bool = True,
+) -> list[str]:
+    """Return what of the bench is not safe, or was so too long after the fault or the end.
+
+    Parameters
+    ----------
+    lab : Lab
+    limit_s : float
+        Wall seconds.
+    beyond : tuple of str
+        Parts of the safe state that nobody can bring about, because of the fault.
+    broken : bool
+        Whether a fault may keep all orders from the instruments: then the source ends its bias by
+        itself, in its own time, and the camera may go on.
+    told : bool
+        Whether the session has said that it is not safe, or was not asked.
+    """
     waiting = threading.Event()  # never set: only to wait on
-    problems = [f"unsafe: not {part}" for part, holds in lab.bench.safe().items() if not holds]
+
+    def wrong() -> list[str]:
+        return [part for part, ok in lab.bench.safe().items() if not ok and part not in beyond]
+
+    problems = []
+    if broken and (left := wrong()):
+        if not told:
+            problems.append(f"the session says that all is safe, but not {', '.join(left)}")
+        end, late = lab.bench.clock.now() + DEAD_MAN_S, time.monotonic() + HANG_S
+        while wrong() and lab.bench.clock.now() < end and time.monotonic() < late:
+            waiting.wait(0.002)
+    problems += [f"unsafe: not {part}" for part in wrong()]
     deadline = time.monotonic() + IDLE_S
-    while lab.bench.camera.busy and time.monotonic() < deadline:
+    while not broken and lab.bench.camera.busy and time.monotonic() < deadline:
         waiting.wait(0.002)
-    if lab.bench.camera.busy:
+    if lab.bench.camera.busy and not broken:
         problems.append("the camera still takes frames")
-    if lab.watch.unsafe_s > limit_s:
+    if lab.watch.unsafe_s > limit_s and not beyond:
         problems.append(f"unsafe for {lab.watch.unsafe_s:.2f} s, {limit_s:g} s are allowed")
     return problems
 
 
-def check_told(ended: Ended, names: tuple[str, ...] = ()) -> list[str]:
-    """Return what is wrong with the words that the person was told."""
+def check_told(ended: Ended, names: tuple[str, ...] = (), *, broken: bool = False) -> list[str]:
+    """Return what is wrong with the words that the person was told.
+
+    Parameters
+    ----------
+    ended : Ended
+    names : tuple of str
+        One of these must be there, if the run failed.
+    broken : bool
+        Whether an instrument may be out of reach, so that "NOT SAFE" is the truth.
+    """
     told, problems = ended.told, list(ended.failures)
     if ended.status in ("failed", "aborted", "raised") and not told:
         problems.append("nobody was told why")
@@ -91,30 +134,22 @@ def check_told(ended: Ended, names: tuple[str, ...] = ()) -> list[str]:
         problems.append(f"told in several lines: {told[:120]!r}")
     if ended.status == "failed" and names and not any(name in told for name in names):
         problems.append(f"told without naming {' or '.join(names)}: {told[:120]}")
-    if ended.outcome is not None and "NOT SAFE" in ended.outcome.safe:
+    if not broken and ended.outcome is not None and "NOT SAFE" in ended.outcome.safe:
         problems.append(f"the session says {ended.outcome.safe[:160]}")
     return problems
 
 
-def check_files(folder: Path | None, *, undeclared: bool = False) -> list[str]:
-    """Return where pages, rows and indices of a run disagree.
-
-    Parameters
-    ----------
-    folder : Path or None
-        Of the run; without one nothing was run.
-    undeclared : bool
-        Whether the last frames may be missing in the documents: nobody was left to declare them.
-    """
+def check_files(folder: Path | None) -> list[str]:
+    """Return where pages, rows and indices of a run disagree; nothing was run without a folder."""
     if folder is None:
         return []
     try:
-        return _compare(folder, undeclared=undeclared)
+        return _compare(folder)
     except (RecordingError, OSError, ValueError, KeyError, TypeError) as error:
         return [f"unreadable: {type(error).__name__}: {error}"]
 
 
-def _compare(folder: Path, *, undeclared: bool) -> list[str]:
+def _compare(folder: Path) -> list[str]:
     problems = []
     declared, last = 0, ""
     for line in (folder / "documents.jsonl").read_text("utf-8").splitlines():
@@ -131,7 +166,7 @@ def _compare(folder: Path, *, undeclared: bool) -> list[str]:
         inside = list(frames.rows())
     if len(table) != pages:
         problems.append(f"{len(table)} rows for {pages} pages")
-    if declared > pages or (declared < pages and not undeclared):
+    if declared != pages:
         problems.append(f"{declared} frames declared, {pages} pages")
     for number, (row, page) in enumerate(zip(table, inside, strict=False)):
         if not (row["frame"] == page["frame"] == number and row["sequence"] == page["sequence"]):

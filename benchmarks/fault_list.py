@@ -1,42 +1,53 @@
-"""The faults of the matrix: how each is brought about on the bench, and taken away again."""
+"""The faults of the matrix: all that the bench can have, each at the next exchange or at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
-from .fault_lab import Lab
+from stmtem_control.simulators.fault_kinds import KINDS
 
 __all__ = ["FAULTS", "Injected"]
 
-
-def _nothing(_lab: Lab) -> None:
-    """Leave it as it is."""
+#: By what a person calls the part that has the fault.
+_NAMES: Final = {
+    "bias_source": ("bias",),
+    "probe": ("probe",),
+    "camera": ("camera",),
+    "camera_data": ("camera",),
+    "specimen": (),
+    "beam": (),
+}
+#: What cannot be made safe while the fault lasts, whoever tries.
+_BEYOND: Final = {"blanker_stuck": ("beam blanked",)}
 
 
 @dataclass(frozen=True)
 class Injected:
-    """A fault.
+    """A fault, as the bench takes it, and what it excuses.
 
     Attributes
     ----------
-    begin, end : callable
-        Bring it about, in the thread that carries out the message; take it away.
+    text : str
+        Of the fault.
     names : tuple of str
         One of these must be in what the person is told, if the fault ends the run.
+    beyond : tuple of str
+        Parts of the bench's safe state that nobody can bring about while it lasts.
     """
 
-    begin: Callable[[Lab], None]
+    text: str
     names: tuple[str, ...]
-    end: Callable[[Lab], None] = _nothing
+    beyond: tuple[str, ...] = ()
 
 
 #: By the name in the table.
-FAULTS: Final[Mapping[str, Injected]] = {
-    "source: connection lost": Injected(lambda lab: lab.bench.source_tcp.drop_clients(), ("bias",)),
-    "camera: connection lost": Injected(
-        lambda lab: lab.bench.camera_control.drop_clients(), ("camera",)
-    ),
-    "camera data: connection lost": Injected(
-        lambda lab: lab.bench.camera_data.drop_clients(), ("camera",)
-    ),
-}
+FAULTS: Final[Mapping[str, Injected]] = MappingProxyType(
+    {
+        f"{where}:{kind.name}": Injected(
+            f"{where}:{kind.name}", _NAMES[where], _BEYOND.get(kind.name, ())
+        )
+        for kind in KINDS.values()
+        for where in kind.where
+    }
+)

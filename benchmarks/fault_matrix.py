@@ -53,10 +53,6 @@ CASES_OF_A_LAB: Final = 300
 END_S: Final = 2.0
 #: Wall seconds from a fault to the safe state: silence of the camera is found after two.
 FAULT_S: Final = 6.0
-#: After these the documents may lack frames that are on disk: nobody was left to declare them.
-UNDECLARED: Final = frozenset(
-    {"halt", "pause, halt", "subscriber raises", "plan raises", "KeyboardInterrupt in the plan"}
-)
 
 
 def _cycles(lab: Lab) -> Plan:
@@ -194,23 +190,33 @@ class Runner:
     def _end(self, lab: Lab, case: Case) -> Ended:
         def break_it() -> None:
             for name in case.faults:
-                FAULTS[name].begin(lab)
+                lab.bench.inject(FAULTS[name].text)
 
         try:
             return end_at(lab, PLANS[case.plan](lab), case.place, case.ending, break_it)
         finally:
-            for name in case.faults:
-                FAULTS[name].end(lab)
+            lab.session.wait_until_complete()
 
     def _ask(self, lab: Lab, case: Case, ended: Ended, before: set[threading.Thread]) -> list[str]:
-        limit_s = FAULT_S if case.faults else END_S
-        names = tuple({name for fault in case.faults for name in FAULTS[fault].names})
-        return [
-            *check_bench(lab, limit_s if _timed(case, ended) else float("inf")),
-            *check_told(ended, names if case.ending == BY_ITSELF else ()),
-            *check_files(ended.folder, undeclared=case.ending in UNDECLARED or bool(case.faults)),
-            *check_threads(before),
+        faults = [FAULTS[name] for name in case.faults]
+        names = () if case.ending != BY_ITSELF else tuple({n for f in faults for n in f.names})
+        limit_s = FAULT_S if faults else END_S
+        problems = [
+            *check_bench(
+                lab,
+                limit_s if _timed(case, ended) else float("inf"),
+                beyond=tuple({part for fault in faults for part in fault.beyond}),
+                broken=bool(faults),
+                told=ended.outcome is None or "NOT SAFE" in ended.outcome.safe,
+            ),
+            *check_told(ended, names, broken=bool(faults)),
+            *check_files(ended.folder),
         ]
+        lab.bench.clear_faults()
+        if faults:
+            lab.session.safe_state()
+            problems += [f"mended, and {problem}" for problem in check_bench(lab, float("inf"))]
+        return problems + check_threads(before)
 
     def _after(self, lab: Lab, verdict: Verdict) -> str:
         """Run something short in the same session; open it again if that is refused."""
