@@ -105,17 +105,22 @@ class Watch:
 
     Attributes
     ----------
-    unsafe_s, unsafe_bench_s : float
-        Wall and simulated seconds from :meth:`begin` to the last look that was not safe.
+    unsafe : dict
+        For each part of the bench's safe state the wall and the simulated seconds from
+        :meth:`begin` to the last look at which it did not hold.
     """
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._begun: tuple[float, float] | None = None
-        self.unsafe_s = self.unsafe_bench_s = 0.0
+        self.unsafe: dict[str, tuple[float, float]] = {}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
         self._thread.start()
+
+    def unsafe_s(self, beyond: tuple[str, ...] = ()) -> float:
+        """Return the wall seconds until all parts held but those in `beyond`."""
+        return max((s for part, (s, _) in self.unsafe.items() if part not in beyond), default=0.0)
 
     def begin(self) -> None:
         """Count from now: something went wrong, or somebody wants an end."""
@@ -130,14 +135,17 @@ class Watch:
     def reset(self) -> None:
         """Wait for the next :meth:`begin`."""
         self._begun = None
-        self.unsafe_s = self.unsafe_bench_s = 0.0
+        self.unsafe = {}
 
     def _look(self) -> None:
         while not self._end.wait(LOOK_S):
             begun = self._begun
-            if begun is not None and not all(self._bench.safe().values()):
-                self.unsafe_s = time.monotonic() - begun[0]
-                self.unsafe_bench_s = self._bench.clock.now() - begun[1]
+            if begun is None:
+                continue
+            wrong = [part for part, ok in self._bench.safe().items() if not ok]
+            now = (time.monotonic() - begun[0], self._bench.clock.now() - begun[1])
+            if wrong and self._begun is begun:
+                self.unsafe.update(dict.fromkeys(wrong, now))
 
     def close(self) -> None:
         """End the thread."""

@@ -18,8 +18,15 @@ _NAMES: Final = {
     "specimen": (),
     "beam": (),
 }
-#: What cannot be made safe while the fault lasts, whoever tries.
-_BEYOND: Final = {"blanker_stuck": ("beam blanked",)}
+#: What nobody can make safe while the fault lasts.  A source that does not hear keeps its level and
+#: its lines; that it switches the output off by itself is asked for all the same.
+_DEAF: Final = ("bias 0 V", "output off", "beam blanked")
+_BEYOND: Final = {
+    "beam:blanker_stuck": ("beam blanked",),
+    "bias_source:silence": _DEAF,
+    "bias_source:refuse": _DEAF,
+    "bias_source:reboot": _DEAF,
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Injected:
     names : tuple of str
         One of these must be in what the person is told, if the fault ends the run.
     beyond : tuple of str
-        Parts of the bench's safe state that nobody can bring about while it lasts.
+        Parts of the bench's safe state that no order can bring about while it lasts.
     """
 
     text: str
@@ -45,7 +52,9 @@ class Injected:
 FAULTS: Final[Mapping[str, Injected]] = MappingProxyType(
     {
         f"{where}:{kind.name}": Injected(
-            f"{where}:{kind.name}", _NAMES[where], _BEYOND.get(kind.name, ())
+            f"{where}:{kind.name}",
+            () if kind.strikes == "reading" else _NAMES[where],
+            _BEYOND.get(f"{where}:{kind.name}", ()),
         )
         for kind in KINDS.values()
         for where in kind.where

@@ -174,7 +174,7 @@ class Runner:
                 verdict.problems = self._ask(lab, case, ended, before)
                 verdict.reached, verdict.status = ended.reached, ended.status
                 verdict.told = ended.told
-                verdict.unsafe_s = lab.watch.unsafe_s if _timed(case, ended) else 0.0
+                verdict.unsafe_s = lab.watch.unsafe_s(_beyond(case)) if _timed(case, ended) else 0.0
                 verdict.after = self._after(lab, verdict)
         except HangError as error:
             verdict.problems.append(str(error))
@@ -205,7 +205,7 @@ class Runner:
             *check_bench(
                 lab,
                 limit_s if _timed(case, ended) else float("inf"),
-                beyond=tuple({part for fault in faults for part in fault.beyond}),
+                beyond=_beyond(case),
                 broken=bool(faults),
                 told=ended.outcome is None or "NOT SAFE" in ended.outcome.safe,
             ),
@@ -257,6 +257,10 @@ class Runner:
         lab, self._lab = self._lab, None
         if lab is not None:
             lab.close()
+
+
+def _beyond(case: Case) -> tuple[str, ...]:
+    return tuple({part for name in case.faults for part in FAULTS[name].beyond})
 
 
 def _timed(case: Case, ended: Ended) -> bool:
