@@ -7,6 +7,7 @@ from typing import Final
 
 from . import (
     clapperboard,
+    fault_runs,
     frame,
     particle_step,
     reaction_box,
@@ -28,6 +29,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "clapperboard": clapperboard.run,
     "timing": timing.run,
     "streaming": streaming.run,
+    "fault_runs": fault_runs.run,
 }
 
 

@@ -27,8 +27,6 @@ HANG_S: Final = 20.0
 BELONGS: Final = ("sim-tcp-", "sim-accept-", "link ", "watchdog")
 #: Wall seconds that threads may take to end after a run.
 THREADS_S: Final = 2.0
-#: Seconds of the bench's clock after which the source has ended its bias by itself.
-DEAD_MAN_S: Final = 3.0
 #: Wall seconds in which the frame that was under way ends.
 IDLE_S: Final = 1.0
 #: Words that a person should never read.
@@ -107,7 +105,7 @@ def check_bench(
     if broken and (left := wrong()):
         if not told:
             problems.append(f"the session says that all is safe, but not {', '.join(left)}")
-        end, late = lab.bench.clock.now() + DEAD_MAN_S, time.monotonic() + HANG_S
+        end, late = lab.bench.clock.now() + lab.dead_man_s, time.monotonic() + HANG_S
         while wrong() and lab.bench.clock.now() < end and time.monotonic() < late:
             waiting.wait(0.002)
     problems += [f"unsafe: not {part}" for part in wrong()]
@@ -120,7 +118,7 @@ def check_bench(
         problems.append(f"unsafe for {late_s:.2f} s, {limit_s:g} s are allowed")
     # What the source must do by itself when nobody can reach it, by its own clock.
     on_s = lab.watch.unsafe.get("output off", (0.0, 0.0))[1]
-    if "output off" in beyond and limit_s < float("inf") and on_s > DEAD_MAN_S:
+    if "output off" in beyond and limit_s < float("inf") and on_s > lab.dead_man_s:
         problems.append(f"output on for {on_s:.2f} s of the source's time")
     return problems
 

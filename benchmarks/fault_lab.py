@@ -36,6 +36,7 @@ JUMP_S: Final = 0.25  # simulated seconds over which a sleep jumps at once
 LOOK_S: Final = 0.001  # wall seconds between two looks at the bench
 CONTACT_NM: Final = 421.0  # from the probe's start to a contact through the oxide
 SIZE: Final = 256  # edge of the image in pixels, the smallest that the camera has
+DEAD_MAN_S: Final = 3.0  # where the source does not say
 SETTLE_S: Final = 0.01  # wall seconds that a reading needs to the recorder, on this computer
 
 
@@ -196,6 +197,8 @@ class Lab:
         ):
             session = Session(self.station, addresses=self.bench.addresses.as_dict())
         session.camera.settle_s = SETTLE_S
+        # The recorder is there before the first run, as it is for a person, who is slower.
+        session.camera.samples(1)
         return session
 
     def reopen(self) -> Session:
@@ -203,6 +206,12 @@ class Lab:
         self.session.close()
         self.session = self._open()
         return self.session
+
+    @property
+    def dead_man_s(self) -> float:
+        """Seconds of the source's time after which it has surely let go by itself."""
+        signal = getattr(self.session.bias, "dead_man", None)
+        return DEAD_MAN_S if signal is None else 1.1 * float(signal.get()) + 0.5
 
     def put_back(self) -> None:
         """Put the probe where it was at the start, in the specimen's world and in the device's."""

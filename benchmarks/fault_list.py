@@ -1,13 +1,13 @@
 """The faults of the matrix: all that the bench can have, each at the next exchange or at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
 from stmtem_control.simulators.fault_kinds import KINDS
 
-__all__ = ["FAULTS", "Injected"]
+__all__ = ["FAULTS", "Injected", "injected"]
 
 #: By what a person calls the part that has the fault.
 _NAMES: Final = {
@@ -35,16 +35,16 @@ class Injected:
 
     Attributes
     ----------
-    text : str
-        Of the fault.
     names : tuple of str
         One of these must be in what the person is told, if the fault ends the run.
+    repeats : bool
+        Whether it may strike several times.
     beyond : tuple of str
         Parts of the bench's safe state that no order can bring about while it lasts.
     """
 
-    text: str
     names: tuple[str, ...]
+    repeats: bool
     beyond: tuple[str, ...] = ()
 
 
@@ -52,11 +52,21 @@ class Injected:
 FAULTS: Final[Mapping[str, Injected]] = MappingProxyType(
     {
         f"{where}:{kind.name}": Injected(
-            f"{where}:{kind.name}",
             () if kind.strikes == "reading" else _NAMES[where],
+            kind.strikes != "state",
             _BEYOND.get(f"{where}:{kind.name}", ()),
         )
         for kind in KINDS.values()
         for where in kind.where
     }
 )
+
+
+def injected(text: str) -> Injected:
+    """Return what a fault excuses, whenever it strikes and how often."""
+    name, _, when = text.partition("@")
+    found = FAULTS[name]
+    if name.startswith("bias_source:") and found.repeats and "count=0" in when and found.names:
+        # No exchange with the source ends well any more.
+        return replace(found, beyond=_DEAF)
+    return found

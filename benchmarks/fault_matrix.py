@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from stmtem_control.plans import approach_contact, deposit, deposition_stripping_cycles
+from stmtem_control.plans import approach_contact, deposit, deposition_stripping_cycles, retract
 
 from .fault_checks import (
     HangError,
@@ -29,7 +29,7 @@ from .fault_checks import (
 )
 from .fault_endings import ENDINGS, Ended, Place, end_at, places
 from .fault_lab import Lab, quiet
-from .fault_list import FAULTS
+from .fault_list import FAULTS, injected
 from .side_by_side import markdown
 
 __all__ = [
@@ -49,6 +49,8 @@ NO_FAULT: Final = ""
 BY_ITSELF: Final = "by itself"
 #: A session is for so many cases; a person opens one a day.
 CASES_OF_A_LAB: Final = 300
+#: Faults that press the probe into the fibre, whatever we do.
+CRASHES: Final = frozenset({"specimen:crash", "specimen:stage_jump"})
 #: Wall seconds from an end that is asked for to the safe state.
 END_S: Final = 2.0
 #: Wall seconds from a fault to the safe state: silence of the camera is found after two.
@@ -77,13 +79,35 @@ def _approach(lab: Lab) -> Plan:
     return approach_contact(session.probe, session.bias, session.beam)
 
 
+def _short(lab: Lab) -> Plan:
+    session: Any = lab.session
+    return deposition_stripping_cycles(
+        session.bias,
+        session.camera,
+        session.beam,
+        cycles=1,
+        pre_roll_s=0.1,
+        deposit_s=0.4,
+        strip_s=0.4,
+        rest_s=0.0,
+        frame_rate_Hz=5.0,
+        exposure_s=0.05,
+    )
+
+
 #: The plans whose messages are gone through.
 PLANS: Final[Mapping[str, Callable[[Lab], Plan]]] = {"cycles": _cycles, "approach": _approach}
+#: Those that :mod:`.fault_runs` runs besides.
+MORE: Final[Mapping[str, Callable[[Lab], Plan]]] = {**PLANS, "short": _short}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, or none, and an ending at one message of a plan."""
+    """A fault, or none, and an ending at one message of a plan.
+
+    A fault that says when it strikes, after an "@", counts from the beginning of the run; others
+    strike at the message.
+    """
 
     plan: str
     place: Place
@@ -139,10 +163,13 @@ class Runner:
     ----------
     root : path
         Folder for the runs.
+    always_again : bool
+        Whether something short is run after each case, or only after those that failed.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, always_again: bool = True) -> None:
         self._root = root
+        self._always_again = always_again
         self._lab: Lab | None = None
         self._used = 0
 
@@ -156,7 +183,7 @@ class Runner:
 
     def places(self, plan: str) -> list[Place]:
         """Return the messages of a plan."""
-        found = places(self.lab, PLANS[plan])
+        found = places(self.lab, MORE[plan])
         self.lab.put_back()
         return found
 
@@ -175,13 +202,18 @@ class Runner:
                 verdict.reached, verdict.status = ended.reached, ended.status
                 verdict.told = ended.told
                 verdict.unsafe_s = lab.watch.unsafe_s(_beyond(case)) if _timed(case, ended) else 0.0
-                verdict.after = self._after(lab, verdict)
+                if self._always_again or ended.status != "success":
+                    verdict.after = self._after(lab, verdict)
         except HangError as error:
             verdict.problems.append(str(error))
         except Exception as error:  # of the test itself, or where no error may come from
             verdict.problems.append(f"{type(error).__name__}: {error}")
         verdict.seconds = time.monotonic() - begun
-        if verdict.problems:
+        if lab.bench.specimen.pierced and not CRASHES.intersection(
+            text.partition("@")[0] for text in case.faults
+        ):
+            verdict.problems.append("the probe was pressed through the oxide")
+        if verdict.problems or lab.bench.specimen.pierced:
             self._throw_away()
         else:
             lab.put_back()
@@ -189,16 +221,21 @@ class Runner:
 
     def _end(self, lab: Lab, case: Case) -> Ended:
         def break_it() -> None:
-            for name in case.faults:
-                lab.bench.inject(FAULTS[name].text)
+            for text in case.faults:
+                if "@" not in text:
+                    lab.bench.inject(text)
 
+        for text in case.faults:
+            if "@" in text:
+                lab.watch.begin()
+                lab.bench.inject(text)
         try:
-            return end_at(lab, PLANS[case.plan](lab), case.place, case.ending, break_it)
+            return end_at(lab, MORE[case.plan](lab), case.place, case.ending, break_it)
         finally:
             lab.session.wait_until_complete()
 
     def _ask(self, lab: Lab, case: Case, ended: Ended, before: set[threading.Thread]) -> list[str]:
-        faults = [FAULTS[name] for name in case.faults]
+        faults = [injected(text) for text in case.faults]
         names = () if case.ending != BY_ITSELF else tuple({n for f in faults for n in f.names})
         limit_s = FAULT_S if faults else END_S
         problems = [
@@ -231,6 +268,8 @@ class Runner:
             exposure_s=0.05,
         )
         outcome = session.run(short)
+        if outcome.exit_code == 0:
+            outcome = session.run(retract(session.probe, session.bias, session.beam, steps=1))
         verdict.problems += [f"after it: {problem}" for problem in check_bench(lab, float("inf"))]
         if outcome.exit_code == 0:
             verdict.problems += [f"after it: {text}" for text in check_files(outcome.folder)]
@@ -260,7 +299,7 @@ class Runner:
 
 
 def _beyond(case: Case) -> tuple[str, ...]:
-    return tuple({part for name in case.faults for part in FAULTS[name].beyond})
+    return tuple({part for text in case.faults for part in injected(text).beyond})
 
 
 def _timed(case: Case, ended: Ended) -> bool:

@@ -45,6 +45,13 @@ class _Answer(Future[T]):
             what, where = self._what()
             raise TransportTimeout(f"{what} did not end within {timeout:g} s{where}") from None
 
+    def set_exception(self, exception: BaseException | None) -> None:
+        """End with an error; one of the wire, which knows addresses only, is given the role."""
+        role = self._what()[0].partition(":")[0]
+        if isinstance(exception, TransportError | ProtocolError) and role not in str(exception):
+            exception = type(exception)(f"{role}: {exception}")
+        super().set_exception(exception)
+
 
 class _Job:
     def __init__(

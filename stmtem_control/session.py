@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ABORT_TRIES = 20
+MEND_S = 10.0  # wall seconds that a connection which broke may take to be there again
 END_S = 10.0  # wall seconds that ending a plan may take before the session goes on without it
 
 
@@ -242,6 +243,7 @@ class Session:
         error: BaseException | None = None
         with self.ended_by_signals():
             try:
+                self._mend_links()
                 self.RE(plan)
             except RunEngineInterrupted:
                 if self.RE.state == "paused":
@@ -257,6 +259,13 @@ class Session:
         if outcome.folder is not None:
             write_outcome(outcome.folder, outcome.as_dict())
         return outcome
+
+    def _mend_links(self) -> None:
+        """Open connections that broke in an earlier run; the drivers see who is there."""
+        for link in (self.bias.source.link, self.probe.controller.link, self.camera.merlin.link):
+            if not link.alive:
+                link.open(MEND_S)
+                log.warning("%s: connected again", link.name)
 
     def _abort(self, reason: str) -> None:
         """Abort, and see it through even when Ctrl-C is pressed again meanwhile."""
