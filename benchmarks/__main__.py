@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from . import (
+    approach,
     clapperboard,
+    fault_hooks,
     fault_runs,
     frame,
+    guard_thread,
+    link,
     particle_step,
     reaction_box,
     streaming,
@@ -28,8 +32,12 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "writing": writing.run,
     "clapperboard": clapperboard.run,
     "timing": timing.run,
+    "fault_hooks": fault_hooks.run,
+    "link": link.run,
     "streaming": streaming.run,
     "fault_runs": fault_runs.run,
+    "approach": approach.run,
+    "guard_thread": guard_thread.run,
 }
 
 

@@ -51,7 +51,7 @@ def _serve(pipe: Connection) -> None:
 
 
 @contextlib.contextmanager
-def _bench() -> Iterator[tuple[str, Connection]]:
+def bench_process() -> Iterator[tuple[str, Connection]]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there,), daemon=True)
@@ -76,7 +76,7 @@ def edges(count: int, seed: int = 1) -> dict[str, list[tuple[Exchange, float]]]:
     order = ["driver", "PyVISA"] * count
     random.Random(seed).shuffle(order)
     set_: dict[float, tuple[str, Exchange]] = {}
-    with _bench() as (resource, pipe), contextlib.ExitStack() as made:
+    with bench_process() as (resource, pipe), contextlib.ExitStack() as made:
         link = made.enter_context(Link(lambda: VisaTransport(resource), name="bias_source"))
         source = Keithley2400(link)
         source.open().result(_W)

@@ -12,9 +12,14 @@ if TYPE_CHECKING:
     from .beam_blanker import BeamBlanker as BeamBlanker
     from .bias_source import BiasSource as BiasSource
     from .clock_alignment import ClockAlignment as ClockAlignment
+    from .dose_guard import DoseGuard as DoseGuard
     from .frame_camera import FrameCamera as FrameCamera
     from .frame_documents import data_keys as data_keys
     from .frame_documents import stream_resource as stream_resource
+    from .interlocks import Interlocks as Interlocks
+    from .interlocks import Trip as Trip
+    from .interlocks import suspend_on_current as suspend_on_current
+    from .interlocks import suspend_on_dose as suspend_on_dose
     from .keithley import Keithley2400 as Keithley2400
     from .merlin import Merlin as Merlin
     from .piezo_probe import PiezoAxis as PiezoAxis
@@ -26,13 +31,18 @@ __all__ = [
     "BeamBlanker",
     "BiasSource",
     "ClockAlignment",
+    "DoseGuard",
     "FrameCamera",
+    "Interlocks",
     "Keithley2400",
     "Merlin",
     "PiezoAxis",
     "PiezoProbe",
+    "Trip",
     "data_keys",
     "stream_resource",
+    "suspend_on_current",
+    "suspend_on_dose",
 ]
 
 # Which device stands behind which table of the station file.
@@ -50,7 +60,12 @@ _MODULES = {
     "BeamBlanker": "beam_blanker",
     "BiasSource": "bias_source",
     "ClockAlignment": "clock_alignment",
+    "DoseGuard": "dose_guard",
     "FrameCamera": "frame_camera",
+    "Interlocks": "interlocks",
+    "Trip": "interlocks",
+    "suspend_on_current": "interlocks",
+    "suspend_on_dose": "interlocks",
     "PiezoAxis": "piezo_probe",
     "PiezoProbe": "piezo_probe",
     "data_keys": "frame_documents",

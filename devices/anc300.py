@@ -7,75 +7,22 @@ returns a Future.  The same console answers on USB (a serial port, no password) 
 Source: attocube ANC300 User Manual, chapter "Console Commands".
 """
 
-import re
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from stmtem_control.errors import (
-    IdentityError,
-    InstrumentError,
-    LimitError,
-    ProtocolError,
-    TransportError,
-    TransportTimeout,
-)
+from stmtem_control.errors import IdentityError, InstrumentError, LimitError, ProtocolError
 from stmtem_control.link import LOOK, SAFE, Link
-from stmtem_control.transport import Transport, excerpt
+from stmtem_control.transport import Transport
+
+from .anc300_console import Console, Controller, parse_value
+from .anc300_memory import SettingsMemory
 
 T = TypeVar("T")
 Mode = Literal["gnd", "inp", "cap", "stp", "off", "stp+", "stp-"]
 MODES: tuple[Mode, ...] = ("gnd", "inp", "cap", "stp", "off", "stp+", "stp-")
 MAX_OUTPUT_V = 150.0  # of amplitude and of offset
 MAX_FREQUENCY_HZ = 10_000
-PROMPT = b"> "
-VALUE_LINE = re.compile(r"^([A-Za-z]+)\s*=\s*(\S+)(?:\s+(\S+))?$")
-LONGEST_ANSWER = 300  # lines; the longest one, a waveform, has 256
-_IAC, _SB, _SE = 0xFF, 0xFA, 0xF0
-
-
-@dataclass(frozen=True)
-class Controller:
-    """What the console says it is: the lines of ``ver`` and the modules by axis number."""
-
-    version: tuple[str, ...]
-    modules: dict[int, str]
-
-
-def strip_telnet(data: bytes) -> bytes:
-    """Return `data` without telnet option negotiation and other bytes that are not ASCII."""
-    out = bytearray()
-    place = 0
-    while place < len(data):
-        byte = data[place]
-        if byte != _IAC:
-            if byte < 0x80:
-                out.append(byte)
-            place += 1
-        elif data[place + 1 : place + 2] == bytes([_SB]):
-            end = data.find(bytes([_IAC, _SE]), place)
-            place = len(data) if end < 0 else end + 2
-        else:
-            command = data[place + 1] if place + 1 < len(data) else 0
-            place += 3 if 0xFB <= command <= 0xFE else 2
-    return bytes(out)
-
-
-def parse_value(lines: Sequence[str], name: str) -> str:
-    """Return what stands behind ``name =`` in an answer.
-
-    Raises
-    ------
-    ProtocolError
-        No line of the answer has that form.
-    """
-    for line in lines:
-        match = VALUE_LINE.match(line)
-        if match is not None and match[1] == name:
-            return match[2]
-    raise ProtocolError(f"expected a line '{name} = ...', received {list(lines)!r}")
 
 
 class Anc300:
@@ -84,7 +31,7 @@ class Anc300:
     Parameters
     ----------
     link : Link
-        Its connection; the driver sets ``link.resync``.
+        Its connection; the driver sets ``resync``, ``identify`` and ``restore``.
     axes : sequence of int
         The axis numbers (module slots) in use.
     identity : str
@@ -107,12 +54,12 @@ class Anc300:
         self.link = link
         self.axes = tuple(axes)
         self.controller: Controller | None = None
-        self._logged_in: Transport | None = None
         self._expected = identity
-        self._password = password
-        self._timeout_s = timeout_s
-        link.resync = self._resync
+        self._console = Console(link.name, password, timeout_s)
+        self._memory = SettingsMemory(self._console)
+        link.resync = lambda transport: self._console.resync(transport, self.controller)
         link.identify = self._identify_again
+        link.restore = self._memory.restore
 
     # Everything public returns a Future; what it does runs in the link's worker.
 
@@ -131,9 +78,16 @@ class Anc300:
         drops the command while it waits.
         """
         return self.link.submit(
-            lambda transport: self._request(transport, command),
+            lambda transport: self._console.request(transport, command),
             name=command,
             topic="" if axis is None else f"axis {axis}",
+        )
+
+    def _set(self, letter: str, axis: int, value: str) -> "Future[list[str]]":
+        return self.link.submit(
+            lambda transport: self._memory.set(transport, letter, axis, value),
+            name=f"set{letter} {axis} {value}",
+            topic=f"axis {axis}",
         )
 
     def getser(self, axis: int) -> "Future[str]":
@@ -144,7 +98,7 @@ class Anc300:
         """Set the mode of an axis; ``gnd`` takes the output to ground."""
         if mode not in MODES:
             raise LimitError(f"{self.link.name}: mode {mode!r}; the axes know {', '.join(MODES)}")
-        return self.request(f"setm {axis} {mode}", axis)
+        return self._set("m", axis, mode)
 
     def getm(self, axis: int) -> "Future[str]":
         """Read the mode of an axis."""
@@ -153,7 +107,7 @@ class Anc300:
     def seta(self, axis: int, volts: float) -> "Future[list[str]]":
         """Set the DC offset of an axis, 0 to 150 V."""
         self._check(volts, MAX_OUTPUT_V, f"an offset of {volts} V on axis {axis}")
-        return self.request(f"seta {axis} {volts:.6f}", axis)
+        return self._set("a", axis, f"{volts:.6f}")
 
     def geta(self, axis: int) -> "Future[float]":
         """Read the DC offset of an axis in V."""
@@ -165,7 +119,7 @@ class Anc300:
             raise LimitError(
                 f"{self.link.name}: {hertz} Hz on axis {axis}; the axes take 1 to 10000 Hz"
             )
-        return self.request(f"setf {axis} {int(hertz)}", axis)
+        return self._set("f", axis, f"{int(hertz)}")
 
     def getf(self, axis: int) -> "Future[float]":
         """Read the step frequency of an axis in Hz."""
@@ -174,7 +128,7 @@ class Anc300:
     def setv(self, axis: int, volts: float) -> "Future[list[str]]":
         """Set the step amplitude of an axis, 0 to 150 V."""
         self._check(volts, MAX_OUTPUT_V, f"an amplitude of {volts} V on axis {axis}")
-        return self.request(f"setv {axis} {volts:.6f}", axis)
+        return self._set("v", axis, f"{volts:.6f}")
 
     def getv(self, axis: int) -> "Future[float]":
         """Read the step amplitude of an axis in V."""
@@ -214,7 +168,7 @@ class Anc300:
         everything, when the controller does not answer.
         """
         return self.link.submit(
-            lambda transport: self._try_each(transport, "stop {}", axes),
+            lambda transport: self._stop(transport, axes),
             SAFE,
             name="stopping",
             drops=self._topics(axes),
@@ -225,8 +179,8 @@ class Anc300:
         """Stop axes (all by default) and take their outputs to ground, before all that waits."""
 
         def job(transport: Transport) -> list[int]:
-            self._try_each(transport, "stop {}", axes)
-            return self._try_each(transport, "setm {} gnd", axes)
+            self._stop(transport, axes)
+            return self._try_each(axes, lambda axis: self._memory.set(transport, "m", axis, "gnd"))
 
         return self.link.submit(
             job,
@@ -243,18 +197,18 @@ class Anc300:
 
     def _say_stop(self, transport: Transport, axes: Sequence[int] | None) -> None:
         """Stop axes without waiting for answers; not before a log-in, it would be the password."""
-        may_speak = self._password is None or self._logged_in is transport
-        if self.controller is not None and may_speak:
+        if self.controller is not None and self._console.may_speak(transport):
             numbers = self.axes if axes is None else axes
             transport.write("".join(f"stop {axis}\r\n" for axis in numbers).encode("ascii"))
 
-    def _try_each(
-        self, transport: Transport, template: str, axes: Sequence[int] | None
-    ) -> list[int]:
+    def _stop(self, transport: Transport, axes: Sequence[int] | None) -> list[int]:
+        return self._try_each(axes, lambda axis: self._console.request(transport, f"stop {axis}"))
+
+    def _try_each(self, axes: Sequence[int] | None, action: Callable[[int], object]) -> list[int]:
         done, refused = [], []
         for axis in self.axes if axes is None else axes:
             try:
-                self._request(transport, template.format(axis))
+                action(axis)
                 done.append(axis)
             except InstrumentError as error:
                 refused.append(str(error))
@@ -267,7 +221,7 @@ class Anc300:
             raise LimitError(f"{self.link.name}: {what}; the controller takes 0 to {highest:g} V")
 
     def _read_output(self, transport: Transport, axis: int) -> float:
-        lines = self._request(transport, f"geto {axis}")
+        lines = self._console.request(transport, f"geto {axis}")
         return self._to_float(parse_value(lines, "voltage"), lines)
 
     def _number(self, command: str, name: str) -> "Future[float]":
@@ -281,12 +235,13 @@ class Anc300:
 
     def _ask(self, command: str, value: Callable[[list[str]], T]) -> "Future[T]":
         return self.link.submit(
-            lambda transport: value(self._request(transport, command)), name=command
+            lambda transport: value(self._console.request(transport, command)), name=command
         )
 
     def _open(self, transport: Transport) -> Controller:
-        self._greet(transport)
-        version = tuple(self._request(transport, "ver"))
+        self._memory.forget()
+        self._console.greet(transport)
+        version = tuple(self._console.request(transport, "ver"))
         if not any(self._expected in line for line in version):
             raise IdentityError(
                 f"{self.link.name}: expected {self._expected!r} at {transport.address}, found "
@@ -295,7 +250,7 @@ class Anc300:
         modules = {}
         for axis in self.axes:
             try:
-                modules[axis] = self._request(transport, f"getser {axis}")[0]
+                modules[axis] = self._console.request(transport, f"getser {axis}")[0]
             except (InstrumentError, IndexError) as error:
                 raise IdentityError(
                     f"{self.link.name}: no module for axis {axis} in the ANC300 at "
@@ -304,88 +259,10 @@ class Anc300:
         self.controller = Controller(version, modules)
         return self.controller
 
-    def _greet(self, transport: Transport) -> None:
-        """Log in, once on each connection, and switch the echo off."""
-        if self._password is not None and self._logged_in is not transport:
-            self._log_in(transport, self._password)
-            self._logged_in = transport
-        transport.drain(0.05)
-        self._request(transport, "echo off")
-        transport.drain(0.02)
-
-    def _log_in(self, transport: Transport, password: str) -> None:
-        deadline = time.monotonic() + 2.0 * self._timeout_s
-        # Telnet negotiation comes first; the prompt's text differs between firmwares, so what is
-        # waited for is that the console falls silent after having said something.
-        banner = transport.read_exactly(1, deadline) + transport.drain(0.1)
-        transport.write(password.encode("ascii") + b"\r\n")
-        said = strip_telnet(banner)
-        while True:
-            try:
-                line = strip_telnet(transport.read_until(b"\n", deadline)).decode("ascii").strip()
-            except TransportTimeout:
-                raise IdentityError(
-                    f"{self.link.name}: {transport.address} did not accept the password (it said "
-                    f"{excerpt(said)})"
-                ) from None
-            said += line.encode() + b"\n"
-            if "success" in line.lower():
-                return
-            if any(word in line.lower() for word in ("fail", "denied", "wrong", "error")):
-                raise IdentityError(
-                    f"{self.link.name}: {transport.address} refused the password: {line!r}; check "
-                    "'password' in the station file"
-                )
-
-    def _request(self, transport: Transport, command: str) -> list[str]:
-        transport.write(command.encode("ascii") + b"\r\n")
-        lines, final = self._answer(transport, time.monotonic() + self._timeout_s)
-        if lines and lines[0] == command:  # the echo, when it is still on
-            del lines[0]
-        if final == "ERROR":
-            text = " ".join(lines) or "ERROR without a text"
-            raise InstrumentError(f"{self.link.name}: {command!r} was refused: {text}")
-        return lines
-
-    def _answer(self, transport: Transport, deadline: float) -> tuple[list[str], str]:
-        lines: list[str] = []
-        while len(lines) < LONGEST_ANSWER:
-            raw = strip_telnet(transport.read_until(b"\n", deadline))
-            while raw.startswith(PROMPT):
-                raw = raw[len(PROMPT) :]
-            line = raw.decode("ascii").strip()
-            if line in ("OK", "ERROR"):
-                return lines, line
-            if line:  # some firmwares send a stray empty line
-                lines.append(line)
-        raise ProtocolError(f"{self.link.name}: no OK or ERROR after {LONGEST_ANSWER} lines")
-
-    def _resync(self, transport: Transport) -> None:
-        """Throw away what is late, until the controller gives its version again."""
-        deadline = time.monotonic() + self._timeout_s
-        transport.drain(0.05)
-        if self.controller is None:
-            return
-        transport.write(b"ver\r\n")
-        for _ in range(10):
-            lines, _final = self._answer(transport, deadline)
-            found = tuple(lines)[-len(self.controller.version) :]
-            if found == self.controller.version:
-                late = transport.drain(0.0)
-                if late.strip(b"> \r\n"):
-                    raise TransportTimeout(f"{self.link.name}: late answers: {excerpt(late)}")
-                return
-            if any("controller version" in line for line in lines):
-                raise IdentityError(
-                    f"{self.link.name}: {transport.address} was {self.controller.version[0]!r} "
-                    f"and is now {lines[0]!r}"
-                )
-        raise TransportError(f"{self.link.name}: {transport.address} answers out of step")
-
     def _identify_again(self, transport: Transport) -> None:
         """On a connection that was opened again: log in and make sure who is there."""
         if self.controller is None:
             self._open(transport)
         else:
-            self._greet(transport)
-            self._resync(transport)
+            self._console.greet(transport)
+            self._console.resync(transport, self.controller)

@@ -3,17 +3,22 @@
 import logging
 import threading
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, Literal
 
 from ophyd import Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
+from stmtem_control.dose.calibration import DoseCalibration
 from stmtem_control.errors import LimitError
 from stmtem_control.exchanges import Exchange
+from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
 
+from .dose_guard import DoseGuard
 from .keithley import Keithley2400
 from .signals import finish_within, follow, problem_of, reading
 
@@ -43,6 +48,14 @@ class BeamBlanker(Device):
     dose_rate_e_per_A2_s : float
         Calibrated dose rate of the open beam on the specimen, in electrons per square angstrom
         and second.
+
+    Attributes
+    ----------
+    guard : DoseGuard or None
+        Books the dose, refuses to open the beam on a site that has had it, and blanks it when the
+        limit is reached.
+    on_calibration : callable
+        Takes a dose calibration that a plan has measured.
     """
 
     blanked = reading("Whether the beam is off the specimen.", value=True)
@@ -65,6 +78,9 @@ class BeamBlanker(Device):
         self.clock = clock
         self.timeline = timeline
         self.unsafe: str | None = None
+        self.guard: DoseGuard | None = None
+        self.on_calibration: Callable[[DoseCalibration], None] = lambda _: None
+        self.permit: Permit = always  # the interlocks put theirs in place
         self._line = line
         self._high_is_blanked = blanked_level == "high"
         self._lock = threading.RLock()
@@ -92,12 +108,28 @@ class BeamBlanker(Device):
             self.stop()
 
     def check_value(self, value: object, **_: Any) -> None:
-        """Raise LimitError when `value` is not "blanked", "open" or a bool (true: blanked)."""
-        self._wants_blanked(value)
+        """Raise LimitError when `value` is not "blanked", "open" or a bool (true: blanked).
+
+        Raises InterlockError when the beam may not be opened.
+        """
+        if not self._wants_blanked(value):
+            self.permit("open")
 
     def set(self, value: Beam | bool) -> Status:
-        """Blank (``"blanked"`` or True) or open (``"open"`` or False) the beam."""
+        """Blank (``"blanked"`` or True) or open (``"open"`` or False) the beam.
+
+        Raises
+        ------
+        LimitError
+            It is none of these.
+        InterlockError, RecordingError
+            An interlock or the dose forbids to open it, or the dose cannot be booked; nothing was
+            sent.
+        """
+        self.check_value(value)
         blanked = self._wants_blanked(value)
+        if self.guard is not None and not blanked:
+            self.guard.opening()
         with self._lock:
             self._interrupted = None
             self._open_on_resume = False
@@ -111,6 +143,59 @@ class BeamBlanker(Device):
         return follow(
             future, self, timeout=5.0, publish=publish, forgive=lambda: self._stop_was_success
         )
+
+    def check_exposure(self, open_s: float, md: Mapping[str, Any] | None = None) -> float:
+        """Make sure that the beam may be open for so many seconds; return the dose in e/A^2.
+
+        `md` is the metadata of the plan: its ``"sample"`` and ``"site"`` say where, if they are
+        not those of the session.
+
+        Raises
+        ------
+        InterlockError
+            There is less left of the budget, or the calibration is too old.
+        """
+        if self.guard is None:
+            return open_s * float(self.dose_rate.get())
+        where = md or {}
+        return self.guard.check_exposure(
+            open_s, specimen=where.get("sample"), site=where.get("site")
+        )
+
+    @property
+    def calibrating(self) -> bool:
+        """Whether the dose rate is being measured: an old calibration is then no obstacle."""
+        return self.guard is not None and self.guard.calibrating
+
+    @calibrating.setter
+    def calibrating(self, value: bool) -> None:
+        if self.guard is not None:
+            self.guard.calibrating = value
+
+    def calibrate(self, folder: Path, *, setting: str = "", **how: Any) -> DoseCalibration:
+        """Measure the dose rate from a run's frames, and go on with it.
+
+        Parameters
+        ----------
+        folder : Path
+            The run folder, with frames dark and lit in vacuum.
+        setting : str
+            Name of the beam setting; empty: the one in use.
+        **how
+            See :func:`~stmtem_control.dose.vacuum_series.measure_dose_rate`.
+
+        Raises
+        ------
+        InstrumentError, LimitError, RecordingError
+            The frames tell none, or it cannot be written; nothing has changed.
+        """
+        from stmtem_control.dose.vacuum_series import measure_dose_rate
+
+        if not setting:
+            setting = "default" if self.guard is None else self.guard.calibration.setting
+        found = measure_dose_rate(folder, setting=setting, **how)
+        self.on_calibration(found)
+        return found
 
     def locate(self) -> dict[str, bool]:
         """Return what was asked for and what is, each as "blanked" (bool)."""
@@ -187,5 +272,7 @@ class BeamBlanker(Device):
         return self.source.set_line(self._line, blanked == self._high_is_blanked, safe=safe)
 
     def _publish(self, blanked: bool, taken: Exchange) -> None:
+        if self.guard is not None:
+            (self.guard.blanked if blanked else self.guard.opened)(taken)
         self.timeline.record("blanked", taken.t, blanked, taken.uncertainty_s)
         self.blanked.publish(blanked, self.clock.wall_time(taken.t))

@@ -101,8 +101,11 @@ class BiasSequencer(Device):
         LimitError
             A level is beyond the station's limits, or the source could not run it; nothing was
             sent.
+        InterlockError
+            An interlock has tripped and was not cleared; nothing was sent.
         """
         sequence = self._checked(value)
+        self._bias.permit("bias")
         future = self.source.prepare_sequence(sequence)
         with self._lock:
             self._prepared = None
@@ -133,6 +136,7 @@ class BiasSequencer(Device):
         StmTemError
             Nothing was prepared, or it runs already.
         """
+        self._bias.permit("bias")
         with self._lock:
             sequence, self._prepared = self._prepared, None
             if sequence is None:
@@ -175,6 +179,12 @@ class BiasSequencer(Device):
             deadline_s=deadline_s, on_start=on_start, on_step=on_step
         ).add_done_callback(finish)
         return started
+
+    @property
+    def running(self) -> bool:
+        """Whether a sequence is on its way: the source answers nothing until its end."""
+        with self._lock:
+            return self._ended is not None and not self._ended.done
 
     def complete(self) -> Status:
         """Return the Status of the end: done when the readings have been read back."""
@@ -251,9 +261,7 @@ class BiasSequencer(Device):
 
     def unstage(self) -> list[object]:
         """End the sequence if it runs."""
-        with self._lock:
-            running = self._ended is not None and not self._ended.done
-        if running:
+        if self.running:
             self.stop()
         return list(super().unstage())
 

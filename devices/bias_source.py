@@ -4,21 +4,25 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
-from ophyd import Device
+from ophyd import Component, Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
-from stmtem_control.errors import LimitError, StmTemError
+from stmtem_control.errors import InterlockError, LimitError, StmTemError
 from stmtem_control.exchanges import Exchange
+from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
 
 from .bias_sequencer import BiasSequencer
 from .keithley import Keithley2400
 from .keithley_answers import Reading as Measurement
 from .keithley_answers import SourceState
-from .signals import check_range, finish_within, follow, problem_of, reading, setting
+from .keithley_hold import Lapse
+from .leak_baseline import LeakBaseline
+from .signals import check_range, done, finish_within, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,10 @@ class BiasSource(Device):
 
     Setting a level switches the output on; 0 V leaves it on, so that readings go on.  A stop, a
     pause and the end of staging go to 0 V and switch the output off, in high impedance.
+
+    With a dead-man's time (the driver's) a level is a hold that the source ends by itself, and
+    that is renewed while :attr:`alive` says so.  A hold that was not renewed in time is over: the
+    device says so, and takes no other level than 0 V before a stop, or the next staging.
 
     Parameters
     ----------
@@ -57,6 +65,14 @@ class BiasSource(Device):
     ----------
     sequence : BiasSequencer
         Levels that the source steps through in its own time; a flyer.
+    alive : callable
+        Asked before each renewal of a hold, in the link's worker; always true by default.
+    lapse : str or None
+        Why the output went off though nobody here switched it off; None if it did not.
+    on_lapse : callable or None
+        Told of that, in the link's worker.
+    unsafe : str or None
+        What is wrong after a stop that the source did not confirm.
     """
 
     voltage = reading("Voltage at the output, as measured.", "V", kind="hinted")
@@ -68,7 +84,11 @@ class BiasSource(Device):
     output = reading("Whether the output is on.", value=False)
     compliance = setting("Limit of the current, both signs.", "A", kind="config")
     nplc = reading("Integration time of a reading in power-line cycles.", kind="config")
-    leak = reading("Conductance of holder and cables without contact.", "S", kind="config")
+    dead_man = reading(
+        "The source lets go by itself so long after the last it heard.", "s", kind="config"
+    )
+    leak = setting("Conductance of holder and cables without contact.", "S", kind="config")
+    baseline = Component(LeakBaseline, "", kind="config", doc="How the leak was measured.")
     identity = reading("The instrument's own name.", value="", kind="config")
 
     def __init__(
@@ -92,6 +112,10 @@ class BiasSource(Device):
         self.timeline = timeline
         self.max_bias_V = max_bias_V
         self.unsafe: str | None = None
+        self.alive: Callable[[], bool] = lambda: True
+        self.lapse: str | None = None
+        self.on_lapse: Callable[[str], None] | None = None
+        self.permit: Permit = always  # the interlocks put theirs in place
         self._compliance_A = compliance_A
         self._nplc = nplc
         self._current_range_A = current_range_A
@@ -111,6 +135,9 @@ class BiasSource(Device):
         self.leak.publish(leak_S)
         self.compliance.publish(compliance_A)
         self.nplc.publish(nplc)
+        self.dead_man.publish(source.hold.dead_man_s if source.hold.wanted else math.inf)
+        source.hold.alive = lambda: self.alive()
+        source.on_lapse = self._lapsed
         self.sequence = BiasSequencer(
             name=f"{name}_sequence", source=source, clock=clock, timeline=timeline, bias=self
         )
@@ -122,6 +149,8 @@ class BiasSource(Device):
 
         Raises
         ------
+        LimitError
+            The dead-man's time is too short for readings of this length.
         TransportError
             Nothing answers.
         IdentityError
@@ -129,13 +158,19 @@ class BiasSource(Device):
         InstrumentError
             It refuses a setting.
         """
-        self.source.link.open(timeout)
+        self.source.link.open(timeout, restore=False)  # it is set up anew
         self.identity.publish(self.source.open().result(timeout).text)
         state = self.source.configure(
             compliance_A=self._compliance_A, nplc=self._nplc,
             voltage_range_V=max(self.max_bias_V, 0.2), current_range_A=self._current_range_A,
         ).result(timeout)  # fmt: skip
         self._publish_state(state)
+        self.lapse = None
+        if not self.source.hold.wanted:
+            log.warning(
+                "%s: [bias_source] dead_man_s is 0: a bias stays on if this program is killed",
+                self.name,
+            )
         self.setpoint.publish(0.0)
         self.output.publish(False)
         self.timeline.record("bias_set_V", self.clock.now(), 0.0)
@@ -156,10 +191,11 @@ class BiasSource(Device):
         return -self.max_bias_V, self.max_bias_V
 
     def check_value(self, value: float, **_: Any) -> None:
-        """Raise LimitError when `value` (V) is beyond the station's limits."""
+        """Raise LimitError when `value` (V) is beyond the limits, InterlockError after a trip."""
         check_range(
             self.name, value, -self.max_bias_V, self.max_bias_V, "V", "[bias_source] max_bias_V"
         )
+        self.permit("bias")
 
     def set(self, value: float) -> Status:
         """Set the level in V and switch the output on; done when the instrument has taken it.
@@ -168,9 +204,16 @@ class BiasSource(Device):
         ------
         LimitError
             Beyond the limits; nothing was sent.
+        InterlockError
+            An interlock has tripped and was not cleared, or the last bias was let go of by the
+            source, and nothing was stopped or staged since; nothing was sent.
         """
         self.check_value(value)
         volts = float(value)
+        if self.lapse is not None:
+            if volts == 0.0:
+                return done(self)  # the output is off
+            raise InterlockError(f"{self.name}: {self.lapse}; stop, then set the bias again")
         with self._lock:
             self._end_pause()
             self._interrupted = None
@@ -234,6 +277,7 @@ class BiasSource(Device):
         with self._lock:
             self._stop_was_success = success
             self._resume_level = None
+            self.lapse = None
             if self._demand is not None:
                 self._interrupted = (self._demand, time.monotonic())
             self._demand = None
@@ -300,6 +344,8 @@ class BiasSource(Device):
         """Forget what an earlier run left behind."""
         with self._lock:
             self._interrupted = None
+            self.lapse = None
+            self.source.hold.acknowledge()
             self._end_pause()
         return list(super().stage())
 
@@ -343,6 +389,19 @@ class BiasSource(Device):
             problem = f"0 V and output off not confirmed: {problem}"
         self.unsafe = problem
         self.setpoint.publish(0.0)  # again: a set that was under way has published its level
+
+    def _lapsed(self, lapse: Lapse) -> None:
+        """Take what the driver tells: the output is off, and nobody here switched it off."""
+        log.error("%s: %s", self.name, lapse.reason)
+        with self._lock:
+            self.lapse = lapse.reason
+            self._demand = None
+        self.timeline.record("bias_set_V", lapse.t, 0.0, lapse.uncertainty_s)
+        stamp = self.clock.wall_time(lapse.t)
+        self.setpoint.publish(0.0, stamp)
+        self.output.publish(False, stamp)
+        if self.on_lapse is not None:
+            self.on_lapse(lapse.reason)
 
     def _publish_reading(self, found: Measurement) -> None:
         stamp = self.clock.wall_time(found.t)

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import Future
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from ophyd.status import Status
 
@@ -126,6 +127,19 @@ class CameraAcquisition(CameraSettings):
     def running(self) -> bool:
         """Whether frames are being taken, or wait to be written."""
         return self._recording.running
+
+    @property
+    def expecting(self) -> bool:
+        """Whether frames should be coming now: recorded ones, that nothing external triggers."""
+        with self._lock:
+            wanted = self._acquiring and not (self._armed or self._paused)
+            started = self._started is not None and self._started.done
+        return wanted and started and not self.trigger_settings.external
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame, uncompressed; 0 before the camera is connected."""
+        return 0 if self._shape is None else int(np.prod(self._shape)) * self._dtype.itemsize
 
     def latest_frame(self) -> NDArray[Any] | None:
         """Return a copy of the newest frame, also while frames come; None before the first."""

@@ -75,7 +75,7 @@ class CameraSettings(Device):
         InstrumentError
             It refuses a setting.
         """
-        self.merlin.link.open(timeout)
+        self.merlin.link.open(timeout, restore=False)
         self.software_version.publish(self.merlin.open().result(timeout))
         self.merlin.make_idle().result(timeout)
         self.merlin.set("COUNTERDEPTH", self._counter_depth).result(timeout)

@@ -127,11 +127,16 @@ class ClockAlignment(Device):
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def pattern(self) -> tuple[float, ...]:
-        """Return how long the beam shall be dark, lit, dark, ... and dark at last, in station s."""
+    def pattern(
+        self, frame_rate_Hz: float | None = None, exposure_s: float | None = None
+    ) -> tuple[float, ...]:
+        """Return how long the beam shall be dark, lit, dark, ... and dark at last, in station s.
+
+        Frame rate (Hz) and exposure (s) are those that the camera is set to, unless given.
+        """
         return coded_pattern(
-            1.0 / self.camera.frame_rate_Hz.get(),
-            self.camera.exposure_s.get(),
+            1.0 / (frame_rate_Hz or self.camera.frame_rate_Hz.get()),
+            exposure_s or self.camera.exposure_s.get(),
             shortest_s=EDGE_S * self.clock.speed,
         )
 

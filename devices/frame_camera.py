@@ -12,6 +12,7 @@ from stmtem_control.clock import StationClock
 from stmtem_control.errors import InstrumentError, InterlockError, RecordingError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.recording.edges import BY_TRIGGER
+from stmtem_control.recording.site_dose import SiteDose
 from stmtem_control.timeline import Timeline
 
 from .camera_acquisition import START_S, CameraAcquisition
@@ -114,6 +115,8 @@ class FrameCamera(CameraAcquisition):
         )
         self.alignment: Any = None  # the ClockAlignment of this camera, where there is one
         self.last_row: dict[str, Any] = {}
+        # What the rows need of the dose beyond its rate; put there before the folder of a run.
+        self.site_dose = SiteDose(pixel_size_nm=pixel_size_nm)
         self.frames_per_file = frames_per_file
         self.settle_s = SETTLE_S
         self._reading_s = reading_s
@@ -141,7 +144,7 @@ class FrameCamera(CameraAcquisition):
             self._directory = Path(folder)
             self._documents = FrameDocuments(self.name)
             self.last_row = {}
-        self._recording.begin_run(self._directory, self.dose_rate.get())
+        self._recording.begin_run(self._directory, self.dose_rate.get(), self.site_dose)
         for signal in (self.frames_captured, self.frames_written, self.dropped, self.total_dose):
             signal.publish(0)
 

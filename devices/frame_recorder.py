@@ -17,6 +17,7 @@ from stmtem_control.errors import RecordingError, StmTemError
 from stmtem_control.recording.columns import COLUMNS
 from stmtem_control.recording.ring import FrameRing
 from stmtem_control.recording.rows import build_rows, row_json
+from stmtem_control.recording.site_dose import SiteDose
 from stmtem_control.timeline import Timeline
 
 from .frame_dating import FrameDating
@@ -164,7 +165,13 @@ class FrameRecorder:
 
     # Jobs of the writing thread
 
-    def begin_run(self, run: int, folder: Path, dose_rate_e_per_A2_s: float) -> None:
+    def begin_run(
+        self,
+        run: int,
+        folder: Path,
+        dose_rate_e_per_A2_s: float,
+        site_dose: SiteDose | None = None,
+    ) -> None:
         """Go on to another run: what belongs to the one before is ended."""
         self.end_run()
         self.dating.model = None  # a clock may be set between two runs
@@ -175,7 +182,7 @@ class FrameRecorder:
             self._told = (0, 0)
             self._losses.begin()
             self._unsettled.clear()
-        self._files = RunFiles(folder, self._clock, self._timeline, dose_rate_e_per_A2_s)
+        self._files = RunFiles(folder, self._clock, self._timeline, dose_rate_e_per_A2_s, site_dose)
         self._files.open_journal(self._look_back_s * self._clock.speed)
 
     def end_run(self) -> None:
@@ -344,6 +351,7 @@ class FrameRecorder:
                 dose_rate_e_per_A2_s=files.dose_rate,
                 clock=self._clock,
                 following=None if after is None else self.dating.facts(after),
+                site=files.site_dose,
             )
             files.settle(rows)
             # What could not be settled is tried again, when there is room.

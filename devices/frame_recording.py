@@ -1,6 +1,7 @@
 """One camera's recording, as the session sees it: orders, counts, rows and errors."""
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -16,6 +17,7 @@ from stmtem_control.errors import RecordingError, StmTemError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.recording.page_writer import padded_bytes
 from stmtem_control.recording.ring import FrameRing
+from stmtem_control.recording.site_dose import SiteDose
 from stmtem_control.timeline import START, Timeline
 
 from .frame_documents import Columns, with_nan
@@ -81,6 +83,7 @@ class FrameRecording:
         self._ring: dict[str, Any] | None = None
         self._look_back_s = 0.0
         self._dose_rate = 0.0
+        self._site_dose = SiteDose()
         self._run = 0
         self._rows: list[Columns] = []
         self._count = 0  # rows that were told
@@ -180,12 +183,15 @@ class FrameRecording:
 
     # Runs
 
-    def begin_run(self, folder: Path, dose_rate_e_per_A2_s: float) -> None:
+    def begin_run(
+        self, folder: Path, dose_rate_e_per_A2_s: float, site_dose: SiteDose | None = None
+    ) -> None:
         """Go on to another run, in another folder; counts begin anew, and no clock is known."""
         with self._lock:
             self.folder = folder
             self._writer = self._model = None
             self._dose_rate = dose_rate_e_per_A2_s
+            self._site_dose = site_dose or SiteDose()
             self._run += 1
             self.captured = self.dropped = self._count = self._taken = 0
             self._rows = []
@@ -197,8 +203,13 @@ class FrameRecording:
 
     def _tell_run(self) -> None:
         assert self._client is not None
+        known = {k: v for k, v in self._site_dose.about().items() if not math.isnan(v)}
         self._client.tell(
-            "run", run=self._run, folder=str(self.folder), dose_rate_e_per_A2_s=self._dose_rate
+            "run",
+            run=self._run,
+            folder=str(self.folder),
+            dose_rate_e_per_A2_s=self._dose_rate,
+            site_dose=known,
         )
         if self._model is not None:
             self._client.tell("clock_model", model=self._model[0], time_source=self._model[1])

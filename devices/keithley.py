@@ -16,13 +16,15 @@ from dataclasses import replace
 from stmtem_control.clock_model import ClockModel
 from stmtem_control.errors import InstrumentError, LimitError
 from stmtem_control.exchanges import Exchange
-from stmtem_control.link import NORMAL, SAFE, Link
+from stmtem_control.link import SAFE, Link
 from stmtem_control.transport import Transport
 
 from .keithley_answers import Identity, Reading, SourceState, parse_reading
 from .keithley_clock import SourceClock
-from .keithley_digital import DigitalPort
+from .keithley_digital import DigitalPort, since
+from .keithley_hold import OFF, BiasHold, Lapse
 from .keithley_identity import IdentityCheck
+from .keithley_reading import OUTPUT_IS_OFF, HeldReading
 from .keithley_sequence import BiasSequence, SequenceRun
 from .keithley_sequencer import OnStep, Sequencer
 from .keithley_settings import SourceSettings
@@ -37,7 +39,7 @@ class Keithley2400:
     Parameters
     ----------
     link : Link
-        Its connection; the driver sets ``link.resync``.
+        Its connection.
     model : str
         What ``*IDN?`` must name, for example ``"6430"``; an empty string accepts any.
     serial_number : str
@@ -54,6 +56,16 @@ class Keithley2400:
         What a reset puts on the digital port, in the same message, while nothing else has been
         set: the word that blanks the beam.  By default the port is left as ``*RST`` leaves it,
         with all lines high.
+    dead_man_s : float
+        The longest time (s of the source) that it keeps a level without hearing from here, see
+        :class:`.BiasHold`.  0: a level stays until somebody ends it, whatever becomes of the host.
+
+    Attributes
+    ----------
+    hold : BiasHold
+        What keeps the output on.
+    on_lapse : callable or None
+        Told, in the worker, of an output that went off though nobody here switched it off.
     """
 
     def __init__(
@@ -67,6 +79,7 @@ class Keithley2400:
         speed: float = 1.0,
         line_frequency_Hz: float = 50.0,
         digital_word_after_reset: int | None = None,
+        dead_man_s: float = 0.0,
     ) -> None:
         self.link = link
         self.output_on = False
@@ -76,12 +89,18 @@ class Keithley2400:
         self._port = DigitalPort(self._scpi, digital_word_after_reset)
         self._settings = SourceSettings(self._scpi)
         self._clock = SourceClock(self._scpi)
+        self.hold = BiasHold(
+            self._scpi, link,
+            dead_man_s=dead_man_s, speed=speed, line_frequency_Hz=line_frequency_Hz,
+        )  # fmt: skip
         self._sequencer = Sequencer(
             self._scpi, self._settings, self._clock,
             speed=speed, line_frequency_Hz=line_frequency_Hz,
         )  # fmt: skip
         self._speed = speed
         self._line_frequency_Hz = line_frequency_Hz
+        self.on_lapse: Callable[[Lapse], None] | None = None
+        self.hold.on_lapse = self._lapsed
         link.resync = self._resync
         link.identify = self._identify_again
 
@@ -107,7 +126,10 @@ class Keithley2400:
 
         The Future fails with IdentityError when it is another instrument than asked for.
         """
-        return self.link.submit(self._identity.open, name="identification")
+        busy_s = self.hold.dead_man_s / self._speed if self.hold.wanted else 0.0
+        return self.link.submit(
+            lambda transport: self._identity.open(transport, busy_s), name="identification"
+        )
 
     def configure(
         self,
@@ -131,9 +153,10 @@ class Keithley2400:
         current_range_A : float, optional
             The fixed measurement range; by default that of the compliance.
         """
-        self._check_compliance(compliance_A)
+        self._settings.check_compliance(compliance_A)
         if not 0.01 <= nplc <= 10.0:
             raise LimitError(f"{self.link.name}: nplc is {nplc}; the source takes 0.01 to 10")
+        self.hold.set_nplc(nplc)
 
         def job(transport: Transport) -> SourceState:
             self._reset(transport)
@@ -153,7 +176,7 @@ class Keithley2400:
         The Future fails with InstrumentError when the instrument refuses or reads back another
         value.
         """
-        self._check_compliance(compliance_A)
+        self._settings.check_compliance(compliance_A)
 
         def job(transport: Transport) -> SourceState:
             self._settings.set_compliance(transport, compliance_A, current_range_A)
@@ -171,11 +194,18 @@ class Keithley2400:
 
         def job(transport: Transport) -> Exchange:
             self._settings.check_memory(transport)
-            self._sequencer.leave(transport)
+            self._leave_sequence(transport)
+            self.hold.check(transport)
+            self.hold.require()
+            held = self.hold.running
             exchange = self._scpi.set(transport, f":SOUR:VOLT {volts:.7E}")
-            if not self.output_on:
+            if held:
+                self.hold.require()
+            elif self.hold.wanted:
+                exchange = self.hold.begin(transport)
+            elif not self.output_on:
                 exchange = self._scpi.set(transport, ":OUTP ON")
-                self.output_on = True
+            self.output_on = True
             return exchange
 
         return self.link.submit(job, name=f"{volts:g} V", topic="bias")
@@ -185,11 +215,13 @@ class Keithley2400:
         said: list[float] = []
 
         def job(transport: Transport) -> Exchange:
-            exchange = self._scpi.set(transport, ":OUTP OFF")
+            self.hold.end()
+            exchange = self._scpi.set(transport, ":ABOR;:OUTP OFF" if held else ":OUTP OFF")
             self.output_on = self._sequencer.running = False
-            return _since(said, exchange)
+            return since(said, exchange)
 
-        blind = self._blind(":OUTP OFF", said=said)
+        held = self.hold.wanted
+        blind = self._blind(":ABOR;:OUTP OFF" if held else ":OUTP OFF", said=said)
         return self.link.submit(job, SAFE, name="output off", drops=("bias",), blind=blind)
 
     def zero_and_off(self) -> "Future[Exchange]":
@@ -202,11 +234,12 @@ class Keithley2400:
         said: list[float] = []
 
         def job(transport: Transport) -> Exchange:
-            stepping = self._sequencer.running
-            commands = (":SOUR:VOLT 0", ":OUTP OFF")
+            self.hold.end()
+            # In one message: an abort alone leaves the output on, and this host may die after it.
+            commands = (OFF,) if held or self._sequencer.running else (":SOUR:VOLT 0", ":OUTP OFF")
             done: list[Exchange] = []
             refused = ""
-            for command in (":ABOR", *commands) if stepping else commands:
+            for command in commands:
                 try:
                     done.append(self._scpi.set(transport, command))
                 except InstrumentError as error:
@@ -216,35 +249,25 @@ class Keithley2400:
             self.output_on = self._sequencer.running = False
             if refused:
                 raise InstrumentError(f"{refused} (the output is off)")
-            # A level of the list stays until the output goes; a fixed level goes at once.
-            first = Exchange(done[0].sent, done[-1].answered) if stepping else done[0]
-            return _since(said, first)
+            return since(said, done[0])
 
-        blind = self._blind(":SOUR:VOLT 0", ":OUTP OFF", said=said)
+        held = self.hold.wanted
+        blind = self._blind(*((OFF,) if held else (":SOUR:VOLT 0", ":OUTP OFF")), said=said)
         return self.link.submit(job, SAFE, name="0 V and output off", drops=("bias",), blind=blind)
-
-    def abort(self) -> "Future[None]":
-        """Bring the trigger model back to idle."""
-
-        def job(transport: Transport) -> None:
-            self._scpi.set(transport, ":ABOR")
-            self._sequencer.running = False
-
-        return self.link.submit(job, SAFE, name="abort", blind=self._blind(":ABOR"))
 
     def read(self) -> "Future[Reading]":
         """Measure voltage and current once, both from the same sample.
 
-        The Future fails with InstrumentError when the output is off: the instrument would not
-        answer at all.
+        The Future fails with InstrumentError when the output is off: there would be no answer.
         """
+        if self.hold.wanted:
+            return HeldReading(
+                self._scpi, self.link, self.hold, self._clock, self._shortest_s()
+            ).answer
 
         def job(transport: Transport) -> Reading:
             if not self.output_on:
-                raise InstrumentError(
-                    f"{self.link.name}: the output is off, so there is nothing to measure; "
-                    "set a level first (0 V will do)"
-                )
+                raise InstrumentError(f"{self.link.name}: {OUTPUT_IS_OFF}")
             line, exchange = self._scpi.ask(transport, ":READ?", self._reading_s())
             reading = parse_reading(line)
             t, sure = self._clock.date(reading.instrument_time, exchange, self._shortest_s())
@@ -271,7 +294,9 @@ class Keithley2400:
 
         def job(transport: Transport) -> None:
             self._settings.check_memory(transport)
-            for command in (":SOUR:VOLT 0", ":OUTP OFF"):
+            self.hold.end()
+            self.hold.not_set_up()
+            for command in (OFF,) if self.hold.wanted else (":SOUR:VOLT 0", ":OUTP OFF"):
                 self._scpi.set(transport, command)
             self.output_on = False
             self._sequencer.prepare(transport, sequence)
@@ -333,32 +358,7 @@ class Keithley2400:
         answer it is sent all the same, if the other lines are known, and a sequence that runs is
         aborted for it.
         """
-        bit = self._port.bit(line)
-        said: list[float] = []
-
-        def changed(word: int) -> int:
-            return word | bit if high else word & ~bit
-
-        def job(transport: Transport) -> Exchange:
-            word = changed(self._port.ask(transport))
-            return _since(said, self._port.set(transport, word))
-
-        def blind(transport: Transport) -> None:
-            if self._port.word is not None:
-                self._blind(f":SOUR2:TTL {changed(self._port.word)}", said=said)(transport)
-
-        def want(ended: "Future[Exchange]") -> None:
-            # Not confirmed, but from here on no other line's word, and no reset, undoes it.
-            if ended.exception() is not None and self._port.word is not None:
-                self._port.word = changed(self._port.word)
-
-        name = f"digital line {line} {'high' if high else 'low'}"
-        topic = f"line {line}"
-        if safe:
-            future = self.link.submit(job, SAFE, name=name, drops=(topic,), blind=blind)
-            future.add_done_callback(want)
-            return future
-        return self.link.submit(job, NORMAL, name=name, topic=topic)
+        return self._port.change(self.link, line, high, safe, self._blind)
 
     def digital_lines(self, word: int) -> "Future[Exchange]":
         """Set all four lines of the digital port, bit 0 is line 1."""
@@ -379,6 +379,7 @@ class Keithley2400:
         self.output_on = False
         self._settings.forget()
         self._sequencer.forget()
+        self.hold.forget()
         self._scpi.write(transport, "*CLS")
         if word is not None:  # again, so that a refusal is told
             self._port.set(transport, word)
@@ -390,21 +391,24 @@ class Keithley2400:
         """Return what writes commands and reads nothing; to a source whose name is known only.
 
         `said` takes the time before that.  While a sequence runs the instrument leaves all but an
-        abort for later.
+        abort for later; the abort would leave its output on.
         """
 
         def write(transport: Transport) -> None:
             if self.identity is not None:
                 if said is not None:
                     said.append(self._now())
-                stepping = self._sequencer.running and ":ABOR" not in commands
-                self._scpi.write(transport, *((":ABOR",) if stepping else ()), *commands)
+                off = ":OUTP OFF" in commands[-1]
+                if off:
+                    self.hold.end()
+                if self._sequencer.running:
+                    self._scpi.write(transport, OFF if off else f":ABOR;{commands[0]};{OFF}")
+                elif off:
+                    self._scpi.write(transport, *commands)
+                else:
+                    self._scpi.say(transport, *commands)
 
         return write
-
-    def _check_compliance(self, amperes: float) -> None:
-        if not (math.isfinite(amperes) and amperes > 0.0):
-            raise LimitError(f"{self.link.name}: a compliance of {amperes} A; give a positive one")
 
     def _reading_s(self) -> float:
         """Return the wall seconds of one READ?: two conversions, three each with autozero."""
@@ -412,24 +416,35 @@ class Keithley2400:
         return 6.0 * conversion / self._speed
 
     def _shortest_s(self) -> float:
-        """Return the seconds of the two conversions of a READ?, at least."""
+        """Return the seconds of the two conversions of a reading, at least."""
         return 2.0 * self._settings.nplc / self._line_frequency_Hz
 
+    def _lapsed(self, lapse: Lapse) -> None:
+        self.output_on = False
+        if self.on_lapse is not None:
+            self.on_lapse(lapse)
+
+    def _leave_sequence(self, transport: Transport) -> None:
+        if self._sequencer.prepared is not None:
+            self._sequencer.leave(transport)
+            self.hold.not_set_up()
+
     def _resync(self, transport: Transport) -> None:
+        self.hold.check(transport)
         self._identity.resync(transport)
         if self.identity is not None:  # the answer that was lost may have been to an OUTP ON
-            self.output_on = self._scpi.query(transport, ":OUTP?") in ("1", "ON")
+            output = self._scpi.query(transport, ":OUTP?")
+            self.output_on = self.hold.confirm(transport, output)
 
     def _identify_again(self, transport: Transport) -> None:
         """On a connection that was opened again: make sure who is there."""
         self._settings.may_have_forgotten = True
         self._clock.forget()
+        if self.identity is not None and (self.hold.running or self.hold.lapse is not None):
+            # A hold that still runs would keep it from answering; nobody may take it up again.
+            self.hold.lost("the connection was lost and made again")
+            self._scpi.write(transport, OFF)
         if self.identity is None:
             self._identity.open(transport)
         else:
             self._resync(transport)
-
-
-def _since(said: list[float], exchange: Exchange) -> Exchange:
-    """Return an exchange that begins when its command was first sent, blindly."""
-    return Exchange(min([exchange.sent, *said]), exchange.answered)

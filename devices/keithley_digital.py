@@ -1,12 +1,23 @@
 """The digital port of a source: four TTL lines, set all at once."""
 
+from collections.abc import Callable
+from concurrent.futures import Future
+
 from stmtem_control.errors import LimitError
 from stmtem_control.exchanges import Exchange
+from stmtem_control.link import NORMAL, SAFE, Link
 from stmtem_control.transport import Transport
 
 from .scpi import Scpi
 
 ALL = 0b1111
+
+Blind = Callable[..., Callable[[Transport], None]]  # what writes commands and reads nothing
+
+
+def since(said: list[float], exchange: Exchange) -> Exchange:
+    """Return an exchange that begins when its command was first sent, blindly."""
+    return Exchange(min([exchange.sent, *said]), exchange.answered)
 
 
 class DigitalPort:
@@ -64,3 +75,34 @@ class DigitalPort:
         exchange = self._scpi.set(transport, f":SOUR2:TTL {word}")
         self.word = word
         return exchange
+
+    def change(
+        self, link: Link, line: int, high: bool, safe: bool, blind_words: Blind
+    ) -> "Future[Exchange]":
+        """Queue the change of one line; see ``Keithley2400.set_line``."""
+        bit = self.bit(line)
+        said: list[float] = []
+
+        def changed(word: int) -> int:
+            return word | bit if high else word & ~bit
+
+        def job(transport: Transport) -> Exchange:
+            word = changed(self.ask(transport))
+            return since(said, self.set(transport, word))
+
+        def blind(transport: Transport) -> None:
+            if self.word is not None:
+                blind_words(f":SOUR2:TTL {changed(self.word)}", said=said)(transport)
+
+        def want(ended: "Future[Exchange]") -> None:
+            # Not confirmed, but from here on no other line's word, and no reset, undoes it.
+            if ended.exception() is not None and self.word is not None:
+                self.word = changed(self.word)
+
+        name = f"digital line {line} {'high' if high else 'low'}"
+        topic = f"line {line}"
+        if safe:
+            future = link.submit(job, SAFE, name=name, drops=(topic,), blind=blind)
+            future.add_done_callback(want)
+            return future
+        return link.submit(job, NORMAL, name=name, topic=topic)

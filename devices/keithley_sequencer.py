@@ -11,6 +11,7 @@ from stmtem_control.transport import Transport
 
 from .keithley_answers import Reading, parse_readings
 from .keithley_clock import LARGEST_DRIFT, OVERHEAD_S, TICK_S, SourceClock
+from .keithley_hold import OFF
 from .keithley_sequence import BACK_TO_FIXED, BiasSequence, SequencePoint, SequenceRun
 from .keithley_settings import SourceSettings
 from .scpi import Scpi
@@ -145,7 +146,7 @@ class Sequencer:
         try:
             self._wait(transport, sequence, sent, deadline_s, on_step)
         except TransportTimeout:
-            self._scpi.write(transport, ":ABOR", ":SOUR:VOLT 0", ":OUTP OFF")
+            self._scpi.write(transport, OFF)
             raise TransportTimeout(
                 f"{name}: the sequence did not end within {deadline_s:.3g} s; it was ended, "
                 + ("did the triggers come?" if sequence.triggered else "0 V and output off")

@@ -2,7 +2,7 @@
 
 import math
 
-from stmtem_control.errors import InstrumentError
+from stmtem_control.errors import InstrumentError, LimitError
 from stmtem_control.transport import Transport
 
 from .keithley_answers import SourceState
@@ -68,6 +68,11 @@ class SourceSettings:
         if volts <= 20.0:
             self._scpi.set(transport, ":SOUR:VOLT:PROT 20")  # its lowest step
         self._scpi.set(transport, ":SOUR:VOLT 0")
+
+    def check_compliance(self, amperes: float) -> None:
+        """Raise LimitError unless it is a positive number of A."""
+        if not (math.isfinite(amperes) and amperes > 0.0):
+            raise LimitError(f"{self._scpi.name}: a compliance of {amperes} A; give a positive one")
 
     def set_compliance(
         self, transport: Transport, compliance_A: float, current_range_A: float | None

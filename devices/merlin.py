@@ -8,6 +8,7 @@ Source: Quantum Detectors, "Merlin TCP/IP control", TDI-CTRL-TNO-0041.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -25,6 +26,8 @@ from .merlin_trigger import INTERNAL, MerlinTrigger
 log = logging.getLogger(__name__)
 
 ERRORS = {1: "unknown error or busy", 2: "unknown command", 3: "value out of range"}
+TIMING = ("ACQUISITIONTIME", "ACQUISITIONPERIOD")  # each must fit the other: set together
+READ_BACK = (*TIMING, "COUNTERDEPTH", "NUMFRAMESTOACQUIRE", "TRIGGERSTART", "DETECTORSTATUS")
 IDLE = "0"  # DETECTORSTATUS
 JOIN_S = 0.05  # wall seconds in which the camera takes a data connection; it tells nobody
 HEADER_S = 0.1  # wall seconds in which the header follows a start
@@ -72,7 +75,7 @@ class Merlin:
     Parameters
     ----------
     link : Link
-        The control connection; the driver sets ``link.resync``.
+        The control connection; the driver sets ``resync`` and ``restore``.
     host, data_port : str, int
         Where the frames come from.
     timeout_s : float
@@ -94,7 +97,10 @@ class Merlin:
         self._host = host
         self._data_port = data_port
         self._timeout_s = timeout_s
+        self._resyncs = 0
+        self._settings: dict[str, str] = {}  # what it was set to and is thought to be still
         link.resync = self._resync
+        link.restore = self._restore
 
     def open(self) -> "Future[str]":
         """Find out who is there; the Future gives the software's version.
@@ -103,6 +109,7 @@ class Merlin:
         """
 
         def job(transport: Transport) -> str:
+            self._settings.clear()
             transport.drain(0.05)
             try:
                 self.version = self._exchange(transport, "GET", "SOFTWAREVERSION")
@@ -279,7 +286,9 @@ class Merlin:
         return Exchange(sent, self.now())
 
     def _exchange(self, transport: Transport, kind: str, name: str, value: object = None) -> str:
-        transport.write(control_message(kind, name, value))
+        if kind == "SET":
+            self._settings.pop(name, None)  # until it is confirmed
+        transport.ask(control_message(kind, name, value))
         body = self._body(transport, time.monotonic() + self._timeout_s)
         answer, code = parse_control(body, kind, name)
         if code:
@@ -287,6 +296,10 @@ class Merlin:
             raise InstrumentError(
                 f"{self.link.name}: {what} was refused: {ERRORS.get(code, 'error')} (code {code})"
             )
+        if kind == "SET":
+            self._settings[name] = str(value)
+        elif (kind, name) == ("CMD", "RESET"):
+            self._settings.clear()
         return answer
 
     def _body(self, transport: Transport, deadline: float) -> bytes:
@@ -294,15 +307,65 @@ class Merlin:
         return transport.read_exactly(length, deadline)
 
     def _resync(self, transport: Transport) -> None:
-        """Throw away what is late, until the camera gives its version."""
-        transport.drain(0.1)
+        """Throw away what is late, until the camera gives its version and then another value.
+
+        An answer names its question, but an earlier question for the version may be answered late
+        as well; so the name of the other value is another one each time.
+        """
         deadline = time.monotonic() + self._timeout_s
-        transport.write(control_message("GET", "SOFTWAREVERSION"))
-        while b",GET,SOFTWAREVERSION," not in (body := self._body(transport, deadline)):
-            pass
-        version, _code = parse_control(body, "GET", "SOFTWAREVERSION")
+        transport.drain(0.1)
+        version = self._version_and_more(transport, deadline)
+        while late := transport.drain(0.0):
+            log.info("%s: more late answers: %s", self.link.name, excerpt(late))
+            version = self._version_and_more(transport, deadline)
         if self.version and version != self.version:
             raise IdentityError(
                 f"{self.link.name}: {transport.address} was version {self.version} and is now "
                 f"{version}"
             )
+
+    def _version_and_more(self, transport: Transport, deadline: float) -> str:
+        name = READ_BACK[self._resyncs % len(READ_BACK)]
+        self._resyncs += 1
+        transport.write(control_message("GET", "SOFTWAREVERSION") + control_message("GET", name))
+        found: str | None = None
+        while True:
+            body = self._body(transport, deadline)
+            if body.startswith(b",GET,SOFTWAREVERSION,"):
+                found, _code = parse_control(body, "GET", "SOFTWAREVERSION")
+            elif found is not None and body.startswith(f",GET,{name},".encode("ascii")):
+                return found
+            else:
+                found = None
+
+    def _restore(self, transport: Transport) -> None:
+        """Set again what the camera no longer is: it was switched off, or reset.
+
+        Raises
+        ------
+        InstrumentError
+            It refuses, because frames are being taken, say.
+        """
+        lost = {}
+        for name, value in self._settings.items():
+            try:
+                found = self._exchange(transport, "GET", name)
+            except InstrumentError:
+                continue  # older software does not tell
+            if not _same(found, value):
+                lost[name] = value
+                log.warning("%s: %s was %s, now %s", self.link.name, name, value, found)
+        timing = [self._settings.get(name) for name in TIMING if not lost.keys().isdisjoint(TIMING)]
+        for name, value in lost.items():
+            if name not in TIMING:
+                self._exchange(transport, "SET", name, value)
+        if len(timing) == 2 and None not in timing:
+            exposure_ms, period_ms = (float(each or 0.0) for each in timing)
+            self._set_timing(transport, 1e-3 * exposure_ms, 1e-3 * period_ms)
+
+
+def _same(found: str, value: str) -> bool:
+    try:
+        return math.isclose(float(found), float(value), rel_tol=1e-6)
+    except ValueError:
+        return found == value

@@ -21,6 +21,7 @@ from stmtem_control.errors import (
 )
 from stmtem_control.exchanges import Exchange
 from stmtem_control.link import DroppedError
+from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
 
 from .anc300 import Anc300, Mode
@@ -33,6 +34,7 @@ from .signals import (
     reading,
     setting,
 )
+from .step_sizes import StepSizes
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +137,16 @@ class PiezoAxis(Device):
         """Whether a train of steps is on its way."""
         return self._motion is not None
 
+    @property
+    def heading(self) -> int:
+        """1 or -1 while steps are on their way up (z: to the fibre) or down, 0 at rest."""
+        motion = self._motion
+        return 0 if motion is None else (1 if motion.steps > 0 else -1)
+
+    def look(self) -> "Future[float]":
+        """Ask for the live output in V; the answer changes nothing and may wait."""
+        return self._controller.geto(self.number)
+
     def stop(self, *, success: bool = True) -> None:
         """Stop stepping, keep the fine offset; never raises.  The count is then an estimate."""
         parent = self.parent
@@ -168,6 +180,7 @@ class PiezoAxis(Device):
         )
         if float(value) != int(value):
             raise LimitError(f"{self.coarse.name}: {value} is not a whole number of steps")
+        self._ask(float(value) < int(self.coarse.get()))
 
     def _move_to(self, value: Any) -> Status:
         with self._lock:
@@ -239,10 +252,18 @@ class PiezoAxis(Device):
             self._motion = None
         motion.status.set_exception(error)
 
+    def _ask(self, less: bool) -> None:
+        """Raise InterlockError when the axis may not move; away from the fibre it always may."""
+        if not (less and self.attr_name == "z"):
+            parent = self.parent
+            assert isinstance(parent, PiezoProbe)
+            parent.permit("advance")
+
     # Fine, frequency, amplitude
 
     def _check_fine(self, value: Any) -> None:
         check_range(self.fine.name, value, 0.0, float(self.fine.high), "V", "[probe] max_fine_V")
+        self._ask(float(value) <= float(self.fine.get()))
 
     def _set_fine(self, value: Any) -> Status:
         if self.mode.get() not in ("off", "stp+", "stp-"):
@@ -319,6 +340,8 @@ class PiezoProbe(Device):
     x = Component(PiezoAxis, "")
     y = Component(PiezoAxis, "")
     z = Component(PiezoAxis, "")
+    contact = setting("What the contact was when it was last judged.", value="open")
+    step_size = Component(StepSizes, "", kind="config", doc="Coarse steps of z, as learned.")
 
     def __init__(
         self,
@@ -338,6 +361,7 @@ class PiezoProbe(Device):
         self.controller = controller
         self.clock = clock
         self.unsafe: str | None = None
+        self.permit: Permit = always  # the interlocks put theirs in place
         for axis, number in zip(self._axes, axes, strict=True):
             axis.attach(
                 controller,
@@ -366,7 +390,7 @@ class PiezoProbe(Device):
         InstrumentError
             It refuses a setting.
         """
-        self.controller.link.open(timeout)
+        self.controller.link.open(timeout, restore=False)
         self.controller.open().result(timeout)
         for axis in self._axes:
             axis.connect(timeout)

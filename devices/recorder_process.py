@@ -22,6 +22,7 @@ from stmtem_control.clock_model import ClockModel
 from stmtem_control.errors import InterlockError, StmTemError, TransportError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.recording.ring import FrameRing
+from stmtem_control.recording.site_dose import SiteDose
 from stmtem_control.tcp import TcpTransport
 from stmtem_control.timeline import START, Timeline
 
@@ -157,7 +158,8 @@ class Recorder:
             try:
                 if order["do"] == "run":
                     folder = Path(order["folder"])
-                    frames.begin_run(order["run"], folder, order["dose_rate_e_per_A2_s"])
+                    site = SiteDose.from_about(order.get("site_dose", {}))
+                    frames.begin_run(order["run"], folder, order["dose_rate_e_per_A2_s"], site)
                     self._reply(order)
                 elif order["do"] == "record":
                     self._reply(order, **frames.begin_recording(order))

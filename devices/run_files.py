@@ -14,6 +14,7 @@ from stmtem_control.recording.frame_table import FrameTable
 from stmtem_control.recording.journal import JOURNAL, Journal
 from stmtem_control.recording.page_writer import PageWriter
 from stmtem_control.recording.rows import row_json
+from stmtem_control.recording.site_dose import SiteDose
 from stmtem_control.timeline import Timeline
 
 log = logging.getLogger(__name__)
@@ -32,13 +33,21 @@ class RunFiles:
         Whose entries are kept.
     dose_rate_e_per_A2_s : float
         Of the open beam.
+    site_dose : SiteDose, optional
+        What else the rows need of the dose.
     """
 
     def __init__(
-        self, folder: Path, clock: StationClock, timeline: Timeline, dose_rate_e_per_A2_s: float
+        self,
+        folder: Path,
+        clock: StationClock,
+        timeline: Timeline,
+        dose_rate_e_per_A2_s: float,
+        site_dose: SiteDose | None = None,
     ) -> None:
         self.folder = folder
         self.dose_rate = dose_rate_e_per_A2_s
+        self.site_dose = site_dose or SiteDose()
         self.open = False
         self._clock = clock
         self._timeline = timeline
@@ -69,7 +78,8 @@ class RunFiles:
         RecordingError
             It cannot be written.
         """
-        start, about = self._timeline.run_start, {"dose_rate_e_per_A2_s": self.dose_rate}
+        start = self._timeline.run_start
+        about = {"dose_rate_e_per_A2_s": self.dose_rate, **self.site_dose.about()}
         self._journal = Journal(self.folder, self._clock, run_start_s=start, about=about)
         self._end_listening = self._timeline.listen(self._journal.add, since=start - before_s)
         self._journal.flush()

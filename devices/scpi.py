@@ -1,7 +1,8 @@
 """Exchanges in SCPI: commands, questions, and the error queue that tells what was refused."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from stmtem_control.errors import InstrumentError, ProtocolError
 from stmtem_control.exchanges import Exchange
@@ -11,6 +12,20 @@ from .keithley_answers import parse_error
 
 LONGEST_QUEUE = 12  # the error queue holds ten, and one for "Queue overflow"
 ERRORS = ":SYST:ERR?"
+
+
+class Hold(Protocol):
+    """An operation of the instrument in which commands must be embedded, see ``keithley_hold``."""
+
+    running: bool
+
+    def frame(self, transport: Transport, command: str) -> str:
+        """Return the message that has `command` carried out."""
+        ...
+
+    def confirm(self, transport: Transport, output: str) -> bool:
+        """Take an answer to ``:OUTP?``; return whether the output was on."""
+        ...
 
 
 class Scpi:
@@ -24,25 +39,52 @@ class Scpi:
         Wall seconds an answer may take beyond the time of the measurement itself.
     now : callable
         Returns the time in s that exchanges are stamped with.
+
+    Attributes
+    ----------
+    hold : Hold or None
+        While it runs, questions and commands go out as it says.
     """
 
     def __init__(self, name: str, timeout_s: float, now: Callable[[], float]) -> None:
         self.name = name
         self.timeout_s = timeout_s
         self.now = now
+        self.hold: Hold | None = None
 
     def write(self, transport: Transport, *commands: str) -> None:
         """Send commands, each a message of its own, at once; nothing is read."""
-        transport.write("".join(command + "\n" for command in commands).encode("ascii"))
+        transport.write(_messages(commands))
 
     def ask(
         self, transport: Transport, command: str, measuring_s: float = 0.0
     ) -> tuple[str, Exchange]:
         """Send a question; return its answer, which may take `measuring_s` longer, and when."""
         sent = self.now()
-        self.write(transport, command)
+        message, embedded = self._embedded(transport, command)
+        transport.ask(_messages([message]))
         answer = self.answer(transport, command, measuring_s)
+        if embedded and self.hold is not None:
+            output, _, answer = answer.partition(";")
+            self.hold.confirm(transport, output)
         return answer, Exchange(sent, self.now())
+
+    def say(self, transport: Transport, command: str) -> bool:
+        """Send a command or a question; nothing is read.
+
+        Returns whether it went out in a hold: then the answer begins with that to ``:OUTP?`` and
+        a semicolon.
+        """
+        message, embedded = self._embedded(transport, command)
+        self.write(transport, message)
+        return embedded
+
+    def _embedded(self, transport: Transport, command: str) -> tuple[str, bool]:
+        """Return the message that has `command` carried out, and whether it is one of a hold."""
+        if self.hold is None or not self.hold.running:
+            return command, False
+        message = self.hold.frame(transport, command)
+        return message, self.hold.running
 
     def query(self, transport: Transport, command: str, measuring_s: float = 0.0) -> str:
         """Send a question and return its answer, which may take `measuring_s` longer."""
@@ -80,8 +122,13 @@ class Scpi:
             The instrument refused the command.
         """
         sent = self.now()
-        self.write(transport, command, ERRORS)
+        message, embedded = self._embedded(transport, command)
+        # In a hold, the second starts it again even if the first was discarded.
+        transport.ask(_messages([message, f":ABOR;{ERRORS};:INIT" if embedded else ERRORS]))
+        output = self.answer(transport, command) if embedded else ""
         first = self.answer(transport, ERRORS)
+        if embedded and self.hold is not None:
+            self.hold.confirm(transport, output)
         exchange = Exchange(sent, self.now())
         code, text = parse_error(first)
         if code:
@@ -98,3 +145,7 @@ class Scpi:
                 break
             errors.append(f"{code:+d} {text}")
         return errors
+
+
+def _messages(commands: Iterable[str]) -> bytes:
+    return "".join(command + "\n" for command in commands).encode("ascii")

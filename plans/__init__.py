@@ -4,10 +4,13 @@ Devices come in as arguments; parameters are plain numbers with their units in t
 plan ends, the bias is at 0 V, the output off, the beam blanked and the probe at rest.
 """
 
-from .approach import approach_contact, retract
+from .approach import approach_contact
 from .biasing import deposit, deposition_stripping_cycles, strip
 from .clapperboard import clapperboard
 from .controls import beam_blocked_control, beam_irradiation_control
+from .dose_calibration import dose_calibration
+from .leakage import leakage_baseline
+from .retraction import retract
 from .safety import make_safe, safe, without_exit
 from .triggered import triggered_cycles
 
@@ -18,6 +21,8 @@ __all__ = [
     "clapperboard",
     "deposit",
     "deposition_stripping_cycles",
+    "dose_calibration",
+    "leakage_baseline",
     "make_safe",
     "retract",
     "safe",

@@ -9,14 +9,17 @@ from bluesky.protocols import Flyable, Movable, Readable
 
 from stmtem_control.errors import LimitError
 
-from .approach import back_off, check_approach, check_travel, seek_contact
-from .clapperboard import check_clapperboard
+from .approach import check_approach, seek_contact
+from .clapperboard import check_clapperboard, lit_s
 from .clapperboard import clapperboard as clap
 from .frames import declare_frames, with_frames
+from .leakage import leak_metadata
 from .limits import MOST_CYCLES, check_count, check_number, check_roles, check_sign
+from .retraction import back_off, check_travel
 from .roles import Plan
 from .safety import safe
-from .stubs import mark, set_bias, watch
+from .step_sizes import step_metadata
+from .stubs import announce_exposure, mark, set_bias, watch
 
 Segment = tuple[str, int, float, float]  # phase, cycle, bias in V, duration in s
 
@@ -324,6 +327,16 @@ def _recorded(
         yield from bps.configure(camera, {"exposure_s": exposure_s, "frame_rate_Hz": frame_rate_Hz})
         return (yield from bpp.run_wrapper(body(), md=start))
 
-    start = {"plan_name": plan_name, "plan_args": parameters, **(md or {})}
+    start = {
+        "plan_name": plan_name,
+        "plan_args": parameters,
+        **leak_metadata(bias),
+        **({} if probe is None else step_metadata(probe)),
+        **(md or {}),
+    }
+    open_s = pre_roll_s + sum(duration for _, _, _, duration in segments)
+    if clapperboard:
+        open_s += 2.0 * lit_s(camera, frame_rate_Hz, exposure_s)
+    yield from announce_exposure(beam, open_s, md)
     staged = bpp.stage_wrapper(settings(), [bias, beam, camera])
     return (yield from safe(staged, bias, beam, camera, probe))

@@ -84,6 +84,13 @@ def _clap(bias: Any, camera: Any, beam: Any, bias_pulses_V: float, required: boo
     yield from collect_frames(camera)
 
 
+def lit_s(camera: Any, frame_rate_Hz: float, exposure_s: float) -> float:
+    """Return for how many seconds the beam is on in one clapperboard, if it is on around it."""
+    pattern: tuple[float, ...] = camera.alignment.pattern(frame_rate_Hz, exposure_s)
+    lead = LEAD_PERIODS / frame_rate_Hz
+    return lead + sum((*pattern, lead)[1::2])
+
+
 def check_clapperboard(bias: Any, camera: Any, bias_pulses_V: float = 0.0) -> Any:
     """Return the camera's alignment.
 

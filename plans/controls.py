@@ -15,11 +15,11 @@ from bluesky.protocols import Flyable, Movable
 
 from stmtem_control.errors import LimitError
 
-from .frames import declare_frames, snapshot, with_frames
+from .frames import declare_frames, snapshot, snapshot_s, with_frames
 from .limits import check_count, check_number, check_roles, check_sign
 from .roles import Plan
 from .safety import safe
-from .stubs import mark, set_bias, watch
+from .stubs import announce_exposure, mark, set_bias, watch
 
 CONDITIONS = ("beam_on", "blanked", "no_bias")
 
@@ -83,6 +83,8 @@ def beam_blocked_control(
     ------
     LimitError
         A parameter is outside what the station or the method allows; nothing has moved.
+    InterlockError
+        The dose budget has less left than this takes; nothing has moved.
     """
     order = _check_conditions(conditions, shuffle_seed)
     check_roles(bias=bias, camera=camera, beam=beam)
@@ -172,6 +174,22 @@ def beam_blocked_control(
             made.append((condition, uid))
         return made
 
+    look_s, open_s = (snapshot_frames + 0.5) / frame_rate_Hz, 0.0
+    for condition in order:
+        looks = 2 if condition == "no_bias" else 3
+        if condition == "blanked":
+            looks += len(moments)
+        else:
+            open_s += deposit_s
+        open_s += looks * look_s
+    yield from announce_exposure(beam, open_s, md)
+    short_s = snapshot_s(snapshot_frames, frame_rate_Hz)
+    lit_s = {
+        "beam_on": deposit_s + 3 * short_s,
+        "blanked": (3 + len(moments)) * short_s,
+        "no_bias": deposit_s + 2 * short_s,
+    }
+    yield from announce_exposure(blanker, sum(lit_s[condition] for condition in order), md)
     staged = bpp.stage_wrapper(runs(), [source, blanker, eye])
     return (yield from safe(staged, source, blanker, eye))
 
@@ -210,6 +228,8 @@ def beam_irradiation_control(
     ------
     LimitError
         A parameter is outside what the station or the method allows; nothing has moved.
+    InterlockError
+        The dose budget has less left than this takes; nothing has moved.
     """
     check_roles(bias=bias, camera=camera, beam=beam)
     source, eye, blanker = _devices(bias, camera, beam)
@@ -253,6 +273,8 @@ def beam_irradiation_control(
         yield from bps.configure(eye, {"exposure_s": exposure_s, "frame_rate_Hz": frame_rate_Hz})
         return (yield from bpp.run_wrapper(body(), md=start))
 
+    yield from announce_exposure(beam, doses[-1] / rate, md)
+    yield from announce_exposure(blanker, doses[-1] / rate, md)
     staged = bpp.stage_wrapper(settings(), [source, blanker, eye])
     return (yield from safe(staged, source, blanker, eye))
 

@@ -27,6 +27,7 @@ def with_frames(
     phase: str = "pre-roll",
     keep_bias: bool = False,
     open_first: bool = False,
+    lit: bool = True,
 ) -> Plan:
     """Take frames, beam on, while `during` runs, and blank the beam again.
 
@@ -43,17 +44,19 @@ def with_frames(
         bias goes to 0 V before the beam is blanked, and the last frames are of the phase "end".
     open_first : bool
         Open the beam before the camera starts, so that no frame is dark, instead of after it.
+    lit : bool
+        False: the beam stays blanked, until `during` opens it.
     """
     done: list[bool] = []
 
     def body() -> Plan:
         yield from mark(camera, phase, 0)
-        if open_first:
+        if lit and open_first:
             yield from bps.mv(beam, "open")
         yield from bps.kickoff(camera, wait=True)
         # A resume must not start the camera a second time.
         yield from bps.checkpoint()
-        if not open_first:
+        if lit and not open_first:
             yield from bps.mv(beam, "open")
         yield from during()
         done.append(True)
@@ -89,13 +92,18 @@ def with_frames(
     yield from bpp.finalize_wrapper(body(), drain)
 
 
+def snapshot_s(frames: int, frame_rate_Hz: float) -> float:
+    """Return how long the beam is open for a snapshot, in s, beside what devices take to answer."""
+    return (frames + 0.5) / frame_rate_Hz
+
+
 def snapshot(bias: Source, camera: Any, beam: Any, phase: str, frames: int) -> Plan:
     """Open the beam for a few frames and blank it again; the bias stays as it is.
 
     The beam is open from just before the first exposure to just behind the last: `frames` whole
     frames, and the time that the camera and the blanker take to answer.
     """
-    lasts_s = (frames + 0.5) / camera.frame_rate_Hz.get()
+    lasts_s = snapshot_s(frames, camera.frame_rate_Hz.get())
 
     def wait() -> Plan:
         yield from bias.clock.sleep(lasts_s)

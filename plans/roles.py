@@ -23,6 +23,10 @@ class Source(Movable[float], Readable[Any], Stageable, Stoppable, Protocol):
     voltage: Any
     current: Any
     output: Any
+    in_compliance: Any
+    compliance: Any
+    leak: Any
+    baseline: Any
 
     def check_value(self, value: float) -> None:
         """Raise LimitError when `value` (V) may not be set."""
@@ -49,3 +53,5 @@ class Probe(Readable[Any], Stoppable, Protocol):
     x: Axis
     y: Axis
     z: Axis
+    contact: Any
+    step_size: Any

@@ -11,6 +11,32 @@ READING_PERIOD_S = 0.05  # wall time between two readings: the RunEngine needs a
 COLLECT_PERIOD_S = 0.4  # wall time between two collects: each costs over 1 ms, however few frames
 
 
+def announce_exposure(beam: Any, open_s: float, md: dict[str, Any] | None = None) -> Plan:
+    """Before anything moves: refuse the plan if the specimen has not so much dose left.
+
+    The message says how long the beam will be open, for whoever wants to know what a plan costs
+    without running it.
+
+    Parameters
+    ----------
+    beam : device
+        The beam blanker.
+    open_s : float
+        Seconds of station time that the beam will be open.
+    md : dict, optional
+        Of the plan: "sample" and "site" say where, if not at those of the session.
+
+    Raises
+    ------
+    InterlockError
+        There is less left of the dose budget, or the dose rate was calibrated too long ago.
+    """
+    check = getattr(beam, "check_exposure", None)
+    if check is not None:
+        check(open_s, md)
+    yield Msg("null", beam, planned_open_s=open_s)
+
+
 def read_bias(bias: Source, *others: Any, stream: str = "readings") -> Plan:
     """Take one reading of the source, and note it with the state of `others` as an event."""
     # Raw messages: the stubs of bluesky cost more than the reading itself.
@@ -66,8 +92,9 @@ def watch(bias: Source, camera: Camera, seconds: float, *others: Any, collect: b
             if clock.now() >= end + (bias.paused_s - paused):
                 return
             continue
-        if bias.output.get():
-            # With the output off there is nothing to measure, and the source refuses to.
+        if bias.output.get() or getattr(bias, "lapse", None):
+            # With the output off there is nothing to measure, and the source refuses to.  One that
+            # it switched off by itself is told by that refusal.
             yield from read_bias(bias, camera.phase, camera.cycle, *others)
         if collect and clock.now() - collected >= COLLECT_PERIOD_S * clock.speed:
             collected = clock.now()

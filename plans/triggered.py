@@ -14,7 +14,7 @@ from stmtem_control.errors import InstrumentError, LimitError
 from .limits import MOST_CYCLES, check_count, check_number, check_roles
 from .roles import Plan
 from .safety import safe
-from .stubs import collect_frames, mark
+from .stubs import announce_exposure, collect_frames, mark
 
 STREAM = "bias_sequence"
 MOST_LEVELS = 2500  # that the source keeps, with its readings
@@ -157,6 +157,7 @@ def triggered_cycles(
         run = _recorded(bias, camera, beam, sequence, segments, master, frames_per_step, step_s)
         return (yield from bpp.run_wrapper(run, md=start))
 
+    yield from announce_exposure(beam, len(levels) * step_s, md)
     staged = bpp.stage_wrapper(settings(), [bias, beam, camera])
     return (yield from safe(staged, bias, beam, camera))
 

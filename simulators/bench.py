@@ -139,16 +139,14 @@ class Bench:
             self.camera_data = self._tcp("camera_data", self.camera.data, data_port, made)
             made.callback(self.clear_faults)
             self.black_box = BlackBox(self.clock)
-            self.source.output.on_change = self._note_source
+            self.source.core.output.on_change = self._note_source
             self.specimen.on_blank = lambda blanked: self.black_box.note(BEAM, not blanked)
             self.probe.on_motion = lambda moving: self.black_box.note(PROBE, moving)
             self._note_source()
             self.black_box.note(BEAM, not self.specimen.blanked)
             self.black_box.note(PROBE, False)
-            settings = self.source.settings
-            self.source.meter.spoil = Spoiler(
-                self._board, self.taps["bias_source"][0], lambda: settings.sense_scale("CURR").full
-            )
+            core = self.source.core
+            core.meter.spoil = Spoiler(self._board, self.taps["bias_source"][0], core.settings)
             # First of all wake who waits for a time, or the endpoints wait for them.
             made.callback(self.clock.close)
             for fault in faults:
@@ -204,6 +202,9 @@ class Bench:
     def clear_faults(self) -> None:
         """End all faults that last, and forget all that wait; what they did stays done."""
         self._board.clear()
+        for taps in self.taps.values():
+            for tap in taps:
+                tap.disarm()
 
     @property
     def fault_log(self) -> tuple[FaultEvent, ...]:

@@ -11,17 +11,10 @@ from .ports import Terminals
 from .scpi import Deferred, Program, Reply, ScpiError, Unit
 from .server import Channel
 from .source_clients import Client, Outbox
-from .source_commands import add_source_commands
 from .source_core import SourceCore
-from .source_data import add_calculate_commands, add_data_commands, add_trigger_commands
+from .source_language import command_table
 from .source_models import model_named
-from .source_output import OutputStage
 from .source_power import power_on
-from .source_readings import Meter
-from .source_sense import add_measurement_commands, add_sense_commands
-from .source_settings import Settings
-from .source_system import add_common_commands, add_system_commands
-from .source_table import CommandTable
 from .source_timer import Timer
 
 _TERMINATOR = re.compile(rb"[\r\n]+")
@@ -36,7 +29,9 @@ class SourceMeter:
     Each client has its own input; the instrument works through one operation at a time.  While it
     measures, commands wait until it is idle, except those that the manual exempts (``:ABORt``,
     ``*RST``, ``*RCL``, ``:SYSTem:PRESet``, ``*TRG``, a break), the front panel keys, and switching
-    the output off, which gets through from any client.
+    the output off, which gets through from any client.  That too waits while auto output-off is
+    enabled: then it does not put the instrument into idle (section 18, ``:OUTPut``), and an abort
+    leaves the output on.
 
     Parameters
     ----------
@@ -110,7 +105,7 @@ class SourceMeter:
             Line("digital out 3", bool(pattern & 4)),
             Line("digital out 4", bool(pattern & 8)),
         )
-        self._table = _command_table(self._core)
+        self._table = command_table(self._core)
         for number, line in enumerate(self.trigger_in, 1):
             line.listen(self._edge_listener(f"TLIN{number}"))
         self.start_of_test.listen(self._start_of_test)
@@ -160,19 +155,9 @@ class SourceMeter:
         self._enter(restart)
 
     @property
-    def output(self) -> OutputStage:
-        """The output stage, for who watches it."""
-        return self._core.output
-
-    @property
-    def settings(self) -> Settings:
-        """The settings, for who must know them."""
-        return self._core.settings
-
-    @property
-    def meter(self) -> Meter:
-        """The meter, for who spoils its readings."""
-        return self._core.meter
+    def core(self) -> SourceCore:
+        """The inside of the instrument, for the bench: to watch its output, spoil its readings."""
+        return self._core
 
     def close(self) -> None:
         """Stop what runs and let nothing more happen."""
@@ -234,8 +219,23 @@ class SourceMeter:
             client = self._clients.get(channel)
         if client is None:
             return
+        self._catch_up()
         self._enter(lambda: self._take(client, data))
         self._advance_by_hand()
+
+    def _catch_up(self) -> None:
+        """Let happen what should have happened by now, though its alarm is late.
+
+        Bytes that arrive must not end a reading that was complete before they came.
+        """
+        while True:
+            with self._lock:
+                late = self._core.sequencer.overdue()
+            if late is None:
+                return
+            due, go_on = late
+            with self._clock.at(due):
+                self._enter(go_on)
 
     def _take(self, client: Client, data: bytes) -> None:
         """Cut bytes into messages and breaks, and do what can be done now."""
@@ -410,16 +410,3 @@ class SourceMeter:
 
 def _lines(name: str) -> tuple[Line, ...]:
     return tuple(Line(f"{name} {number}", True) for number in (1, 2, 3, 4))
-
-
-def _command_table(core: SourceCore) -> CommandTable:
-    table = CommandTable(core.settings)
-    add_source_commands(table, core)
-    add_sense_commands(table, core)
-    add_measurement_commands(table, core)
-    add_common_commands(table, core)
-    add_system_commands(table, core)
-    add_data_commands(table, core)
-    add_trigger_commands(table, core)
-    add_calculate_commands(table, core)
-    return table

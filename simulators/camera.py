@@ -6,9 +6,10 @@ from typing import Protocol
 
 from .clock import Clock
 from .lines import Line
-from .merlin_engine import Engine, Stamps
+from .merlin_engine import Engine
 from .merlin_frames import CHIP, message
 from .merlin_plan import SOFTWARE
+from .merlin_run import Stamps
 from .merlin_settings import FAILED, OK, OUT_OF_RANGE, UNKNOWN, VARIABLES, BadValueError, Settings
 from .merlin_stream import DataStream
 from .merlin_triggers import TriggerOutputs

@@ -79,6 +79,8 @@ class FaultBoard:
         self._begin = begin
         self._watch = watch
         self._lock = threading.Lock()
+        # Held while a state begins: who clears the faults must not come in between.
+        self._acting = threading.RLock()
         self._live: list[LiveFault] = []
         self._lasting: list[LiveFault] = []
         self._injected = 0
@@ -120,11 +122,9 @@ class FaultBoard:
     def _ready(self, live: LiveFault) -> None:
         fault = live.fault
         if fault.row.strikes == "state" and fault.at_exchange is None and not fault.when:
-            with self._lock:
-                if live not in self._live:
-                    return
-            self._strike(live, 0, b"")
-            self._act(live)
+            with self._acting:
+                if self._strike(live, 0, b""):
+                    self._act(live)
         else:
             live.ready = True
         self._tell()
@@ -151,24 +151,32 @@ class FaultBoard:
                 live.matched += 1
                 if live.ready and live.matched >= (fault.at_exchange or 1):
                     struck.append(live)
+        if not struck:
+            return struck
+        others: list[LiveFault] = []
         for live in struck:
-            self._strike(live, live.seen, message)
-        for live in struck:
-            if live.fault.row.strikes == "state":
-                self._act(live)
-        if struck:
-            self._tell()
-        return [live for live in struck if live.fault.row.strikes != "state"]
+            if live.fault.row.strikes != "state":
+                if self._strike(live, live.seen, message):
+                    others.append(live)
+                continue
+            with self._acting:
+                if self._strike(live, live.seen, message):
+                    self._act(live)
+        self._tell()
+        return others
 
-    def _strike(self, live: LiveFault, exchange: int, message: bytes) -> None:
+    def _strike(self, live: LiveFault, exchange: int, message: bytes) -> bool:
+        """Take down that a fault strikes; False if it has been cleared meanwhile."""
         shown = message.decode("latin-1").strip()[:_SHOWN]
         event = FaultEvent(self._clock.now(), "struck", live.fault, exchange, shown)
         with self._lock:
+            if live not in self._live:
+                return False
             live.struck += 1
-            last = live.fault.row.strikes == "state" or live.struck == live.fault.count
-            if last and live in self._live:
+            if live.fault.row.strikes == "state" or live.struck == live.fault.count:
                 self._live.remove(live)
             self._events.append(event)
+        return True
 
     def _act(self, live: LiveFault) -> None:
         """Begin a state, and have it end in time."""
@@ -194,12 +202,13 @@ class FaultBoard:
 
     def clear(self) -> None:
         """End all states that last and forget all faults that wait."""
-        with self._lock:
-            waiting, self._live = self._live, []
-            lasting = list(self._lasting)
-        for live in (*waiting, *lasting):
-            for alarm in live.alarms:
-                alarm.cancel()
-        for live in lasting:
-            self._end(live)
-        self._tell()
+        with self._acting:
+            with self._lock:
+                waiting, self._live = self._live, []
+                lasting = list(self._lasting)
+            for live in (*waiting, *lasting):
+                for alarm in live.alarms:
+                    alarm.cancel()
+            for live in lasting:
+                self._end(live)
+            self._tell()

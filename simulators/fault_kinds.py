@@ -210,3 +210,18 @@ def _extras(kind: Kind) -> str:
         known = "" if kind.default is None else f", {kind.default:g}"
         extras.append(f"amount: {kind.amount}{known}")
     return f" [{'; '.join(extras)}]" if extras else ""
+
+
+def table() -> str:
+    """Return the kinds as a table in Markdown, for the reference."""
+    lines = ["| kind | where | what happens | `seconds` | `amount` |", "|---|---|---|---|---|"]
+    for kind in KINDS.values():
+        seconds = "how long; else until cleared" if kind.seconds == LASTS else kind.seconds
+        if kind.seconds not in ("", LASTS):
+            seconds += f" ({kind.default_s:g})"
+        known = "" if kind.default is None else f" ({kind.default:g})"
+        places = ", ".join(kind.where)
+        lines.append(
+            f"| `{kind.name}` | {places} | {kind.text} | {seconds} | {kind.amount}{known} |"
+        )
+    return "\n".join(lines) + "\n"

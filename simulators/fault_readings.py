@@ -1,11 +1,10 @@
 """Faults in the readings of the source: what comes out of its A/D converter."""
 
-from collections.abc import Callable
-
 from .fault_board import FaultBoard, LiveFault
 from .fault_tap import Tap
 from .source_models import NOT_A_NUMBER, OVERFLOW
 from .source_readings import Reading
+from .source_settings import Settings
 
 _OVERFLOW_BIT = 1
 
@@ -19,14 +18,14 @@ class Spoiler:
         Says which.
     tap : Tap
         The source's; while it is not watched no fault waits here.
-    full_scale_A : Callable
-        Returns the full scale of the current range.
+    settings : Settings
+        The source's: they know the range.
     """
 
-    def __init__(self, board: FaultBoard, tap: Tap, full_scale_A: Callable[[], float]) -> None:
+    def __init__(self, board: FaultBoard, tap: Tap, settings: Settings) -> None:
         self._board = board
         self._tap = tap
-        self._full_scale_A = full_scale_A
+        self._settings = settings
         self._last: Reading | None = None
 
     def __call__(self, reading: Reading) -> None:
@@ -48,7 +47,7 @@ class Spoiler:
             case "spike":
                 reading.amps += size
             case "range_glitch":
-                reading.amps += size * self._full_scale_A()
+                reading.amps += size * self._settings.sense_scale("CURR").full
             case _ if self._last is not None:  # a stale one
                 last = self._last
                 reading.volts, reading.amps, reading.ohms = last.volts, last.amps, last.ohms

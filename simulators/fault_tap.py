@@ -45,19 +45,14 @@ def cut_requests(data: bytes) -> tuple[list[bytes], bytes]:
 
 
 def whole_line(data: bytes) -> bool:
-    """Tell whether bytes are one line with its end; False if in doubt."""
-    return (
-        len(data) > 2
-        and data[-1] in b"\r\n"
-        and data.find(b"\n", 0, -2) < 0
-        and data.find(b"\r", 0, -2) < 0
-    )
+    """Tell whether bytes are one line that ends with LF; False if in doubt."""
+    return data.find(b"\n") == len(data) - 1 > 0
 
 
 def whole_request(data: bytes) -> bool:
     """Tell whether bytes are one MPX message with a ten-digit length; False if in doubt."""
     # As text, for that is faster than reading the number.
-    return data[4:15] == b"%010d," % (len(data) - 14) and data.find(b"MPX,", 4) < 0
+    return data[4:15] == b"%010d," % (len(data) - 14)
 
 
 class Wire(Channel):
@@ -78,21 +73,36 @@ class Wire(Channel):
         self.tail, self.passed = b"", 0
         self.messages = 0
         self.turn = 0  # goes up when the instrument forgets this client
-        self.armed: deque[LiveFault] = deque()
+        self.open = True
+        self._armed: list[LiveFault] = []
         self._tap = tap
         self._held: deque[tuple[float, bytes, bool]] = deque()
         self._alarm: Alarm | None = None
         self._changed = threading.Condition()
-        self.open = True
         self._before = b""
+        self.quick = False
+        self.look()
 
-    def send(self, data: bytes) -> None:
-        """Send a reply, struck by the faults that are due."""
+    def look(self) -> None:
+        """Take the short way for replies and messages while nothing can strike them."""
         tap = self._tap
-        if tap.plain and self.open and not self.armed and not self._held:
-            self.line.send(data)
-        else:
-            self._send_struck(data)
+        with self._changed:
+            free = tap.plain and self.open and not self._armed and not self._held
+            # As attributes, because a call or a test more at each query would be felt.
+            self.send = self.line.send if free else self._send_struck  # type: ignore[method-assign]
+            self.quick = tap.heard and self.open and not self.tail
+
+    def arm(self, live: LiveFault) -> None:
+        """Let a fault strike the next reply."""
+        with self._changed:
+            self._armed.append(live)
+            self.look()
+
+    def disarm(self) -> None:
+        """Let no fault strike the next reply; what is held back still goes out."""
+        with self._changed:
+            self._armed.clear()
+            self.look()
 
     def _send_struck(self, data: bytes) -> None:
         tap = self._tap
@@ -105,8 +115,8 @@ class Wire(Channel):
                 self._changed.wait()
             if tap.silent or not self.open:
                 return
-            strikes = [*self.armed, *strikes]
-            self.armed.clear()
+            strikes = [*self._armed, *strikes]
+            self._armed.clear()
             delivery = Delivery([(0.0, data)])
             for live in strikes:
                 strike(delivery, live, self, self._before)
@@ -119,6 +129,7 @@ class Wire(Channel):
             self._held.extend(pieces)
             if not waiting:
                 self._go_on()
+            self.look()
 
     def _go_on(self) -> None:
         """Send what needs no waiting, and have the next piece sent in time."""
@@ -134,6 +145,7 @@ class Wire(Channel):
             if self._held:
                 self._put(*self._held.popleft()[1:])
                 self._go_on()
+            self.look()
 
     def _put(self, data: bytes, hang_up: bool) -> None:
         if data and not self._tap.silent:
@@ -142,8 +154,9 @@ class Wire(Channel):
             self.hang_up()
 
     def wake(self) -> None:
-        """Look again whether the wire is stalled."""
+        """Look again at what the tap lets through."""
         with self._changed:
+            self.look()
             self._changed.notify_all()
 
     def hang_up(self) -> None:
@@ -157,6 +170,7 @@ class Wire(Channel):
         with self._changed:
             self.open = False
             self._held.clear()
+            self.look()
             if self._alarm is not None:
                 self._alarm.cancel()
             self._changed.notify_all()
@@ -207,6 +221,7 @@ class Tap:
         wire = Wire(channel, self)
         with self._lock:
             self._wires[channel] = wire
+        wire.look()  # a fault may have come meanwhile
         if self.watched:
             for live in self.board.exchange(self.where, b"", ("connection",)):
                 channel.send(garbage(live))
@@ -215,12 +230,13 @@ class Tap:
     def received(self, channel: Channel, data: bytes) -> None:
         """Take bytes as they come, cut anywhere."""
         wire = self._wires[channel]
-        if self.heard and wire.open and not wire.tail and self._whole(data):
+        if wire.quick and self._whole(data):
             # The usual case, as cheap as can be.
             wire.messages += 1
             self._talker.received(wire, data)
         else:
             self._received(wire, data)
+            wire.look()
 
     def _received(self, wire: Wire, data: bytes) -> None:
         if self.silent or not wire.open:
@@ -261,7 +277,7 @@ class Tap:
             elif live.fault.kind == "close_before" and wire.kind == "tcp":
                 closing = True
             else:
-                wire.armed.append(live)
+                wire.arm(live)
         if lost or self.silent or wire.turn != turn:
             return
         if closing:
@@ -301,6 +317,11 @@ class Tap:
                 self._talker.closed(wire)
                 self._talker.opened(wire)
 
+    def disarm(self) -> None:
+        """Forget the faults that wait for a reply."""
+        for wire in self.wires():
+            wire.disarm()
+
     def watch(self, watched: bool) -> None:
         """Have the board look at each exchange from now on, or no more."""
         self._put("watched", watched)
@@ -312,8 +333,6 @@ class Tap:
     def set_stalled(self, stalled: bool) -> None:
         """Hold back what is to be sent, or let it go."""
         self._put("stalled", stalled)
-        for wire in self.wires():
-            wire.wake()
 
     def _put(self, name: str, state: bool) -> None:
         with self._lock:
@@ -321,3 +340,5 @@ class Tap:
             #: Whether replies go out untouched, and messages come in unseen.
             self.plain = not (self.silent or self.stalled or (self.sends_frames and self.watched))
             self.heard = not (self.silent or self.watched)
+        for wire in self.wires():
+            wire.wake()

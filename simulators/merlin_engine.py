@@ -5,20 +5,19 @@ lines.  The view and the trigger outputs are called without the engine's lock, b
 the locks of other instruments.
 """
 
-import enum
-import math
 import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from . import merlin_frames as wire
 from .clock import Alarm, Clock
-from .merlin_plan import BOARD_C, Plan, make_plan, readout_s
+from .merlin_plan import BOARD_C, make_plan, readout_s
+from .merlin_run import Phase, Run, Stamps
 from .merlin_settings import FAILED, OK, Settings
 from .merlin_stream import DataStream
 from .merlin_triggers import BURST, BUSY, READOUT, SHUTTER, TriggerOutputs
@@ -29,55 +28,6 @@ SOFT = 5
 LATE_S = 0.25  # of wall time: a frame that is rendered later than that is lost instead
 
 Todo = list[Callable[[], None]]
-
-
-class Phase(enum.Enum):
-    """What the engine is doing."""
-
-    IDLE = "idle"
-    NO_CLIENT = "waiting for a data client"
-    ARMED = "waiting for a trigger"
-    GAP = "between two exposures"
-    EXPOSING = "exposing"
-    CLOSING = "sending the last frame"
-    PROCESS = "busy with itself"
-
-
-@dataclass(frozen=True)
-class Stamps:
-    """The clock of the camera's computer, which stamps the frames, beside the bench's.
-
-    Attributes
-    ----------
-    offset_s : float
-        By which it is ahead at the bench's zero, in s.
-    drift : float
-        Seconds that it gains in a second.
-    """
-
-    offset_s: float = 0.0
-    drift: float = 0.0
-
-    def of(self, t: float) -> float:
-        """Return what it shows at the bench's time `t` (s), counted from the bench's zero."""
-        return t + self.offset_s + self.drift * t
-
-
-@dataclass
-class _Run:
-    """An acquisition under way."""
-
-    plan: Plan
-    header: bytes
-    taken: int = 0  # exposures finished
-    made: int = 0  # frames made of them
-    burst_left: float = 0
-    burst_start: float = 0.0
-    burst_taken: int = 0
-    exposure_start: float = 0.0
-    last_stop: float = -math.inf
-    stopping: bool = False
-    soft_triggered: bool = False  # before there was a data client
 
 
 class Engine:
@@ -127,7 +77,7 @@ class Engine:
         self._late_s = LATE_S * float(getattr(clock, "speed", 1.0))
         self._lock = threading.RLock()
         self._phase = Phase.IDLE
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._alarm: Alarm | None = None
         self._exposures = 0
         self.lost = 0
@@ -158,7 +108,7 @@ class Engine:
             body = wire.acquisition_header(
                 plan.head, plan.sequence, plan.thresholds_keV, self._stamp_ns(self._clock.now())
             )
-            run = self._run = _Run(plan, wire.message(body))
+            run = self._run = Run(plan, wire.message(body))
             self._phase = Phase.NO_CLIENT
         self._outputs.show(BUSY, True)
         if self.stream.begin(run.header):
@@ -286,7 +236,7 @@ class Engine:
 
     # -- exposures ----------------------------------------------------------------------------
 
-    def _begin_burst(self, run: _Run, now: float) -> Todo:
+    def _begin_burst(self, run: Run, now: float) -> Todo:
         if now < run.last_stop + run.plan.dead_s - 1e-12:  # still reading out
             now = run.last_stop + run.plan.dead_s
         run.burst_left = run.plan.burst
@@ -295,14 +245,14 @@ class Engine:
         todo: Todo = [partial(self._outputs.show, BURST, True)]
         return todo + self._begin_exposure_at(run, now)
 
-    def _begin_exposure_at(self, run: _Run, t: float) -> Todo:
+    def _begin_exposure_at(self, run: Run, t: float) -> Todo:
         if t <= self._clock.now():
             return self._begin_exposure(run, t)
         self._phase = Phase.GAP
         self._alarm = self._clock.call_at(t, partial(self._gap_over, run, t))
         return []
 
-    def _gap_over(self, run: _Run, t: float) -> None:
+    def _gap_over(self, run: Run, t: float) -> None:
         with self._clock.at(t):
             with self._lock:
                 if self._run is not run or self._phase is not Phase.GAP:
@@ -310,7 +260,7 @@ class Engine:
                 todo = self._begin_exposure(run, t)
             _do(todo)
 
-    def _begin_exposure(self, run: _Run, t: float) -> Todo:
+    def _begin_exposure(self, run: Run, t: float) -> Todo:
         self._phase = Phase.EXPOSING
         run.exposure_start = t
         if run.plan.sequence.stop == 0:
@@ -323,7 +273,7 @@ class Engine:
             partial(self._outputs.show, SHUTTER, True),
         ]
 
-    def _exposure_over(self, run: _Run, start: float, stop: float) -> None:
+    def _exposure_over(self, run: Run, start: float, stop: float) -> None:
         with self._clock.at(stop):
             with self._lock:
                 if self._run is not run or self._phase is not Phase.EXPOSING:
@@ -333,7 +283,7 @@ class Engine:
                 todo = self._finish_exposure(run, stop)
             _do(todo)
 
-    def _finish_exposure(self, run: _Run, stop: float) -> Todo:
+    def _finish_exposure(self, run: Run, stop: float) -> Todo:
         """Close the shutter, go on to whatever is next, then make the frame and send it."""
         start = run.exposure_start
         run.taken += 1
@@ -365,11 +315,11 @@ class Engine:
             todo.append(partial(self._outputs.show, BURST, False))
         return todo
 
-    def _readout_over(self, run: _Run, number: int) -> None:
+    def _readout_over(self, run: Run, number: int) -> None:
         if self._run is run and run.taken == number:
             self._outputs.show(READOUT, False)
 
-    def _make_frame(self, run: _Run, start: float, stop: float, number: int, index: int) -> None:
+    def _make_frame(self, run: Run, start: float, stop: float, number: int, index: int) -> None:
         if self._run is not run:  # aborted
             return
         messages: list[bytes] = []
@@ -391,7 +341,7 @@ class Engine:
                 self.stream.send(run.header, message)
         _do(todo)
 
-    def _close_up(self, run: _Run) -> Todo:
+    def _close_up(self, run: Run) -> Todo:
         """End the acquisition once the frames already exposed are sent."""
         if run.made == run.taken:
             return self._end()
@@ -401,7 +351,7 @@ class Engine:
         return []
 
     def _messages(
-        self, run: _Run, start: float, stop: float, number: int, index: int
+        self, run: Run, start: float, stop: float, number: int, index: int
     ) -> list[bytes]:
         """Return a frame as it is sent: a message for each counter."""
         plan = run.plan

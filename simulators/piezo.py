@@ -36,34 +36,58 @@ class Gait:
         Of the bench.
     axis : int
         0, 1, 2.
+
+    Attributes
+    ----------
+    nm_per_V : float
+        Of a step upwards, per volt above the slip threshold.
+    down_ratio : float
+        A step down over a step up.
+    scatter : float
+        Relative standard deviation from step to step.
+    wear_per_step : float
+        Relative loss of length with each step made.
+    missed : float
+        Share of the steps that do not slip.
     """
 
     def __init__(self, seed: int, axis: int) -> None:
+        self.nm_per_V = NM_PER_V
+        self.down_ratio = DOWN_RATIO
+        self.scatter = SCATTER
+        self.wear_per_step = 0.0
+        self.missed = 0.0
         self._seed = seed % 2**64
         self._axis = axis
         self._block = -1
         self._normals: NDArray[np.float64] = np.empty(0)
+        self._chances: NDArray[np.float64] = np.empty(0)
 
     def lengths_nm(
         self, first: int, count: int, amplitude_V: float, upwards: bool
     ) -> NDArray[np.float64]:
         """Return the signed lengths in nm of `count` steps, the first of them number `first`."""
-        mean = NM_PER_V * max(0.0, amplitude_V - SLIP_V)
+        mean = self.nm_per_V * max(0.0, amplitude_V - SLIP_V)
         if not upwards:
-            mean *= DOWN_RATIO
-        scatter = np.array([self._normal(n) for n in range(first, first + count)])
-        lengths = mean * np.maximum(0.0, 1.0 + SCATTER * scatter)
+            mean *= self.down_ratio
+        numbers = range(first, first + count)
+        drawn = [self._drawn(n) for n in numbers]
+        normals, chances = np.array(drawn).reshape(count, 2).T
+        wear = np.maximum(0.0, 1.0 - self.wear_per_step * np.array(numbers))
+        lengths = mean * wear * np.maximum(0.0, 1.0 + self.scatter * normals)
+        lengths[chances < self.missed] = 0.0
         lengths = np.round(lengths / GRID_NM) * GRID_NM
         return lengths if upwards else -lengths
 
-    def _normal(self, number: int) -> float:
+    def _drawn(self, number: int) -> tuple[float, float]:
         block, place = divmod(number, BLOCK)
         if block != self._block:
             key = np.array([self._seed, (self._axis << 48) + block], dtype=np.uint64)
             generator = np.random.Generator(np.random.Philox(key=key))
             self._normals = generator.standard_normal(BLOCK)
+            self._chances = generator.random(BLOCK)
             self._block = block
-        return float(self._normals[place])
+        return float(self._normals[place]), float(self._chances[place])
 
 
 class Amplifier:

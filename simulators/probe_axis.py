@@ -97,7 +97,7 @@ class Axis:
         self.capacitance_nF: float | None = None
         self.steps_made = 0
         self._mount = mount
-        self._gait = Gait(seed, number - 1)
+        self.gait = Gait(seed, number - 1)
         self._output = Amplifier()
         self._stack = Stack()
         self._bend_nm = 0.0
@@ -132,7 +132,7 @@ class Axis:
     def _slip(self, count: int, upwards: bool) -> None:
         pattern = self.pattern_up if upwards else self.pattern_down
         swing = (max(pattern) - min(pattern)) / 255.0
-        lengths = self._gait.lengths_nm(self.steps_made, count, self.amplitude_V * swing, upwards)
+        lengths = self.gait.lengths_nm(self.steps_made, count, self.amplitude_V * swing, upwards)
         self.steps_made += count
         if self.stuck or not self.connected:
             return

@@ -6,7 +6,7 @@ from . import scpi
 from .scpi import Parameters, Reply, ScpiError
 from .source_core import SourceCore
 from .source_settings import MOST_POINTS
-from .source_table import CommandTable, always, nr3, range_answer, range_setter
+from .source_table import CommandTable, nr3, range_answer, range_setter
 
 _WORDS = {"VOLT": "VOLTage", "CURR": "CURRent"}
 _LONGEST_LIST = 100
@@ -43,7 +43,11 @@ def add_source_commands(table: CommandTable, core: SourceCore) -> None:
     table.number(":SOURce[1]:DELay", "delay", 0.0, 9999.999, 0.001, put=set_delay)
     table.switch(":SOURce[1]:DELay:AUTO", "delay_auto")
     table.number(":SOURce[1]:SOAK", "soak", 0.0, 9999.999, 0.0)
-    table.action(":SOURce[1]:CLEar[:IMMediate]", lambda: core.switch_output(False), always)
+    table.action(
+        ":SOURce[1]:CLEar[:IMMediate]",
+        lambda: core.switch_output(False),
+        lambda p: not settings.auto_off,
+    )
     table.switch(":SOURce[1]:CLEar:AUTO", "auto_off")
     table.word(":SOURce[1]:CLEar:AUTO:MODE", "auto_off_mode", ["ALWays", "TCOunt"])
 

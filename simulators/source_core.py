@@ -80,6 +80,7 @@ class SourceCore:
         self.status.measurement.hold(11, True)
         self.trace = TraceBuffer(timer)
         self.samples: deque[Reading] = deque(maxlen=MOST_POINTS)
+        self._overwrite = False
         self.sequencer = Sequencer(clock, enter)
         self.trigger_model = TriggerModel(clock, self)
         self.memories: dict[int, Settings] = {}
@@ -159,17 +160,17 @@ class SourceCore:
         if self.output.blocked:
             raise ScpiError(self.output.blocked_code)
         operation = self.trigger_model.operation()
-        self.samples.clear()
+        self._overwrite = True
         if self.settings.time_auto_reset:
             self.timer.reset(self.clock.now())
         self.sequencer.start(operation)
 
     def abort(self) -> None:
-        """Return to idle."""
+        """Return to idle; the output stays as it is, also with auto output-off."""
         self.sequencer.stop()
 
     def fetch(self) -> Reply:
-        """Return the data elements of the readings since the last leaving of idle."""
+        """Return the data elements of the readings of the last operation that took any."""
         return self.encoded(list(self.samples))
 
     def encoded(self, readings: list[Reading]) -> Reply:
@@ -194,6 +195,9 @@ class SourceCore:
     def take(self, reading: Reading) -> None:
         """Keep a reading: sample buffer, data store, limit tests, status."""
         self._test_limits(reading)
+        if self._overwrite:  # what was there stays until then (manual, appendix C)
+            self.samples.clear()
+            self._overwrite = False
         self.samples.append(reading)
         self.trace.store(reading)
         registers = self.status.measurement

@@ -183,7 +183,9 @@ def add_measurement_commands(table: CommandTable, core: SourceCore) -> None:
         core.switch_output(scpi.boolean(scpi.one(parameters)))
 
     def turns_off(parameters: Parameters) -> bool:
-        return bool(parameters) and parameters[0].upper() in ("0", "OFF")
+        # Not while the output is switched automatically: the manual's exception.
+        off = bool(parameters) and parameters[0].upper() in ("0", "OFF")
+        return off and not settings.auto_off
 
     table.tree.add(
         ":OUTPut[1][:STATe]", switch, lambda p: str(int(core.output.on)), immediate=turns_off

@@ -74,6 +74,14 @@ class Sequencer:
             self._latched.add(event)
         return False
 
+    def overdue(self) -> tuple[float, Callable[[], None]] | None:
+        """Return when the operation should have gone on (s), and what lets it; None if not late."""
+        due = self.due
+        if due is None or due > self._clock.now():
+            return None
+        turn = self._turn
+        return due, lambda: self._ring(turn)
+
     def _rest(self) -> None:
         self._turn += 1
         self.due = self._waiting = None
@@ -207,19 +215,24 @@ class TriggerModel:
                     taken += 1
                     triggered += 1
                     if self._must_stop(points):
+                        self._auto_off()
                         return
-                if settings.auto_off:
-                    desk.output.switch(False)
+                self._auto_off()
                 if "TEX" in settings.arm.outputs:
                     desk.pulse(settings.arm.output_line)
                 armed += 1
         finally:
-            if settings.auto_off:
-                desk.output.switch(False)
+            # Ended early, by an abort, the output stays on: auto output-off has not come to its
+            # turn (manual, section 18, :ABORt).
             registers.hold(3, False)
             registers.hold(5, False)
             registers.hold(6, False)
             registers.hold(10, True)
+
+    def _auto_off(self) -> None:
+        """Switch the output off when the trigger count has expired, if that is wished."""
+        if self._desk.settings.auto_off:
+            self._desk.output.switch(False)
 
     def _arm(self, armed: int, now: float) -> Generator[Step, float, float]:
         arm = self._desk.settings.arm

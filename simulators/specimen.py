@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .clock import Clock
+from .contact import OPEN_OHM, SHORT_OHM, Contact, ContactKind, Insulation
 from .exposure import Exposure
 from .lines import Line
 from .mishaps import Mishaps
@@ -22,14 +23,6 @@ from .model import KineticModel
 from .truth_log import TruthLog
 
 SLEW_V_PER_S = 5000.0  # a source-meter steps 5 V in about 1 ms
-SHORT_OHM = 1e6  # metal on carbon once the oxide is pierced
-
-# The probe: quantum point contact and the barrier of lithium's work function (about 4 eV gives
-# a current that falls by exp(-20.5) for each nm of gap).
-POINT_CONTACT_OHM = 12906.0
-DECAY_PER_NM = 20.5
-TIP_RADIUS_NM = 2000.0
-PIERCE_NM = 150.0  # pressed in further than this, the probe breaks the oxide
 
 # An exposure is the mean of what is there every so often.
 SAMPLE_S = 0.020
@@ -56,6 +49,12 @@ class Specimen:
         Width of the camera's field of view.
     dose_rate_e_per_A2_s : float
         Of the beam at the specimen while it is not blanked.
+    leak_GOhm : float, optional
+        Insulation of holder and cables, when it is not the preset's.
+    contact : Contact, optional
+        Another start of the probe; `gap_nm` is then ignored.
+    insulation : Insulation, optional
+        Of the cables, when it is not ideal.
     """
 
     def __init__(
@@ -67,9 +66,15 @@ class Specimen:
         gap_nm: float = 420.0,
         field_nm: float = 1024.0,
         dose_rate_e_per_A2_s: float = 20.0,
+        leak_GOhm: float | None = None,
+        contact: Contact | None = None,
+        insulation: Insulation | None = None,
     ) -> None:
         self.clock = clock
-        self.model = KineticModel(preset=preset, seed=seed)
+        changes = {} if leak_GOhm is None else {"leak_resistance_GOhm": leak_GOhm}
+        self.model = KineticModel(preset=preset, seed=seed, **changes)
+        self.contact = Contact(gap_nm=gap_nm) if contact is None else contact
+        self.insulation = Insulation() if insulation is None else insulation
         circuit = self.model.parameters
         self._cable_F = 1e-12 * circuit["stray_pF"]
         self._leak_ohm = 1e9 * circuit["leak_resistance_GOhm"]
@@ -88,10 +93,6 @@ class Specimen:
         self._applied = 0.0
         self._limiting = False
         self._charge = 0.0
-        self._gap0 = gap_nm
-        self._slider = [0.0, 0.0, 0.0]
-        self._bend = [0.0, 0.0, 0.0]
-        self._deepest_nm = 0.0
         #: Where the ground truth of each image goes, if anywhere.
         self.truth: TruthLog | None = None
         #: What has gone wrong; change it with :meth:`mishap`.
@@ -114,52 +115,54 @@ class Specimen:
         """Shift the slider of an axis (0, 1, 2 = x, y, z) by `nm`; z towards the fibre."""
         with self._lock:
             self._catch_up()
-            self._slider[axis] += nm
-            self._press()
+            self.contact.step(axis, nm)
+            self.mishaps.pulled(self.gap_nm)
 
     def bend(self, axis: int, nm: float) -> None:
         """Put the piezo of an axis at a deflection of `nm`."""
         with self._lock:
             self._catch_up()
-            self._bend[axis] = nm
-            self._press()
+            self.contact.bend(axis, nm)
+            self.mishaps.pulled(self.gap_nm)
 
     def capacitance_nF(self, axis: int) -> float:
         """Return the capacitance of the actuator of `axis` in nF (typical of 1 uF stacks)."""
         return (1020.173401, 1013.442100, 987.551300)[axis]
 
-    def _press(self) -> None:
-        self._deepest_nm = max(self._deepest_nm, -self.gap_nm)
-        self.mishaps.pulled(self.gap_nm)
-
     @property
     def probe_nm(self) -> tuple[float, float, float]:
         """Displacement of the probe from its start, in nm."""
-        x, y, z = (s + b for s, b in zip(self._slider, self._bend, strict=True))
-        return x, y, z
+        return self.contact.probe_nm
 
     @property
     def gap_nm(self) -> float:
-        """Distance from probe to fibre in nm; below zero the probe is pressed in.
-
-        A probe that is off to the side meets the fibre later, as a sphere does.
-        """
-        x, y, z = self.probe_nm
-        return self._gap0 - z + (x * x + y * y) / (2.0 * TIP_RADIUS_NM)
+        """Distance from probe to fibre in nm; below zero the probe is pressed in."""
+        return self.contact.gap_nm
 
     @property
     def pierced(self) -> bool:
         """True once the probe was pressed through the oxide: from then on contact is a short."""
-        return self._deepest_nm > PIERCE_NM
+        return self.contact.pierced
+
+    @property
+    def crashed(self) -> bool:
+        """True once the probe was pressed in so far that its tip was flattened."""
+        return self.contact.crashed
 
     @property
     def deepest_nm(self) -> float:
         """How far the probe was ever pressed in, in nm."""
-        return self._deepest_nm
+        return self.contact.deepest_nm
+
+    def contact_kind(self) -> ContactKind:
+        """Return what the contact is now: open, tunnelling, oxide, ohmic or short."""
+        self.before_looking()
+        with self._lock:
+            self._catch_up()
+            return self.contact.kind
 
     def _gap_ohm(self) -> float:
-        gap_ohm = POINT_CONTACT_OHM * math.exp(min(DECAY_PER_NM * max(self.gap_nm, 0.0), 600.0))
-        return gap_ohm + self.mishaps.series_ohm
+        return self.contact.gap_ohm + self.mishaps.series_ohm
 
     def mishap(self, **changes: float | bool | tuple[float, float]) -> None:
         """Let something go wrong from now on; `changes` are those of :class:`.mishaps.Mishaps`."""
@@ -211,7 +214,7 @@ class Specimen:
         with self._lock:
             if self._level is None:
                 return 0.0
-            ohm = self._path_ohm + self._gap_ohm()
+            ohm = self._contact_ohm()
             thermal = 4.0 * BOLTZMANN_J_PER_K * 298.0 / ohm
             thermal += 4.0 * BOLTZMANN_J_PER_K * 298.0 * self._beside()
             shot = 2.0 * ELEMENTARY_CHARGE_C * abs(self.model.current)
@@ -231,7 +234,9 @@ class Specimen:
         if left <= 0.0:
             return
         self._t = now
+        self.contact.drift(left)
         if self._level is None:
+            self.insulation.charge(0.0, left)
             self._applied = 0.0
             self._run(left, None, None)
             return
@@ -257,20 +262,20 @@ class Specimen:
 
     def _reachable(self, level: float) -> float:
         """Return the voltage at which the present load draws no more than the compliance."""
-        if self.pierced and self.gap_nm <= 0.0:
-            ohm = SHORT_OHM
-        elif self._in_circuit():
-            ohm = self._path_ohm + self._gap_ohm()
-        else:
-            ohm = self._leak_ohm
+        ohm = self._contact_ohm() if self._in_circuit() else self._leak_ohm
         beside = self._beside()
         if beside > 0.0:
             ohm = 1.0 / (1.0 / ohm + beside)
         return math.copysign(min(abs(level), self._compliance * ohm), level)
 
+    def _contact_ohm(self) -> float:
+        if self.contact.shorted:
+            return SHORT_OHM
+        ohm = self._path_ohm + self._gap_ohm()
+        return 1.0 / (1.0 / ohm + 1.0 / self.contact.film_ohm)
+
     def _in_circuit(self) -> bool:
-        # Further away than this, less flows through the gap than through the insulation.
-        return self._gap_ohm() < 1e13
+        return self._gap_ohm() < OPEN_OHM
 
     def _run(self, seconds: float, start: float | None, stop: float | None) -> None:
         """Advance the model and count the charge, for a bias from `start` to `stop` (V)."""
@@ -279,14 +284,15 @@ class Specimen:
             return
         mean = 0.5 * (start + stop)
         self._charge += mean * self._beside() * seconds
-        if self.pierced and self.gap_nm <= 0.0:
+        self._charge += self.insulation.charge(mean, seconds)
+        if self.contact.shorted:
             self.model.advance(seconds, None)
             self._charge += mean / SHORT_OHM * seconds + self._cable_F * (stop - start)
         elif self._in_circuit():
             before = self.model.charge
             series = self._gap_ohm() * 1e-9
             self.model.advance(seconds, start, bias_end=stop, series_GOhm=series)
-            self._charge += self.model.charge - before
+            self._charge += self.model.charge - before + mean / self.contact.film_ohm * seconds
         else:
             self.model.advance(seconds, None)
             self._charge += mean / self._leak_ohm * seconds + self._cable_F * (stop - start)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from . import __version__
+from .dose_command import add_dose_command
 from .end_signals import on_end_signals
 from .errors import StmTemError
 from .run_commands import add_run_commands
@@ -17,6 +18,7 @@ examples:
   stmtem sim                          only the simulated instruments, to attach to
   stmtem doctor --station my_lab.toml say whether a station's instruments answer
   stmtem recover runs/20261123T...    mend a run whose recording was killed
+  stmtem dose                         what dose each site has had, and what is left
   stmtem catalog runs                 serve the runs to Tiled clients
   stmtem session --station sim        IPython with the RunEngine, devices and plans
 """
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
 
     add_run_commands(commands)
+    add_dose_command(commands)
 
     recover = commands.add_parser(
         "recover",

@@ -4,9 +4,10 @@ On hardware it is the wall clock.  On the simulated bench it runs at the bench's
 "hold for one second" means one second of the specimen's time, however fast the bench runs.
 """
 
+import contextlib
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Self
 
 from .errors import ConfigError
@@ -32,6 +33,7 @@ class StationClock:
         self.speed = float(speed)
         self._monotonic0 = time.monotonic()
         self._wall0 = time.time()
+        self._rehearsal = threading.local()
 
     @classmethod
     def restored(cls, mapping: Mapping[str, float]) -> Self:
@@ -54,7 +56,10 @@ class StationClock:
         return {"speed": self.speed, "monotonic0": self._monotonic0, "wall0": self._wall0}
 
     def now(self) -> float:
-        """Return the station time in seconds."""
+        """Return the station time in seconds; that of the rehearsal in a thread that is in one."""
+        rehearsed: float | None = getattr(self._rehearsal, "t", None)
+        if rehearsed is not None:
+            return rehearsed
         return (time.monotonic() - self._monotonic0) * self.speed
 
     def wall_time(self, t: float) -> float:
@@ -76,6 +81,23 @@ class StationClock:
     def wall_seconds(self, seconds: float) -> float:
         """Return how long `seconds` of station time last on the wall, in seconds."""
         return seconds / self.speed
+
+    @contextlib.contextmanager
+    def rehearsal(self) -> Iterator[Callable[[float], None]]:
+        """Let this thread, in the block, be told another time: to see how long a plan takes.
+
+        Yields a function that lets so many station seconds pass at once.  Other threads see the
+        time as it is.
+        """
+        self._rehearsal.t = self.now()
+
+        def let_pass(seconds: float) -> None:
+            self._rehearsal.t += seconds
+
+        try:
+            yield let_pass
+        finally:
+            self._rehearsal.t = None
 
     def sleep(self, seconds: float) -> Generator[Any, Any, None]:
         """Plan stub: wait `seconds` of station time without blocking the RunEngine."""

@@ -7,6 +7,7 @@ mistyped limit cannot pass for no limit at all.
 import difflib
 import json
 import tomllib
+from collections.abc import Mapping
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError, model_validator
 
+from .dose.calibration import SIMULATED
 from .errors import ConfigError
+from .interlock_table import InterlocksTable
 from .station_tables import (
     BENCH,
     BeamTable,
     BenchTable,
     BiasSourceTable,
     CameraTable,
+    DoseTable,
     ProbeTable,
     StationTable,
     Table,
@@ -36,6 +40,8 @@ class Station(Table):
     probe: ProbeTable
     camera: CameraTable
     beam: BeamTable
+    dose: DoseTable = DoseTable()
+    interlocks: InterlocksTable = InterlocksTable()
 
     @model_validator(mode="after")
     def _bench_is_there(self) -> Self:
@@ -50,6 +56,11 @@ class Station(Table):
         ]
         if used and self.bench is None:
             raise ValueError(f'{used[0]}: is "{BENCH}", but the file has no [bench] table')
+        if self.bench is None and self.beam.calibrated == SIMULATED:
+            raise ValueError(
+                f'[beam] calibrated: is "{SIMULATED}", but the file has no [bench] table; '
+                "give the date on which the dose rate was measured"
+            )
         return self
 
     def with_bench(self, **changes: Any) -> "Station":
@@ -99,6 +110,10 @@ def _toml(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)  # a JSON string is a TOML one, too
+    if isinstance(value, Mapping):
+        return (
+            "{ " + ", ".join(f"{json.dumps(key)} = {_toml(v)}" for key, v in value.items()) + " }"
+        )
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, date):

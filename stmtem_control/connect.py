@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stmtem_control.devices import (
@@ -12,6 +13,7 @@ from stmtem_control.devices import (
     BiasSource,
     ClockAlignment,
     FrameCamera,
+    Interlocks,
     Keithley2400,
     Merlin,
     PiezoProbe,
@@ -20,6 +22,7 @@ from stmtem_control.devices import (
 from .clock import StationClock
 from .config import Station
 from .link import Link
+from .session_dose import SessionDose, fresh_specimen
 from .station_lock import StationLock
 from .station_tables import BENCH
 from .timeline import Timeline
@@ -83,6 +86,20 @@ class Devices:
     camera: FrameCamera
     beam: BeamBlanker
     alignment: ClockAlignment
+    dose: SessionDose
+    interlocks: Interlocks
+
+    def mend_links(self) -> None:
+        """Open the connections that broke in an earlier run; the drivers see who is there.
+
+        Raises
+        ------
+        TransportError
+            One cannot be opened, or leads to another instrument.
+        """
+        for link in (self.bias.source.link, self.probe.controller.link, self.camera.merlin.link):
+            if not link.alive:
+                link.open(ANSWER_S)
 
 
 def open_drivers(
@@ -137,6 +154,7 @@ def open_drivers(
             line_frequency_Hz=source.line_frequency_Hz,
             # A reset sets all lines high; the beam must not open for that.
             digital_word_after_reset=15 if beam.blanked_level == "high" else 15 & ~line_bit,
+            dead_man_s=source.dead_man_s,
         ),
         controller=Anc300(
             link(open_probe, "probe", port), axes=probe.axes, password=probe.password or None
@@ -151,6 +169,8 @@ def connect(
     timeline: Timeline,
     addresses: Addresses | None,
     opened: contextlib.ExitStack,
+    *,
+    attached: bool = False,
 ) -> Devices:
     """Connect every instrument of a station, see that it is the right one, and configure it.
 
@@ -160,11 +180,15 @@ def connect(
         An instrument does not answer, or is another than the station file names.
     InstrumentError
         An instrument refuses its settings.
+    RecordingError
+        The dose ledger cannot be used.
     """
     lock = StationLock(_addresses(station, addresses))
     opened.callback(lock.release)
     drivers = open_drivers(station, clock, addresses, opened)
     source = station.bias_source
+    # Voltage and current are converted one after the other, each with its overhead.
+    reading_s = 2.0 * (source.nplc / source.line_frequency_Hz + 2.5e-3)
     bias = BiasSource(
         name="bias",
         source=drivers.source,
@@ -193,8 +217,7 @@ def connect(
         pixel_size_nm=station.camera.pixel_size_nm,
         dose_rate_e_per_A2_s=station.beam.dose_rate_e_per_A2_s,
         frames_per_file=station.camera.frames_per_file,
-        # Voltage and current are converted one after the other, each with its overhead.
-        reading_s=2.0 * (source.nplc / source.line_frequency_Hz + 2.5e-3),
+        reading_s=reading_s,
         ring_MB=station.camera.ring_MB,
         look_back_s=station.camera.look_back_s,
         method=station.camera.method,
@@ -224,4 +247,19 @@ def connect(
     )
     camera.alignment = alignment
     opened.callback(alignment.stop)
-    return Devices(bias, probe, camera, beam, alignment)
+    specimen = fresh_specimen(station, attached=attached)
+    dose = SessionDose(station, clock, beam, camera, specimen=specimen, opened=opened)
+    interlocks = Interlocks(
+        bias=bias,
+        beam=beam,
+        probe=probe,
+        camera=camera,
+        clock=clock,
+        timeline=timeline,
+        table=station.interlocks,
+        reading_s=reading_s,
+        data=Path(station.station.data),
+    )
+    opened.callback(interlocks.close)
+    interlocks.start()
+    return Devices(bias, probe, camera, beam, alignment, dose, interlocks)

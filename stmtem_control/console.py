@@ -18,6 +18,7 @@ PLANS = (
     "clapperboard",
     "deposit",
     "deposition_stripping_cycles",
+    "leakage_baseline",
     "make_safe",
     "retract",
     "safe",
@@ -28,7 +29,7 @@ PLANS = (
 HELP = """\
 RE(plan) runs a plan; press Tab after a device's name to see what it has.
   devices  bias (V, A), probe (x, y, z), camera (frames), beam (blanked)
-  plans    approach_contact, retract, deposit, strip,
+  plans    leakage_baseline, approach_contact, retract, deposit, strip,
            deposition_stripping_cycles, triggered_cycles
   e.g.     RE(approach_contact(probe, bias, beam))
            RE(deposit(bias, camera, beam, bias_V=-5, duration_s=1))
@@ -81,6 +82,7 @@ def open_console(station: str, out: str | None = None, code: str | None = None) 
         from bluesky.utils import FailedStatus
 
         session.RE.subscribe(Progress(session, Console(force_terminal=False, width=160)))
+        session.dose.tell = lambda text: print(text, file=sys.stderr)
         session.RE.subscribe(lambda _name, _doc: print(session.run_folder.folder), "stop")
         if code is not None:
             try:

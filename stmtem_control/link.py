@@ -4,75 +4,33 @@ Replies carry no address: two threads on one connection get each other's answers
 that talks to an instrument is a job of its link's worker, and a stop overtakes what is waiting.
 """
 
-import heapq
 import logging
 import threading
-import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from itertools import count
 from typing import Any, TypeVar
 
-from .errors import IdentityError, InterlockError, ProtocolError, TransportError, TransportTimeout
-from .transport import BufferedTransport, Transport
+from .errors import (
+    IdentityError,
+    InstrumentError,
+    ProtocolError,
+    StmTemError,
+    TransportError,
+    TransportTimeout,
+)
+from .job_queue import LOOK, NORMAL, SAFE, DroppedError, Job, JobQueue, again
+from .transport import BufferedTransport, Transport, excerpt
+
+__all__ = ["LOOK", "NORMAL", "SAFE", "DroppedError", "Link"]
 
 log = logging.getLogger("stmtem_control.link")
 
 T = TypeVar("T")
-SAFE = 0  # priority of stop, abort and whatever makes the station safe
-NORMAL = 1
-LOOK = 2  # priority of what may wait, such as looking whether a motion has ended
+IDLE_S = 1.0  # how often the worker looks at a connection on which nothing is asked
 
 
-class DroppedError(InterlockError):
-    """A command that a stop overtook before it was sent, or cut short while it waited."""
-
-
-class _Answer(Future[T]):
-    """A Future whose waiting ends with the family's error: role, job and address in one line."""
-
-    def __init__(self, what: Callable[[], tuple[str, str]]) -> None:
-        super().__init__()
-        self._what = what
-
-    def result(self, timeout: float | None = None) -> T:
-        """Return the result; waiting too long raises TransportTimeout."""
-        try:
-            return super().result(timeout)
-        except TimeoutError:
-            if self.done():  # it is the job that timed out, or it has just ended
-                return super().result(0.0)
-            what, where = self._what()
-            raise TransportTimeout(f"{what} did not end within {timeout:g} s{where}") from None
-
-    def set_exception(self, exception: BaseException | None) -> None:
-        """End with an error; one of the wire, which knows addresses only, is given the role."""
-        role = self._what()[0].partition(":")[0]
-        if isinstance(exception, TransportError | ProtocolError) and role not in str(exception):
-            exception = type(exception)(f"{role}: {exception}")
-        super().set_exception(exception)
-
-
-class _Job:
-    def __init__(
-        self,
-        name: str,
-        run: Callable[[Transport], Any],
-        priority: int,
-        topic: str,
-        drops: Collection[str],
-        blind: Callable[[Transport], None] | None,
-        what: Callable[[], tuple[str, str]],
-    ) -> None:
-        self.name = name
-        self.run = run
-        self.priority = priority
-        self.topic = topic
-        self.drops = drops
-        self.blind = blind
-        self.said_to: Transport | None = None  # where the blind words have been written
-        self.future: Future[Any] = _Answer(what)
-        self.future.set_running_or_notify_cancel()  # nobody else ends it: no cancel() races
+class _SettingsLost(TransportError):  # noqa: N818 - told as a TransportError
+    """The driver cannot put the instrument's settings right; another connection is no help."""
 
 
 class Link:
@@ -87,16 +45,27 @@ class Link:
     address : str
         For messages while no connection is open; an open one knows its own.
 
+    Attributes
+    ----------
+    resync, identify, restore : callable, optional
+        What the driver does in the worker, with the transport, after a doubt; see the notes.
+
     Notes
     -----
-    After a time-out or an answer that does not parse, the next answer may belong to the last
-    question.  Before the next job the link then calls :attr:`resync`, which the driver sets: it
-    must throw away what is late and make sure that the instrument is still the same.
+    After a time-out, an answer that does not parse, or bytes that nobody asked for, the next
+    answer may belong to another question.  Before the next job the link then calls ``resync``:
+    it must throw away what is late and make sure that the instrument is still the same.
 
     A link that broke stays broken for ordinary jobs until :meth:`open` or :meth:`reopen`: whoever
     goes on must know.  A SAFE job opens the connection again by itself, once, for the sample
-    cannot wait.  On a connection that was opened again the link calls :attr:`identify`, which the
-    driver sets: it logs in and makes sure who is there; without it :attr:`resync` is called.
+    cannot wait.  On a connection that was opened again the link calls ``identify``: it logs in and
+    makes sure who is there; without it ``resync`` is called.
+
+    The instrument may have been switched off meanwhile, also behind a serial port or a gateway
+    that stays open.  So after a lost answer and on a new connection, before the next job that is
+    not SAFE, the link calls ``restore``: it reads back what was set, and puts it right, or raises
+    InstrumentError; the link is then broken for that reason.  Whoever sets up everything anew
+    opens the link with ``restore=False``.
     """
 
     def __init__(
@@ -105,18 +74,16 @@ class Link:
         self.name = name
         self.resync: Callable[[Transport], None] | None = None
         self.identify: Callable[[Transport], None] | None = None
+        self.restore: Callable[[Transport], None] | None = None
         self._address = address
         self._open_transport = open_transport
-        self._condition = threading.Condition()
-        self._ready: list[tuple[int, int, _Job]] = []
-        self._later: list[tuple[float, int, _Job]] = []
-        self._numbers = count()
-        self._closing = False
-        self._broken: TransportError | None = None
+        self._queue = JobQueue()
+        # What follows belongs to the worker.
         self._out_of_step = False
         self._transport: Transport | None = None
         self._unknown = False  # opened again, and who is there is not known
-        self._current: _Job | None = None
+        self._unsettled = False  # the instrument may have lost its settings
+        self._current: Job | None = None
         self._thread = threading.Thread(target=self._work, name=f"link {name}", daemon=True)
         self._thread.start()
 
@@ -147,10 +114,10 @@ class Link:
         drops : collection of str
             The topics that this job, a stop, makes pointless.
         blind : callable
-            Of a SAFE job: writes what makes safe and reads nothing.  It is called before `run`,
-            in the worker, when an answer could not be had at once: the link is out of step, or
-            another job still waits for its answer after :data:`~.transport.SLICE_S`.  It need not
-            be confirmed; `run` says it again.
+            Of a SAFE job: writes what makes safe and reads nothing.  It is called in the worker
+            when an answer could not be had at once: the link is out of step, or another job, or
+            this one, still waits for an answer after :data:`~.transport.SLICE_S`.  It need not be
+            confirmed; `run` says it again.
         delay_s : float
             Wall seconds before the job is ready.
 
@@ -160,29 +127,10 @@ class Link:
         opened again; waiting for it too long raises TransportTimeout.
         """
         what = name or "a command"
-        job = _Job(what, run, priority, topic, drops, blind, lambda: self._what(what))
-        dropped: list[_Job] = []
-        failure: TransportError | None = None
-        with self._condition:
-            if self._closing:
-                failure = TransportError(f"{self.name}: the link is closed")
-            elif self._broken is not None and priority != SAFE:
-                failure = self._broken
-            else:
-                if drops:
-                    dropped = self._take_topics(drops)
-                number = next(self._numbers)
-                if delay_s > 0.0:
-                    heapq.heappush(self._later, (time.monotonic() + delay_s, number, job))
-                else:
-                    heapq.heappush(self._ready, (priority, number, job))
-                self._condition.notify()
-        for old in dropped:
-            old.future.set_exception(
-                DroppedError(f"{self.name}: {old.name} was dropped, a stop came first")
-            )
-        if failure is not None:
-            job.future.set_exception(_again(failure))
+        job = Job(
+            f"{self.name}: {what}", run, priority, topic, drops, blind, lambda: self._what(what)
+        )
+        self._queue.put(job, delay_s)
         return job.future
 
     def call(
@@ -207,53 +155,68 @@ class Link:
     @property
     def alive(self) -> bool:
         """Whether the connection is open and not known to be broken."""
-        return self._broken is None and not self._closing
+        return self._queue.refusal is None and not self._queue.closed
+
+    @property
+    def problem(self) -> str | None:
+        """Why the link is broken, in one line; None while it is not."""
+        refusal = self._queue.refusal
+        return None if refusal is None else str(refusal)
 
     @property
     def closed(self) -> bool:
         """Whether :meth:`close` was called; nothing can be sent any more."""
-        return self._closing
+        return self._queue.closed
 
-    def open(self, timeout: float = 5.0) -> None:
+    def open(self, timeout: float = 5.0, *, restore: bool = True) -> None:
         """Wait until the connection is open; one that broke is opened again.
+
+        Parameters
+        ----------
+        timeout : float
+            Wall seconds that it may take.
+        restore : bool
+            False for who sets up the whole instrument next: what it was set to before is not
+            looked at.
 
         Raises
         ------
         TransportError
-            It cannot be opened.
+            It cannot be opened, or the instrument lost its settings.
         IdentityError
             Another instrument answers than before.
         """
-        if self._broken is not None:
-            self.reopen(timeout)
-        else:
-            self.call(lambda transport: None, timeout=timeout, name="opening")
+        if self._queue.refusal is not None:
+            self.reopen(timeout, restore=restore)
+            return
 
-    def reopen(self, timeout: float = 5.0) -> None:
-        """Open a broken connection again, and let the driver check who is there.
+        def look(_: Transport) -> None:
+            if not restore:
+                self._unsettled = False
 
-        Raises
-        ------
-        TransportError
-            It cannot be opened.
-        IdentityError
-            Another instrument answers.
+        self.call(look, NORMAL if restore else SAFE, timeout, name="opening")
+
+    def reopen(self, timeout: float = 5.0, *, restore: bool = True) -> None:
+        """Open a broken connection again; the driver checks who is there, and its settings.
+
+        Parameters and errors as of :meth:`open`.
         """
 
-        def mend(_: Transport) -> None:
-            with self._condition:
-                self._broken = None
+        def mend(transport: Transport) -> None:
+            if restore:
+                self._settle(transport)
+            self._unsettled = False
+            self._queue.accept()
 
         # As a SAFE job it finds a connection on which the driver knows who is there.
         self.call(mend, SAFE, timeout, name="reopening")
 
     def close(self, timeout: float = 2.0) -> None:
-        """End the thread and close the connection; what waits fails.  Safe to call again."""
-        with self._condition:
-            self._closing = True
-            waiting = self._take_all()
-            self._condition.notify()
-        _fail(waiting, TransportError(f"{self.name}: the link is closed"))
+        """End the thread and close the connection; what waits fails.  Safe to call again.
+
+        A job that waits for its answer gives up, but one that makes safe.
+        """
+        self._queue.close(TransportError(f"{self.name}: the link is closed"))
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout)
             if self._thread.is_alive():
@@ -268,82 +231,77 @@ class Link:
         self.close()
 
     def _what(self, name: str) -> tuple[str, str]:
-        where = self._transport.address if self._transport is not None else self._address
+        transport = self._transport
+        where = transport.address if transport is not None else self._address
         return f"{self.name}: {name}", f"; no answer from {where}" if where else ""
 
-    def _take_topics(self, topics: Collection[str]) -> list[_Job]:
-        dropped = [job for _, _, job in (*self._ready, *self._later) if job.topic in topics]
-        self._ready = [entry for entry in self._ready if entry[2].topic not in topics]
-        self._later = [entry for entry in self._later if entry[2].topic not in topics]
-        heapq.heapify(self._ready)
-        heapq.heapify(self._later)
-        return dropped
-
-    def _take_all(self, *, but_safe: bool = False) -> list[_Job]:
-        entries = (*self._ready, *self._later)
-        jobs = [job for _, _, job in entries if not (but_safe and job.priority == SAFE)]
-        self._ready = [entry for entry in self._ready if but_safe and entry[2].priority == SAFE]
-        self._later = [entry for entry in self._later if but_safe and entry[2].priority == SAFE]
-        heapq.heapify(self._ready)
-        heapq.heapify(self._later)
-        return jobs
-
-    def _next(self) -> _Job | None:
-        with self._condition:
-            while not self._closing:
-                now = time.monotonic()
-                while self._later and self._later[0][0] <= now:
-                    _, number, job = heapq.heappop(self._later)
-                    heapq.heappush(self._ready, (job.priority, number, job))
-                if self._ready:
-                    return heapq.heappop(self._ready)[2]
-                self._condition.wait(self._later[0][0] - now if self._later else None)
-            return None
+    # The rest runs in the worker.
 
     def _work(self) -> None:
-        while (job := self._next()) is not None:
-            self._current = job
-            try:
-                result = self._attempt(job)
-            except (TransportTimeout, ProtocolError) as error:
-                self._out_of_step = True
-                log.info("%s: %s", self.name, error)
-                job.future.set_exception(error)
-            except TransportError as error:
-                self._break(error)
-                job.future.set_exception(error)
-            except BaseException as error:
-                job.future.set_exception(error)
-            else:
-                job.future.set_result(result)
-        if self._transport is not None:
-            self._transport.close()
+        try:
+            while not self._queue.closed:
+                if (job := self._queue.next(IDLE_S)) is not None:
+                    self._current = job
+                    self._do(job)
+                    self._current = job = None  # its result may be large
+                elif not self._queue.closed:
+                    self._glance()
+        finally:
+            self._hang_up()
 
-    def _attempt(self, job: _Job) -> Any:
-        """Run a job; one that makes safe gets a second connection when the first proves dead."""
+    def _do(self, job: Job) -> None:
+        try:
+            result = self._attempt(job)
+        except (TransportTimeout, ProtocolError) as error:
+            self._out_of_step = True
+            if isinstance(self._transport, BufferedTransport):
+                self._transport.give_up_early()
+            log.info("%s: %s", self.name, error)
+            job.future.set_exception(error)
+        except TransportError as error:
+            self._break(error)
+            job.future.set_exception(again(error))
+        except BaseException as error:
+            if not isinstance(error, StmTemError):
+                self._out_of_step = True  # who knows where in an exchange it happened
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(result)
+
+    def _attempt(self, job: Job) -> Any:
+        """Run a job; one that makes safe gets a second try when the wire let it down."""
         fresh = self._transport is None or self._unknown
         try:
             return self._run(job)
-        except (TransportTimeout, IdentityError):
+        except (TransportTimeout, IdentityError, _SettingsLost):
             raise
+        except ProtocolError as error:
+            if job.priority != SAFE or self._queue.closed:
+                raise
+            log.info("%s: once more: %s", self.name, error)
+            self._out_of_step = True
         except TransportError as error:
-            if fresh or job.priority != SAFE or self._closing:
+            if fresh or job.priority != SAFE or self._queue.closed:
                 raise
             self._break(error)
         return self._run(job)
 
-    def _run(self, job: _Job) -> Any:
+    def _run(self, job: Job) -> Any:
         if self._unknown:
             self._hang_up()
         if self._transport is None:
             transport = self._connect()
-            if self._broken is not None:
+            if self._queue.refusal is not None:
                 self._find_out_who(transport, job)
         else:
             transport = self._transport
+            if not self._out_of_step:
+                self._listen(transport)
             if self._out_of_step:
                 self._say(job, transport)
                 self._get_back_in_step(transport)
+        if self._unsettled and job.priority != SAFE:
+            self._settle(transport)
         return job.run(transport)
 
     def _connect(self) -> Transport:
@@ -354,7 +312,7 @@ class Link:
             transport.on_wait = self._give_way
         return transport
 
-    def _find_out_who(self, transport: Transport, job: _Job) -> None:
+    def _find_out_who(self, transport: Transport, job: Job) -> None:
         """On a connection that was opened again: make sure that it leads where it did."""
         check = self.identify or self.resync
         self._unknown = True
@@ -367,7 +325,22 @@ class Link:
             self._say(job, transport)
             raise
         self._unknown = False
+        self._unsettled = True
         log.info("%s: connected again", self.name)
+
+    def _listen(self, transport: Transport) -> None:
+        """Bytes that nobody asked for would be taken for the next answer."""
+        if isinstance(transport, BufferedTransport) and (stray := transport.unasked()):
+            log.warning("%s: %s came unasked", self.name, excerpt(stray))
+            self._out_of_step = True
+
+    def _glance(self) -> None:
+        """With nothing to do: notice that the connection was lost, before somebody needs it."""
+        if self._transport is not None and not self._unknown and not self._out_of_step:
+            try:
+                self._listen(self._transport)
+            except TransportError as error:
+                self._break(error)
 
     def _get_back_in_step(self, transport: Transport) -> None:
         try:
@@ -380,13 +353,23 @@ class Link:
         except BaseException:
             self._out_of_step = True
             raise
+        self._unsettled = True
         log.info("%s: in step again", self.name)
 
-    def _say(self, job: _Job, transport: Transport) -> None:
+    def _settle(self, transport: Transport) -> None:
+        """Let the driver see that the instrument is set as it was, or break the link."""
+        if self.restore is not None:
+            try:
+                self.restore(transport)
+            except InstrumentError as error:
+                raise _SettingsLost(str(error)) from error
+        self._unsettled = False
+
+    def _say(self, job: Job, transport: Transport) -> None:
         """Write the blind words of a job, once on each connection."""
         if job.blind is not None and job.said_to is not transport:
             job.said_to = transport
-            log.info("%s: %s is sent without waiting for an answer", self.name, job.name)
+            log.info("%s is sent without waiting for an answer", job.name)
             job.blind(transport)
 
     def _give_way(self) -> None:
@@ -396,18 +379,22 @@ class Link:
         ------
         DroppedError
             The stop makes the current job pointless: it does not wait any longer.
+        TransportError
+            The link is being closed.
         """
         transport, current = self._transport, self._current
         if transport is None or current is None or self._unknown:
             return
-        with self._condition:
-            stops = [job for _, _, job in self._ready if job.blind is not None]
+        # A stop may be the one that waits: its first command was lost, the others are not sent.
+        stops = [job for job in (current, *self._queue.stops()) if job.blind is not None]
         stops = [job for job in stops if job.said_to is not transport]
         for stop in stops:
             self._out_of_step = True  # the answer that is awaited may not come any more
             self._say(stop, transport)
         if any(current.topic in stop.drops for stop in stops):
-            raise DroppedError(f"{self.name}: {current.name} was cut short, a stop came first")
+            raise DroppedError(f"{current.name} was cut short, a stop came first")
+        if self._queue.closed and current.priority != SAFE:
+            raise TransportError(f"{self.name}: the link is closed")
 
     def _hang_up(self) -> None:
         if self._transport is not None:
@@ -418,20 +405,5 @@ class Link:
     def _break(self, error: TransportError) -> None:
         log.warning("%s: %s", self.name, error)
         self._hang_up()
-        with self._condition:
-            if self._broken is None:
-                self._broken = error
-            # What makes safe stays in the queue: it will open the connection again.
-            waiting = self._take_all(but_safe=True)
-        _fail(waiting, error)
-
-
-def _again(error: TransportError) -> TransportError:
-    """Return a fresh copy: one exception object must not be raised in several threads."""
-    kind = IdentityError if isinstance(error, IdentityError) else TransportError
-    return kind(*error.args)
-
-
-def _fail(jobs: list[_Job], error: TransportError) -> None:
-    for job in jobs:
-        job.future.set_exception(_again(error))
+        # What makes safe stays in the queue: it will open the connection again.
+        self._queue.refuse(error)

@@ -35,14 +35,17 @@ if TYPE_CHECKING:
         BiasSource,
         ClockAlignment,
         FrameCamera,
+        Interlocks,
         PiezoProbe,
+        Trip,
     )
+
+    from .session_dose import SessionDose
 
 
 log = logging.getLogger(__name__)
 
 ABORT_TRIES = 20
-MEND_S = 10.0  # wall seconds that a connection which broke may take to be there again
 END_S = 10.0  # wall seconds that ending a plan may take before the session goes on without it
 
 
@@ -106,6 +109,10 @@ class Session:
     clock : StationClock
     timeline : Timeline
     alignment : ClockAlignment
+    dose : SessionDose
+        What is in the beam, what it has had, and what it may still have.
+    interlocks : Interlocks
+        What has tripped, and how to clear it.
 
     Raises
     ------
@@ -124,6 +131,7 @@ class Session:
         check_writable(self.root)
         self._started = False
         self._ended_by: str = ""
+        self._run_began = 0.0
         with contextlib.ExitStack() as opened:
             self.bench: BenchProcess | None = None
             if self.station.bench is not None and addresses is None:
@@ -137,6 +145,8 @@ class Session:
             self.camera: FrameCamera
             self.beam: BeamBlanker
             self.alignment: ClockAlignment
+            self.dose: SessionDose
+            self.interlocks: Interlocks
             self._dating: threading.Thread | None = None
             self._connect(addresses, opened)
             self.run_folder = RunFolder(
@@ -148,6 +158,9 @@ class Session:
             )
             opened.enter_context(pages_checked_by_columns())
             self.RE = RunEngine({})
+            self.RE.md.update(self.dose.metadata)
+            self.dose.metadata = self.RE.md
+            self.dose.busy = lambda: self.RE.state != "idle"
             self.RE.md["station"] = self.station.station.name
             self.RE.md["versions"] = {
                 "stmtem-control": __version__,
@@ -158,6 +171,7 @@ class Session:
             # The record of truth comes first: if it cannot be written, nothing else is told.
             self.RE.subscribe(self.run_folder)
             self.RE.subscribe(self._run_closed, "stop")
+            self.interlocks.on_trip = self.trip
             self._opened = opened.pop_all()
 
     def _connect(
@@ -168,10 +182,14 @@ class Session:
         """Open the links, make the devices, and see that the right instruments answer."""
         from .connect import connect
 
-        devices = connect(self.station, self.clock, self.timeline, addresses, opened)
+        attached = self.station.bench is not None and self.bench is None
+        devices = connect(
+            self.station, self.clock, self.timeline, addresses, opened, attached=attached
+        )
         self.bias, self.probe = devices.bias, devices.probe
         self.camera, self.beam = devices.camera, devices.beam
-        self.alignment = devices.alignment
+        self.alignment, self.dose = devices.alignment, devices.dose
+        self.interlocks, self._mend_links = devices.interlocks, devices.mend_links
         opened.callback(self.wait_until_complete)
         # Whatever happens from here on, closing makes the station safe first.
         opened.callback(self.safe_state)
@@ -181,9 +199,11 @@ class Session:
         self.wait_until_complete()
         self.alignment.begin_run()
         self.timeline.start_run(self.clock.now())
+        self.dose.begin_run(start)
         self.camera.directory = folder
 
     def _run_closed(self, _name: str, _stop: dict[str, Any]) -> None:
+        self.dose.end_run()
         folder = self.run_folder.folder
         if folder is not None and (
             self.alignment.model is not None or self.camera.undeclared or self.camera.running
@@ -225,6 +245,24 @@ class Session:
         devices = (self.bias, self.probe, self.camera, self.beam, self.alignment)
         return {d.name: d for d in devices}
 
+    @property
+    def specimen(self) -> str:
+        """Name of the specimen in the beam; its dose is booked under it, see :attr:`dose`."""
+        return self.dose.specimen
+
+    @specimen.setter
+    def specimen(self, name: str) -> None:
+        self.dose.specimen = name
+
+    @property
+    def site(self) -> str:
+        """Name of the site in the beam; set it when the stage has moved."""
+        return self.dose.site
+
+    @site.setter
+    def site(self, name: str) -> None:
+        self.dose.site = name
+
     def identities(self) -> str:
         """Return who the instruments say they are, in one line."""
         source = ", ".join(str(self.bias.identity.get()).split(",")[:2])
@@ -239,6 +277,7 @@ class Session:
         """
         self._started = False
         self._ended_by = ""
+        self._run_began = self.clock.now()
         before = self.run_folder.folder
         error: BaseException | None = None
         with self.ended_by_signals():
@@ -260,12 +299,12 @@ class Session:
             write_outcome(outcome.folder, outcome.as_dict())
         return outcome
 
-    def _mend_links(self) -> None:
-        """Open connections that broke in an earlier run; the drivers see who is there."""
-        for link in (self.bias.source.link, self.probe.controller.link, self.camera.merlin.link):
-            if not link.alive:
-                link.open(MEND_S)
-                log.warning("%s: connected again", link.name)
+    def trip(self, trip: "Trip") -> None:
+        """End the running plan, because an interlock has tripped; the outcome says why."""
+        if trip.ends_run and self.RE.state != "idle":
+            threading.Thread(
+                target=self._abort, args=(trip.text,), name="interlock", daemon=True
+            ).start()
 
     def _abort(self, reason: str) -> None:
         """Abort, and see it through even when Ctrl-C is pressed again meanwhile."""
@@ -281,6 +320,11 @@ class Session:
             return
 
     def _outcome(self, before: Path | None, error: BaseException | None) -> Outcome:
+        # A plan that a trip made fail may end before the trip is told.
+        self.interlocks.wait(END_S)
+        held = self.interlocks.trip
+        if held is not None and held.ends_run and held.t >= self._run_began:
+            error, self._ended_by = InterlockError(held.text), ""
         unsafe = [part for part in self.safe_state() if not part[1]]
         self.wait_until_complete()
         safe = (
@@ -289,7 +333,7 @@ class Session:
             else "NOT SAFE: " + "; ".join(f"{part}: {text}" for part, _, text in unsafe)
         )
         folder = self.run_folder.folder
-        reason = self._ended_by or (one_line(error) if error else "")
+        reason = self._ended_by or (one_line(error) if error else self.dose.limit)
         status = "aborted" if self._ended_by else ("failed" if error else "success")
         if not self._started or folder is None or folder == before:
             return Outcome(None, status, reason, safe, error=error)

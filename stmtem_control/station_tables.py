@@ -5,6 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
+from .dose.budgets import Budget, make_budget
+from .errors import ConfigError
+
 BENCH = "bench"  # an address that stands for "the simulated bench's"
 
 Number = Annotated[float, Strict()]  # a number is a number: neither true nor "5"
@@ -53,6 +56,18 @@ class BiasSourceTable(Table):
     compliance_A: Annotated[Positive, Field(le=0.1)] = 1e-8
     nplc: Annotated[Number, Field(ge=0.01, le=10)] = 1.0
     line_frequency_Hz: Literal[50, 60] = 50
+    dead_man_s: Annotated[Number, Field(ge=0, le=60)] = 2.0
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        # A conversion of V and one of A, and what is between them; three of these make a hold.
+        least = max(0.5, 3.3 * (2.0 * self.nplc / self.line_frequency_Hz + 2e-3))
+        if 0.0 < self.dead_man_s < least:
+            raise ValueError(
+                f"dead_man_s: {self.dead_man_s:g} s is too short for readings at nplc "
+                f"{self.nplc:g}; give at least {least:.2g}, or 0 for a bias that outlives us"
+            )
+        return self
 
 
 class ProbeTable(Table):
@@ -96,8 +111,32 @@ class BeamTable(Table):
     driver: Literal["source-ttl"] = "source-ttl"
     line: Annotated[int, Field(ge=1, le=4)] = 1
     blanked_level: Literal["high", "low"] = "high"
+    setting: str = Field("default", min_length=1)
     dose_rate_e_per_A2_s: Positive
-    calibrated: date
+    calibrated: date | Literal["simulated"]
     delay_s: Delay = 0.0
     delay_uncertainty_s: Delay = 0.0
     rise_s: Delay = 0.0
+
+
+class DoseTable(Table):
+    """``[dose]``: the phases present on the specimen, and what a site may have."""
+
+    phases: tuple[str, ...] = ("Li", "Li2O", "carbon")
+    soft_e_per_A2: dict[str, Positive] = Field(default_factory=dict)
+    hard_e_per_A2: dict[str, Positive] = Field(default_factory=dict)
+    allow_stale_dose: bool = False
+    ledger: str = ""
+    calibrations: str = ""
+
+    @model_validator(mode="after")
+    def _known_phases(self) -> Self:
+        try:
+            self.budget()
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def budget(self) -> Budget:
+        """Return the budget of the phases present."""
+        return make_budget(self.phases, self.soft_e_per_A2, self.hard_e_per_A2)

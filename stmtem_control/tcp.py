@@ -2,16 +2,12 @@
 
 import contextlib
 import os
-import select
 import socket
-import struct
 import time
 
 from .errors import TransportError, TransportTimeout
-from .transport import BufferedTransport
-
-CHUNK = 65536
-SEND_S = 1.0  # a request is short: if it cannot be sent in this time the peer is not reading
+from .socket_wire import SEND_S, SocketWire, is_wait_over
+from .transport import SLICE_S, BufferedTransport
 
 
 class TcpTransport(BufferedTransport):
@@ -41,47 +37,23 @@ class TcpTransport(BufferedTransport):
             self._socket = socket.create_connection((host, port), timeout_s)
         except OSError as error:
             raise self._broken("cannot connect; is the instrument on?", error) from error
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._wire = SocketWire(self._socket, longest_s=SEND_S if receive_buffer else SLICE_S)
         self._flags = 0
-        self._socket.settimeout(SEND_S)
         if receive_buffer:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             if os.name == "posix":
-                # The system's own time limit instead of Python's, which asks before each call.
-                self._socket.settimeout(None)
-                limit = struct.pack("ll", int(SEND_S), 0)
-                for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                    self._socket.setsockopt(socket.SOL_SOCKET, option, limit)
                 self._flags = socket.MSG_WAITALL
 
     def _send(self, data: bytes) -> None:
-        self._socket.sendall(data)
+        self._wire.send(data)
 
     def _receive(self, seconds: float) -> bytes:
-        if not self._ready(seconds):
-            return b""
-        data = self._socket.recv(CHUNK)
-        if not data:
-            raise self._gone()
-        return data
-
-    def _ready(self, seconds: float) -> bool:
-        if self._socket.fileno() < 0:
-            raise TransportError(f"{self.address}: the connection is closed")
-        return bool(select.select([self._socket], [], [], max(0.0, seconds))[0])
-
-    def send(self, data: bytes) -> None:
-        """Send all of `data`, for a transport that is made of this one; errors are OSError."""
-        self._send(data)
-
-    def receive(self, seconds: float) -> bytes:
-        """Return what comes within `seconds`, b"" for nothing; errors are OSError."""
-        return self._receive(seconds)
+        return self._wire.receive(seconds)
 
     def wait_readable(self, seconds: float) -> bool:
         """Return whether a byte is there to read, waiting at most `seconds` for it."""
         try:
-            return bool(self._buffer) or self._ready(seconds)
+            return bool(self._buffer) or self._wire.readable(seconds)
         except (OSError, ValueError) as error:
             if isinstance(error, TransportError):
                 raise
@@ -112,12 +84,14 @@ class TcpTransport(BufferedTransport):
                 # The socket itself waits for SEND_S at most: a look before costs a call.
                 if left < SEND_S:
                     flags = 0
-                    if not self._ready(left):
+                    if not self._wire.readable(left):
                         continue
                 try:
                     n = self._socket.recv_into(view[place:] if place else view, 0, flags)
-                except (TimeoutError, BlockingIOError):
-                    continue
+                except OSError as error:
+                    if is_wait_over(error):
+                        continue
+                    raise
                 if n == 0:
                     raise self._gone()
                 place += n
@@ -153,4 +127,4 @@ class TcpTransport(BufferedTransport):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def _close(self) -> None:
-        self._socket.close()
+        self._wire.close()

@@ -15,6 +15,8 @@ from .errors import ProtocolError, TransportError, TransportTimeout
 log = logging.getLogger("stmtem_control.wire")
 
 LONGEST_REPLY = 1 << 20  # a line longer than this is not an answer but noise
+PADDING = b" \t\r\n\0"  # what some instruments send after an answer's end
+SILENT_S = 0.25  # an answer may take so long once a whole deadline went by without a byte
 SLICE_S = 0.2  # the longest single wait inside the operating system or a library
 
 
@@ -25,6 +27,10 @@ class Transport(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send all of `data`."""
+        ...
+
+    def ask(self, data: bytes) -> None:
+        """Send all of `data`, a question, if nothing came that nobody asked for."""
         ...
 
     def read_until(self, terminator: bytes, deadline: float) -> bytes:
@@ -77,6 +83,10 @@ class BufferedTransport(ABC):
         self.address = address
         self.on_wait: Callable[[], None] | None = None
         self._buffer = bytearray()
+        self._quiet = False  # looked for unasked bytes since anything was sent or received
+        self._greeted = False  # something has been sent
+        self._heard = False  # since something was sent
+        self._silent = False
         self._last_write = b""
         self._written_at = self._looked_at = time.monotonic()
 
@@ -88,8 +98,13 @@ class BufferedTransport(ABC):
     def _receive(self, seconds: float) -> bytes:
         """Return what arrives within `seconds`, at least one byte; b"" when nothing came.
 
-        A closed connection raises TransportError or OSError, it never looks like silence.
+        A closed connection raises EOFError, TransportError or OSError; it never looks like
+        silence.
         """
+
+    def _at_hand(self) -> bytes:
+        """Return what is there already."""
+        return self._received(0.0)
 
     @abstractmethod
     def _close(self) -> None:
@@ -103,6 +118,7 @@ class BufferedTransport(ABC):
         TransportError
             The connection is broken or closed.
         """
+        self._quiet, self._greeted, self._heard = False, True, False
         self._last_write = data
         self._written_at = self._looked_at = time.monotonic()
         try:
@@ -111,7 +127,38 @@ class BufferedTransport(ABC):
             raise
         except OSError as error:
             raise self._broken(f"sending {excerpt(data)} failed", error) from error
-        log.debug("%s <- %s", self.address, excerpt(data))
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s <- %s", self.address, excerpt(data))
+
+    def ask(self, data: bytes) -> None:
+        """Send all of `data`, a question, after a look that no other answer would be its answer.
+
+        Raises
+        ------
+        ProtocolError
+            Bytes came that nobody asked for, a duplicate perhaps; nothing was sent.
+        TransportError
+            The connection is broken or closed.
+        """
+        if not self._quiet and (stray := self.unasked()):
+            raise ProtocolError(
+                f"{self.address}: {excerpt(stray)} came unasked, {excerpt(data)} was not sent"
+            )
+        self.write(data)
+
+    def unasked(self) -> bytes:
+        """Return what has come beside answers, without taking it; empty lines are dropped.
+
+        A greeting, before anything was sent, does not count.
+        """
+        if not self._buffer:
+            self._buffer += self._at_hand()
+        if not self._greeted and self._buffer:
+            return b""
+        if self._buffer and not self._buffer.strip(PADDING):
+            self._buffer.clear()
+        self._quiet = not self._buffer
+        return bytes(self._buffer)
 
     def read_until(self, terminator: bytes, deadline: float) -> bytes:
         """Return the bytes up to and including `terminator`.
@@ -149,6 +196,7 @@ class BufferedTransport(ABC):
 
         At most one second, or ten times `quiet_s`, is spent on an instrument that never stops.
         """
+        self._quiet = False
         dropped = bytes(self._buffer)
         self._buffer.clear()
         end = time.monotonic() + max(1.0, 10.0 * quiet_s)
@@ -161,6 +209,14 @@ class BufferedTransport(ABC):
             log.debug("%s dropped %s", self.address, excerpt(dropped))
         return dropped
 
+    def give_up_early(self) -> None:
+        """Wait :data:`SILENT_S` for answers at most, if the last question had none at all.
+
+        The first byte ends that.  A frozen instrument would otherwise cost a whole deadline for
+        each part that is to be made safe.
+        """
+        self._silent = not self._heard
+
     def close(self) -> None:
         """Close; safe to call again, never raises."""
         try:
@@ -169,6 +225,8 @@ class BufferedTransport(ABC):
             log.debug("%s: closing: %s", self.address, error)
 
     def _fill(self, deadline: float) -> None:
+        if self._silent:
+            deadline = min(deadline, self._written_at + SILENT_S)
         left = deadline - time.monotonic()
         if left <= 0.0:
             waited = time.monotonic() - self._written_at
@@ -184,21 +242,27 @@ class BufferedTransport(ABC):
 
     def _received(self, seconds: float) -> bytes:
         try:
-            return self._receive(seconds)
+            data = self._receive(seconds)
         except TransportError:
             raise
+        except EOFError:
+            raise self._gone() from None
         except OSError as error:
             raise self._broken("receiving failed", error) from error
+        if data:
+            self._heard, self._silent = True, False
+        return data
 
     def _take(self, n: int) -> bytes:
         data = bytes(self._buffer[:n])
         del self._buffer[:n]
-        log.debug(
-            "%s -> %s after %.2f ms",
-            self.address,
-            excerpt(data),
-            1e3 * (time.monotonic() - self._written_at),
-        )
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug(
+                "%s -> %s after %.2f ms",
+                self.address,
+                excerpt(data),
+                1e3 * (time.monotonic() - self._written_at),
+            )
         return data
 
     def _broken(self, what: str, error: BaseException) -> TransportError:

@@ -1,18 +1,17 @@
 """Transport over VISA: sockets, serial ports and GPIB by their resource strings.
 
-With pyvisa-py the bytes are taken from the socket or the serial port inside its session: its own
-read never times out while bytes drip, and takes a peer that hung up for silence.
+With pyvisa-py the bytes go through the socket or the serial port inside its session: its own read
+never times out while bytes drip, and takes a peer that hung up for silence.
 """
 
 import contextlib
-import select
 import socket
 from typing import Any
 
 from .errors import TransportError
+from .serial_port import SerialWire
+from .socket_wire import CHUNK, SocketWire
 from .transport import BufferedTransport
-
-CHUNK = 65536
 
 
 class VisaTransport(BufferedTransport):
@@ -66,15 +65,18 @@ class VisaTransport(BufferedTransport):
             self._resource.timeout = int(1e3 * timeout_s)
             if resource.upper().startswith("ASRL"):
                 self._resource.baud_rate = baud_rate
-            self._interface = self._find_interface()
-            if self._interface is None:
+            interface = self._find_interface()
+            self._wire: SocketWire | SerialWire | None = None
+            if interface is None:
                 # Other libraries lose the bytes of a read that timed out: one long read instead
                 # of slices.  Their own time-outs hold for the whole read.
                 self.slice_s = 3600.0
                 self._resource.read_termination = "\n"
-            if isinstance(self._interface, socket.socket):
-                self._check_connected(self._interface)
-                self._interface.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            elif isinstance(interface, socket.socket):
+                self._check_connected(interface)
+                self._wire = SocketWire(interface)
+            else:
+                self._wire = SerialWire(interface)
         except BaseException as error:
             self.close()
             if isinstance(error, TransportError) or not isinstance(error, Exception):
@@ -103,35 +105,25 @@ class VisaTransport(BufferedTransport):
             )
 
     def _send(self, data: bytes) -> None:
+        if self._wire is not None:
+            self._wire.send(data)
+            return
         try:
             self._resource.write_raw(data)
         except self._errors as error:
             raise self._broken("sending failed", error) from error
 
     def _receive(self, seconds: float) -> bytes:
-        interface = self._interface
+        if self._wire is not None:
+            return self._wire.receive(seconds)
         try:
-            if isinstance(interface, socket.socket):
-                if not select.select([interface], [], [], max(0.0, seconds))[0]:
-                    return b""
-                data = interface.recv(CHUNK)
-                if not data:
-                    raise self._gone()
-                return data
-            if interface is not None:
-                return self._receive_from_port(interface, seconds)
             return self._receive_from_library(seconds)
-        except TransportError:
-            raise
         except self._errors as error:
             raise self._broken("receiving failed", error) from error
 
-    def _receive_from_port(self, port: Any, seconds: float) -> bytes:
-        if not port.in_waiting and seconds > 0.0:
-            port.timeout = seconds
-            first = bytes(port.read(1))
-            return first + bytes(port.read(port.in_waiting)) if first else b""
-        return bytes(port.read(port.in_waiting))
+    def _at_hand(self) -> bytes:
+        # Through another library, on GPIB say, a read without a question is an error.
+        return b"" if self._wire is None else super()._at_hand()
 
     def _receive_from_library(self, seconds: float) -> bytes:
         from pyvisa import constants, errors

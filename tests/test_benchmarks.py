@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import frame, particle_step, side_by_side, timing, whole_experiment
+from benchmarks import frame, link, particle_step, side_by_side, timing, whole_experiment
 from benchmarks.side_by_side import Ratio, Report, Target
 
 needs_numba = pytest.mark.skipif(
@@ -130,6 +130,22 @@ def test_the_experiment_deposits_and_strips() -> None:
     assert model.deposited_charge > 1e-12
     assert abs(model.faradaic_charge) < 1e-9 * model.deposited_charge
     assert len(model.particles) == 0
+
+
+# ---- what a link costs ---------------------------------------------------------------------
+
+
+def test_every_way_of_asking_gets_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_IN_A_ROUND", 3)
+    spent = link.overhead(1)
+    assert {len(times) for times in spent.values()} == {3}
+    assert "bare pyvisa-py" in spent
+
+
+def test_stops_are_confirmed_while_others_query() -> None:
+    spent, rate = link.stops(3, busy=True)
+    assert len(spent) == 3
+    assert rate > 0.0
 
 
 # ---- when an edge was --------------------------------------------------------------------------

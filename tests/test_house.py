@@ -19,11 +19,13 @@ PLANS = [
     plans.approach_contact,
     plans.deposit,
     plans.deposition_stripping_cycles,
+    plans.leakage_baseline,
+    plans.dose_calibration,
     plans.retract,
     plans.strip,
 ]
 PLAIN = (bool, int, float, str, type(None))
-UNITS = {"V", "A", "S", "s", "Hz", "nm", "step", "counts", "e/A^2", "e/A^2/s"}
+UNITS = {"V", "A", "S", "s", "Hz", "nm", "step", "counts", "e/A^2", "e/A^2/s", "e/px"}
 
 
 def signals(device: Device) -> Iterator[tuple[str, Signal]]:

@@ -1,6 +1,7 @@
 """The Python blocks of how-to pages run, one after the other, and do what the pages say."""
 
 import inspect
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from stmtem_control.errors import LimitError, RecordingError
+from stmtem_control.session import Session
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "simulate-a-specimen.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -61,3 +63,82 @@ def test_blocks_of_the_page_on_triggers() -> None:
     plan = names["plan"](SimpleNamespace(bias=None, camera=None, beam=None), "nobody")
     with pytest.raises(LimitError, match="master is 'nobody'"):
         next(plan)
+
+
+def test_blocks_of_the_page_on_faults(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run(PAGE.with_name("inject-faults.md"))
+    assert names["replies"].startswith(b"1\n")
+    assert names["replies"].endswith(b"1\n")
+    assert names["safe"]["output off"]
+    printed = capsys.readouterr().out
+    assert "struck  bias_source:drop@exchange=2  *IDN?" in printed
+    assert " 5.000 s  struck  bias_source:output_interlock@time=5.0,seconds=10.0" in printed
+    assert [change.value for change in names["transitions"][4:]] == [1.0, 0.0]
+    assert names["answer"]["safe"]["bias 0 V"]
+    assert names["struck"] == []
+    assert names["off_s"] == 0.0
+    assert names["struck_s"] == 2.0
+
+
+def test_blocks_of_the_page_on_the_dead_mans_time(capsys: pytest.CaptureFixture[str]) -> None:
+    run(PAGE.with_name("choose-the-dead-mans-time.md"))
+    assert capsys.readouterr().out.splitlines() == [
+        "nplc 0.1: 373 readings, 1.81 to 2.00 s",
+        "nplc 1: 47 readings, 1.87 to 1.99 s",
+        "nplc 10: 4 readings, 1.56 to 1.65 s",
+    ]
+
+
+def test_blocks_of_the_page_on_the_approach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the runs go
+    names = run(PAGE.with_name("approach-the-probe.md"))
+    assert names["leak_pS"] == pytest.approx(1.0, rel=0.2)
+    assert names["kind"] == "oxide"
+    assert names["step_V"] == pytest.approx(6.0, rel=0.15)
+    assert names["outcome"].exit_code == 0
+
+
+def test_blocks_of_the_pages_on_dose(session: Session) -> None:
+    """They define functions; here they do on the bench what the pages say."""
+    session.specimen = "before"
+    calibration = run(PAGE.with_name("calibrate-the-dose.md"))
+    ledger = run(PAGE.with_name("read-the-dose-ledger.md"))
+    budgets = run(PAGE.with_name("set-dose-budgets.md"))
+    assert "'left end' of 'fibre 3': 0 of 5000" in ledger["go_to"](session, "fibre 3", "left end")
+    outcome, line = calibration["calibrate"](session, height=60)
+    assert outcome.status == "success", outcome.reason
+    assert "survey: 20" in line or "survey: 19.9" in line
+    calibration["survey"](session)
+    path = session.dose.ledger.path
+    ((where, dose),) = ledger["doses"](path).items()
+    assert where == ("fibre 3", "left end")
+    ((of_run, open_s),) = ledger["of_run"](path, uid_of(outcome.folder))
+    assert of_run == pytest.approx(dose)
+    assert open_s > 3.9
+    few, left = budgets["cost"](session, 2)
+    assert 0.0 < few < left
+    assert few == pytest.approx(20.0 * 5.0, rel=0.02)
+
+
+def uid_of(folder: Path | None) -> str:
+    assert folder is not None
+    first = (folder / "documents.jsonl").read_text("utf-8").splitlines()[0]
+    return str(json.loads(first)[1]["uid"])
+
+
+def test_blocks_of_the_page_on_limits(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run(PAGE.with_name("set-limits.md"))
+    assert capsys.readouterr().out == "0.15 s\n"
+    assert callable(names["soften"])
+
+
+def test_blocks_of_the_page_on_clearing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run(PAGE.with_name("clear-an-interlock.md"))
+    assert names["cleared"]
+    assert "TRIPPED: interlock short: a finger on the holder" in capsys.readouterr().out
+    assert "a bias is refused since the interlock short tripped" in names["refusal"]

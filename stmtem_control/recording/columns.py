@@ -111,6 +111,25 @@ COLUMNS = (
         "Dose from the run's start to the end of this exposure, between frames too; negative for "
         "an exposure that ended before the start.",
     ),
+    Column(
+        "dose_e_per_px",
+        float,
+        "e/px",
+        "Electrons of this exposure on the specimen in the area of one pixel.",
+    ),
+    Column(
+        "prior_dose_e_per_A2",
+        float,
+        "e/A^2",
+        "Dose that the site had had, by the ledger, when the run began.",
+    ),
+    Column(
+        "calibration_age_s",
+        float,
+        "s",
+        "Age of the calibration of the dose rate when the frame came; a simulated one is as old "
+        "as the run.",
+    ),
     Column("mean_counts", float, "counts", "Mean counts in a pixel."),
 )
 

@@ -25,6 +25,7 @@ from .frame_table import TABLE, read_table, replace_table
 from .journal import JOURNAL, read_journal
 from .page_chain import StoredPage, read_chain
 from .rows import build_rows, parse_row, row_json
+from .site_dose import SiteDose
 
 BATCH = 1000  # rows that are made at once
 
@@ -130,7 +131,7 @@ def rebuild_tables(
             made.timeline = timeline
             rate = float(about.get("dose_rate_e_per_A2_s", math.nan))
             dates = None if clock_model is None else (clock_model, time_source)
-            _settle(frames, timeline, made.clock, rate, dates)
+            _settle(frames, timeline, made.clock, rate, dates, SiteDose.from_about(about))
     elif clock_model is not None:
         raise RecordingError(f"{folder / JOURNAL} is missing; without it no frame can be dated")
     for number, frame in enumerate(frames):
@@ -211,6 +212,7 @@ def _settle(
     clock: StationClock,
     rate: float,
     dates: tuple[Dates, str] | None,
+    site: SiteDose,
 ) -> None:
     """Make rows final, those that are not or, with new dates, all."""
     periods = _periods(frames)
@@ -225,7 +227,12 @@ def _settle(
         # One a run: that of the journal, or what its rows say.
         one = _number(frames[batch[0]].row, "dose_rate_e_per_A2_s", rate)
         rows = build_rows(
-            timeline, facts, dose_rate_e_per_A2_s=one, clock=clock, following=following
+            timeline,
+            facts,
+            dose_rate_e_per_A2_s=one,
+            clock=clock,
+            following=following,
+            site=site,
         )
         for n, row in zip(batch, rows, strict=True):
             frames[n].row, frames[n].settled = row, True

@@ -18,6 +18,7 @@ from stmtem_control.timeline import Cut, Timeline
 from .columns import COLUMNS
 from .edges import LEVEL, bias_changes, bias_edges
 from .facts import FrameFacts
+from .site_dose import SiteDose
 
 DIGITS = 9  # decimals of times and doses that are written: what comes after them is rounding
 NAMES = tuple(column.name for column in COLUMNS)
@@ -42,6 +43,7 @@ def build_rows(
     dose_rate_e_per_A2_s: float,
     clock: UnixClock,
     following: FrameFacts | None = None,
+    site: SiteDose | None = None,
 ) -> list[dict[str, Any]]:
     """Return the rows of some frames, in the order of the columns.
 
@@ -58,6 +60,8 @@ def build_rows(
         The station's clock, or one with its origin.
     following : FrameFacts, optional
         The frame after the last of them, if it is known: it says when the last one's time is over.
+    site : SiteDose, optional
+        What the run knows of the dose beyond the rate.
 
     Returns
     -------
@@ -80,14 +84,16 @@ def build_rows(
     voltage, voltage_std, _ = _readings(volts, changed_at, since, start, middle, end)
     current, current_std, n = _readings(amperes, changed_at, since, start, middle, end)
     run_end, dark = _dark(timeline, start, end)
-    rate = dose_rate_e_per_A2_s
+    rate, about = dose_rate_e_per_A2_s, site or SiteDose()
+    dose = rate * np.maximum(0.0, exposure - dark)
+    came = [clock.unix_time(f.host_monotonic_s) for f in facts]
     columns: dict[str, Sequence[Any]] = {
         "frame": [f.number for f in facts],
         "sequence": [f.sequence for f in facts],
         "dropped_before": [f.dropped_before for f in facts],
         "camera_time_s": [f.camera_time_s for f in facts],
         "host_monotonic_s": [f.host_monotonic_s for f in facts],
-        "host_time_s": [clock.unix_time(f.host_monotonic_s) for f in facts],
+        "host_time_s": came,
         "run_time_s": _rounded(start - timeline.run_start),
         "time_uncertainty_s": _rounded(_column(facts, "uncertainty_s")),
         "time_source": [f.time_source for f in facts],
@@ -108,8 +114,11 @@ def build_rows(
         "probe_z_steps": known.at("probe_z_steps", middle, 0),
         "blanked": known.at("blanked", middle, False),
         "dose_rate_e_per_A2_s": [rate] * len(facts),
-        "dose_e_per_A2": _rounded(rate * np.maximum(0.0, exposure - dark)),
+        "dose_e_per_A2": _rounded(dose),
         "total_dose_e_per_A2": _rounded(rate * (end - timeline.run_start - run_end)),
+        "dose_e_per_px": _rounded(dose * about.pixel_A2),
+        "prior_dose_e_per_A2": [round(about.prior_e_per_A2, DIGITS)] * len(facts),
+        "calibration_age_s": [max(0.0, round(t - about.calibrated_unix_s, 3)) for t in came],
         "mean_counts": [f.mean_counts for f in facts],
     }
     # The names come from one place and the values from another; they must meet.

@@ -5,15 +5,21 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stmtem_control.errors import IdentityError, TransportError, TransportTimeout
-from stmtem_control.link import SAFE, DroppedError, Link
+from stmtem_control.errors import (
+    IdentityError,
+    InstrumentError,
+    ProtocolError,
+    TransportError,
+    TransportTimeout,
+)
+from stmtem_control.link import NORMAL, SAFE, DroppedError, Link
 from stmtem_control.transport import BufferedTransport, Transport
 
 W = 5.0  # wall seconds that a test waits at most
 
 
 class Wire(BufferedTransport):
-    """A wire to an instrument that answers a line when the test lets it."""
+    """A wire to an instrument that answers a question when the test lets it."""
 
     def __init__(self, number: int = 1) -> None:
         super().__init__(f"wire {number}")
@@ -21,13 +27,18 @@ class Wire(BufferedTransport):
         self.written_one = threading.Event()
         self.answer = threading.Event()
         self.closed = False
+        self.owed = 0
 
     def _send(self, data: bytes) -> None:
         self.written.append(data)
+        self.owed += data.count(b"?")
         self.written_one.set()
 
     def _receive(self, seconds: float) -> bytes:
-        return b"yes\n" if self.answer.wait(seconds) else b""
+        if not self.owed or not self.answer.wait(seconds):
+            return b""
+        self.owed -= 1
+        return b"yes\n"
 
     def _close(self) -> None:
         self.closed = True
@@ -203,6 +214,78 @@ def test_a_closed_link_is_not_opened_again(link: Link, place: Place) -> None:
     assert len(place.wires) == 1
 
 
+# An instrument that was switched off meanwhile
+
+
+class Memory:
+    """A driver's part: what is set and whether it is still there."""
+
+    def __init__(self, link: Link) -> None:
+        self.lost = self.mends = False
+        self.events: list[str] = []
+        link.restore = self.restore
+
+    def restore(self, _: Transport) -> None:
+        """Put right what was lost, or refuse."""
+        self.events.append("restore")
+        if self.lost and not self.mends:
+            raise InstrumentError("thing: the compliance was lost; connect it again")
+        self.lost = False
+
+
+@pytest.mark.parametrize("mends", [True, False])
+def test_settings_are_put_back_before_anything_but_a_stop(link: Link, mends: bool) -> None:
+    memory = Memory(link)
+    memory.lost, memory.mends = True, mends
+    break_off(link)
+    stop(link, memory.events)
+    assert memory.events == ["stop on wire 2"]
+    if mends:
+        link.reopen(W)
+        assert link.call(lambda _: memory.lost, timeout=W) is False
+        assert memory.events[1:] == ["restore"]
+        return
+    for _ in range(2):
+        with pytest.raises(TransportError, match="compliance was lost"):
+            link.reopen(W)
+        assert not link.alive
+    link.open(W, restore=False)
+    assert memory.events[1:] == ["restore", "restore"]
+    assert link.call(lambda _: "set up anew", timeout=W) == "set up anew"
+    assert link.alive
+
+
+@pytest.mark.parametrize("mends", [True, False])
+def test_an_instrument_may_lose_its_settings_while_the_connection_stays(
+    link: Link, mends: bool
+) -> None:
+    """A serial cable does not tell that the power was gone."""
+    memory = Memory(link)
+    link.resync = lambda _: memory.events.append("resync")
+    memory.lost, memory.mends = True, mends
+    with pytest.raises(TransportTimeout):
+        link.call(raising(TransportTimeout("late")), timeout=W)
+    if mends:
+        assert link.call(lambda _: 1, timeout=W) == 1
+    else:
+        with pytest.raises(TransportError, match="compliance was lost"):
+            link.call(lambda _: 1, timeout=W)
+        assert not link.alive
+        with pytest.raises(TransportError, match="compliance was lost"):
+            link.call(lambda _: 1, timeout=W)
+    assert memory.events == ["resync", "restore"]
+
+
+def test_who_sets_up_everything_next_need_not_look_at_what_was(link: Link) -> None:
+    memory = Memory(link)
+    memory.lost = True
+    with pytest.raises(TransportTimeout):
+        link.call(raising(TransportTimeout("late")), timeout=W)
+    link.open(W, restore=False)
+    assert link.call(lambda _: 1, timeout=W) == 1
+    assert memory.events == []
+
+
 # An answer that is late
 
 
@@ -303,3 +386,64 @@ def test_a_stop_is_said_while_the_link_gets_back_in_step(link: Link, place: Plac
     for future in (other, stopped):
         future.result(W)
     assert events == ["resync", "blind", "resync", "other", "stop"]
+
+
+# A wire that lets the stop itself down
+
+
+def test_a_stop_whose_own_answer_is_lost_says_all_of_itself(link: Link, place: Place) -> None:
+    """The answer to its first command does not come; the others are sent all the same."""
+    wire, said = place.wires[0], threading.Event()
+
+    def blind(transport: Transport) -> None:
+        transport.write(b"zero\noff\n")
+        said.set()
+
+    def run(transport: Transport) -> None:
+        transport.write(b"zero?\n")
+        transport.read_until(b"\n", wire._written_at + W)
+        transport.write(b"off?\n")
+
+    stopped = link.submit(run, SAFE, blind=blind)
+    assert said.wait(W)
+    assert wire.written == [b"zero?\n", b"zero\noff\n"]
+    wire.answer.set()
+    stopped.result(W)
+    assert wire.written[2:] == [b"off?\n"]
+
+
+def test_a_stop_is_run_again_when_its_answer_is_damaged(link: Link) -> None:
+    """Once; in step again before that, and what it has to say is said first."""
+    events: list[str] = []
+    link.resync = lambda _: events.append("resync")
+
+    def run(_: Transport) -> None:
+        events.append("stop")
+        raise ProtocolError("noise")
+
+    with pytest.raises(ProtocolError, match="noise"):
+        link.submit(run, SAFE, blind=lambda _: events.append("blind")).result(W)
+    assert events == ["stop", "blind", "resync", "stop"]
+
+
+@pytest.mark.parametrize("priority", [NORMAL, SAFE])
+def test_closing_a_link_ends_what_waits_but_a_stop(link: Link, place: Place, priority: int) -> None:
+    wire, asked = place.wires[0], threading.Event()
+
+    def run(transport: Transport) -> bytes:
+        transport.write(b"what?\n")
+        asked.set()
+        return transport.read_until(b"\n", wire._written_at + W)
+
+    waiting = link.submit(run, priority)
+    assert asked.wait(W)
+    closer = threading.Thread(target=link.close)
+    closer.start()
+    if priority == SAFE:
+        wire.answer.set()
+        assert waiting.result(W) == b"yes\n"
+    else:
+        with pytest.raises(TransportError, match="link is closed"):
+            waiting.result(W)
+    closer.join(W)
+    assert wire.closed

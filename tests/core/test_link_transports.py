@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from stmtem_control.errors import ProtocolError, TransportError, TransportTimeout
+from stmtem_control.socket_wire import OWED_S, QUIET_S
 from stmtem_control.tcp import TcpTransport
 from stmtem_control.transport import LONGEST_REPLY, excerpt
 
@@ -109,6 +110,54 @@ def test_drain_drops_what_was_read_ahead(pair: tuple[TcpTransport, socket.socket
     assert transport.drain() == b""
 
 
+@pytest.mark.parametrize("says", [b"", b"half an ans"])
+def test_who_said_nothing_at_all_is_not_waited_for_as_long_again(
+    pair: tuple[TcpTransport, socket.socket], monkeypatch: pytest.MonkeyPatch, says: bytes
+) -> None:
+    """Until the first byte: a frozen instrument must not cost a deadline with each question."""
+    monkeypatch.setattr("stmtem_control.transport.SILENT_S", 0.02)
+    transport, peer = pair
+    transport.write(b":READ?\n")
+    peer.sendall(says)
+    with pytest.raises(TransportTimeout):
+        transport.read_until(b"\n", time.monotonic() + 0.05)
+    transport.give_up_early()
+    transport.drain()
+    begun = time.monotonic()
+    transport.write(b"*IDN?\n")
+    with pytest.raises(TransportTimeout):
+        transport.read_until(b"\n", begun + 0.5)
+    waited = time.monotonic() - begun
+    assert waited >= 0.5 if says else waited < 0.5
+    peer.sendall(b"here\n")
+    transport.write(b"*IDN?\n")
+    assert transport.read_until(b"\n", soon()) == b"here\n"
+
+
+def test_nothing_is_asked_while_bytes_are_there_that_nobody_asked_for(
+    pair: tuple[TcpTransport, socket.socket],
+) -> None:
+    transport, peer = pair
+    peer.sendall(b"welcome\n")
+    assert transport.wait_readable(W)
+    assert transport.unasked() == b""  # a greeting
+    transport.drain()
+    transport.ask(b"*IDN?\n")
+    assert peer.recv(100) == b"*IDN?\n"
+    peer.sendall(b"KEITHLEY\n\n \r\n")  # empty lines are no answers
+    assert transport.read_until(b"\n", soon()) == b"KEITHLEY\n"
+    transport.ask(b":OUTP?\n")
+    assert peer.recv(100) == b":OUTP?\n"
+    peer.sendall(b"0\n0\n")
+    assert transport.read_until(b"\n", soon()) == b"0\n"
+    with pytest.raises(ProtocolError, match=r"'0\\n' came unasked, ':READ\?\\n' was not sent"):
+        transport.ask(b":READ?\n")
+    assert transport.unasked() == b"0\n"
+    transport.drain()
+    transport.ask(b":READ?\n")
+    assert peer.recv(100) == b":READ?\n"
+
+
 def test_a_peer_that_hangs_up_is_no_silence(pair: tuple[TcpTransport, socket.socket]) -> None:
     transport, peer = pair
     peer.close()
@@ -137,6 +186,18 @@ def test_a_closed_port_is_refused_in_one_line() -> None:
     assert str(caught.value) == (
         f"127.0.0.1:{port}: cannot connect; is the instrument on?: Connection refused"
     )
+
+
+def test_the_system_watches_the_peer() -> None:
+    """Where it has the means; see pulled_cable.py for what comes of it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        transport = TcpTransport("127.0.0.1", server.getsockname()[1])
+        taken = transport._socket.getsockopt
+        assert taken(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            assert taken(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1e3 * OWED_S
+            assert taken(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == QUIET_S
+        transport.close()
 
 
 def test_use_after_close_is_an_error(pair: tuple[TcpTransport, socket.socket]) -> None:

@@ -25,6 +25,9 @@ class Wire:
     def write(self, data: bytes) -> None:
         """Take anything."""
 
+    def ask(self, data: bytes) -> None:
+        """Take anything."""
+
     def read_until(self, terminator: bytes, deadline: float) -> bytes:
         """Answer with the terminator."""
         return terminator

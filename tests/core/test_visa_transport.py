@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from stmtem_control.errors import TransportError, TransportTimeout
+from stmtem_control.socket_wire import SocketWire
 from stmtem_control.visa import VisaTransport
 
 W = 5.0  # wall seconds that a test waits at most
@@ -42,9 +43,8 @@ def test_a_query_over_a_socket(pair: tuple[VisaTransport, socket.socket]) -> Non
 def test_two_writes_do_not_wait_for_each_other(pair: tuple[VisaTransport, socket.socket]) -> None:
     """Nagle's algorithm would hold the second one back for 40 ms."""
     transport, _ = pair
-    interface = transport._interface
-    assert isinstance(interface, socket.socket)
-    assert interface.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert isinstance(transport._wire, SocketWire)
+    assert transport._wire.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_closed_port_is_noticed_when_it_is_opened() -> None:

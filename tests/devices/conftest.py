@@ -90,6 +90,7 @@ class FakeSource(FakeInstrument):
             ":SOUR:VOLT": 0.0,
             ":SOUR2:TTL": 15.0,
             ":SYST:TIME": 0.0,
+            "*ESE": 0.0,
         }
         self.output = False
         self.current = 2e-10
@@ -97,8 +98,10 @@ class FakeSource(FakeInstrument):
         self.error = '0,"No error"'
 
     def answer(self, line: str) -> str:
-        """Carry out the commands of a message, or answer a query."""
-        return "".join(self.carry_out(command) for command in line.split(";"))
+        """Carry out the commands of a message; answer its queries in one line."""
+        answers = [self.carry_out(command) for command in line.split(";")]
+        answers = [answer.rstrip("\n") for answer in answers if answer]
+        return ";".join(answers) + "\n" if answers else ""
 
     def carry_out(self, command: str) -> str:
         """Set, or answer a query."""

@@ -117,7 +117,7 @@ def test_blanking_is_sent_to_a_source_that_does_not_answer(beam: BeamBlanker, sm
     before = len(smu.sent)
     beam.stop()
     assert beam.unsafe is not None
-    assert smu.sent[before : before + 2] == [":SOUR2:TTL 15", "*IDN?"]
+    assert smu.sent[before : before + 2] == [":SOUR2:TTL 15", "*ESE 1;*ESE?;*IDN?"]
 
 
 def test_a_blanking_that_was_not_confirmed_is_not_undone_by_a_reset(

@@ -272,7 +272,7 @@ def test_a_stop_does_not_wait_for_a_source_that_is_busy(
     reading.wait(W)
     assert math.isnan(bias.voltage.get())
     first = smu.sent.index(":READ?") + 1
-    assert smu.sent[first : first + 3] == [":SOUR:VOLT 0", ":OUTP OFF", "*IDN?"]
+    assert smu.sent[first : first + 3] == [":SOUR:VOLT 0", ":OUTP OFF", "*ESE 1;*ESE?;*IDN?"]
 
 
 def test_a_stop_is_sent_to_a_source_that_does_not_answer(bias: BiasSource, smu: Any) -> None:
@@ -283,7 +283,7 @@ def test_a_stop_is_sent_to_a_source_that_does_not_answer(bias: BiasSource, smu: 
     before = len(smu.sent)
     bias.stop()
     assert bias.unsafe is not None
-    assert smu.sent[before : before + 3] == [":SOUR:VOLT 0", ":OUTP OFF", "*IDN?"]
+    assert smu.sent[before : before + 3] == [":SOUR:VOLT 0", ":OUTP OFF", "*ESE 1;*ESE?;*IDN?"]
 
 
 def test_a_dead_instrument_does_not_hold_up_a_stop(

@@ -228,18 +228,18 @@ def test_a_source_that_is_busy_gets_the_bytes_of_a_stop(opened: Opened) -> None:
         source.open().result(W)
         busy.set()
         with pytest.raises(TransportTimeout):
-            source.abort().result(W)
+            source.digital_lines(1).result(W)
         stopped = source.zero_and_off()
         assert off.wait(0.25)  # before it has had the time not to answer
         with pytest.raises(TransportTimeout):
             stopped.result(W)
-        assert b"".join(got).endswith(b":SOUR:VOLT 0\n:OUTP OFF\n*IDN?\n")
+        assert b"".join(got).endswith(b":SOUR:VOLT 0\n:OUTP OFF\n*ESE 1;*ESE?;*IDN?\n")
         off.clear()
         peers[0].shutdown(socket.SHUT_RDWR)
         with pytest.raises(TransportTimeout):
             source.zero_and_off().result(W)
         assert off.wait(W)
-        assert b"".join(got).endswith(b"*IDN?\n:SOUR:VOLT 0\n:OUTP OFF\n")
+        assert b"".join(got).endswith(b"*ESE 2;*ESE?;*IDN?\n:SOUR:VOLT 0\n:OUTP OFF\n")
         link.close()
         listener.join(W)
 

@@ -236,7 +236,7 @@ def test_a_stop_is_sent_to_a_controller_that_does_not_answer(
     before = len(console.sent)
     probe.stop()
     assert probe.unsafe is not None
-    assert console.sent[before : before + 4] == ["stop 1", "stop 2", "stop 3", "ver"]
+    assert console.sent[before : before + 4] == ["stop 1", "stop 2", "stop 3", "echo off"]
     console.dead = False
     probe.stop()
     assert probe.unsafe is None

@@ -178,7 +178,9 @@ def test_a_camera_that_dies_ends_it_safely(slow_bench: Bench, tmp_path: Path) ->
     _, err = process.communicate(timeout=30)
     assert process.returncode == 1, err
     check_left_behind(tmp_path, slow_bench)
-    assert err.startswith("stmtem demo: failed: camera")
+    # The plan's own collect, or the interlock on the link: whoever noticed first.
+    assert err.startswith("stmtem demo: failed: ")
+    assert "camera" in err
     assert len(err.splitlines()) == 1
 
 
@@ -193,7 +195,7 @@ def test_a_source_that_dies_is_told_as_not_safe(slow_bench: Bench, tmp_path: Pat
     assert "stmtem demo: failed: " in err
     assert len(err.splitlines()) == 1
     run = only_run(tmp_path)
-    assert summarise(run).status == "fail"
+    assert summarise(run).status in ("fail", "abort")  # whoever noticed first
 
 
 Refused = Callable[..., str]

@@ -76,7 +76,7 @@ def _may_mount() -> None:
 def small_disk(tmp_path: Path, unmount_later: Callable[[Path], None]) -> Disk:
     """A disk in memory with room for some twenty frames."""
     _may_mount()
-    disk = Disk(tmp_path / "disk", "none", "tmpfs", "size=3m")
+    disk = Disk(tmp_path / "disk", "none", "tmpfs", "size=4m")
     unmount_later(disk.path)
     return disk
 

@@ -32,7 +32,7 @@ def main() -> int:
                 session.bias,
                 session.camera,
                 session.beam,
-                cycles=50,
+                cycles=15,
                 frame_rate_Hz=20.0,
                 exposure_s=0.04,
                 deposit_s=6.0,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stmtem_control.errors import ApproachError, LimitError
-from stmtem_control.plans import approach_contact, retract
+from stmtem_control.plans import approach_contact, leakage_baseline, retract
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 
@@ -16,9 +16,17 @@ def approach(session: Session, **options: Any) -> Any:
     return session.run(approach_contact(session.probe, session.bias, session.beam, **options))
 
 
-def readings(folder: Path) -> list[float]:
+def documents(folder: Path, kind: str) -> list[dict[str, Any]]:
     docs = [json.loads(line) for line in (folder / "documents.jsonl").read_text().splitlines()]
-    return [doc["data"]["bias_current"] for name, doc in docs if name == "event"]
+    return [doc for name, doc in docs if name == kind]
+
+
+def readings(folder: Path) -> list[float]:
+    return [
+        doc["data"]["bias_current"]
+        for doc in documents(folder, "event")
+        if "bias_current" in doc["data"]
+    ]
 
 
 def test_contact_is_found_without_pressing_in(session: Session, bench: Bench) -> None:
@@ -34,6 +42,44 @@ def test_contact_is_found_without_pressing_in(session: Session, bench: Bench) ->
     assert currents[-1] > 1e-11
     # At the positive bias of the approach no lithium is made.
     assert len(bench.specimen.model.particles) == 0
+    # What was judged stands in the run, and with the probe.
+    judged = documents(outcome.folder, "event")[-1]["data"]
+    assert judged["contact_kind"] == bench.specimen.contact_kind() == "oxide"
+    assert judged["contact_resistance_ohm"] == pytest.approx(20.66e9, rel=0.05)
+    assert judged["contact_fine_V"] == judged["probe_z_fine"]
+    assert session.probe.contact.get() == "oxide"
+    assert session.probe.step_size.up_count.get() == 1
+    streams = {doc["name"]: doc for doc in documents(outcome.folder, "descriptor")}
+    assert set(streams) == {"approach", "contact"}
+    keys = streams["approach"]["data_keys"]
+    assert keys["approach_excess_A"]["units"] == "A"
+    assert keys["approach_stage"]["dtype"] == "string"
+
+
+def test_the_leak_goes_into_later_runs(session: Session, bench: Bench) -> None:
+    outcome = session.run(leakage_baseline(session.bias, session.beam, probe=session.probe))
+    assert outcome.exit_code == 0, outcome.reason
+    assert outcome.folder is not None
+    streams = {doc["name"] for doc in documents(outcome.folder, "descriptor")}
+    assert streams == {"leakage", "leak"}
+    found = documents(outcome.folder, "event")[-1]["data"]
+    assert found["leakage_leak_S"] == pytest.approx(1e-12, rel=0.1)
+    assert session.bias.leak.get() == found["leakage_leak_S"]
+    assert all(bench.safe().values())
+    assert bench.specimen.deepest_nm == 0.0
+    later = session.run(retract(session.probe, session.bias, session.beam, steps=1))
+    assert later.folder is not None
+    config = documents(later.folder, "descriptor")[0]["configuration"]
+    assert config["probe"]["data"]["probe_step_size_up_count"] == 0
+    outcome = approach(session, max_coarse_steps=0, fine_range_V=1.0)
+    assert outcome.folder is not None
+    start = documents(outcome.folder, "start")[0]
+    assert start["leakage_baseline"]["leak_S"] == found["leakage_leak_S"]
+    assert 0.0 <= start["leakage_baseline"]["age_s"] < 60.0
+    assert start["plan_args"]["max_coarse_steps"] == 0
+    config = documents(outcome.folder, "descriptor")[0]["configuration"]
+    assert config["bias"]["data"]["bias_leak"] == found["leakage_leak_S"]
+    assert config["bias"]["data"]["bias_baseline_noise"] > 0.0
 
 
 def test_retract_leaves_a_gap(session: Session, bench: Bench) -> None:
@@ -74,6 +120,8 @@ def test_a_short_is_backed_off_from(session: Session, bench: Bench) -> None:
         ({"coarse_step": 0}, "coarse_step"),
         ({"approach_V": 99.0}, "99"),
         ({"max_coarse_steps": -1}, "max_coarse_steps"),
+        ({"least_step_V": 2.0}, "least_step_V"),
+        ({"sigmas": 0.0}, "sigmas"),
     ],
 )
 def test_a_bad_parameter_moves_nothing(

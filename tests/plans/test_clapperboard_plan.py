@@ -142,10 +142,16 @@ def with_frames(session: Session, during: Any) -> Any:
     import bluesky.preprocessors as bpp
 
     from stmtem_control.plans import safe
-    from stmtem_control.plans.biasing import _with_frames
+    from stmtem_control.plans.frames import declare_frames
+    from stmtem_control.plans.frames import with_frames as taken
 
     bias, camera, beam = session.bias, session.camera, session.beam
-    body = bpp.run_wrapper(_with_frames(bias, camera, beam, (), during))
+
+    def with_them() -> Any:
+        yield from declare_frames(camera)
+        yield from taken(bias, camera, beam, during)
+
+    body = bpp.run_wrapper(with_them())
     return safe(bpp.stage_wrapper(body, [bias, beam, camera]), bias, beam, camera)
 
 

@@ -12,6 +12,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "columns.md"
 UNITS = {
     "_e_per_A2_s": "e/A^2/s",
     "_e_per_A2": "e/A^2",
+    "_e_per_px": "e/px",
     "_steps": "step",
     "_counts": "counts",
     "_V": "V",

@@ -50,6 +50,9 @@ ROW: dict[str, Any] = {
     "dose_rate_e_per_A2_s": 20.0,
     "dose_e_per_A2": 0.7,
     "total_dose_e_per_A2": 12.3,
+    "dose_e_per_px": 280.0,
+    "prior_dose_e_per_A2": 55.5,
+    "calibration_age_s": 3600.0,
     "mean_counts": 8.25,
 }
 

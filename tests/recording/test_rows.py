@@ -14,9 +14,11 @@ from stmtem_control.recording.columns import COLUMNS
 from stmtem_control.recording.edges import bias_edges
 from stmtem_control.recording.facts import FrameFacts
 from stmtem_control.recording.rows import build_rows, parse_row, row_json
+from stmtem_control.recording.site_dose import SiteDose
 from stmtem_control.timeline import Timeline
 
 RATE = 20.0
+SITE = SiteDose(prior_e_per_A2=55.5, pixel_size_nm=2.0, calibrated_unix_s=900.0)
 Entries = list[tuple[float, Any, float]]
 
 
@@ -51,7 +53,7 @@ def facts(
 
 
 def rows_of(line: Timeline, *frames: FrameFacts) -> list[dict[str, Any]]:
-    return build_rows(line, frames, dose_rate_e_per_A2_s=RATE, clock=Clock())
+    return build_rows(line, frames, dose_rate_e_per_A2_s=RATE, clock=Clock(), site=SITE)
 
 
 # The rules, written as one would say them
@@ -132,6 +134,9 @@ def slow_row(known: dict[str, Entries], run_start: float, frame: FrameFacts) -> 
         "dose_rate_e_per_A2_s": RATE,
         "dose_e_per_A2": RATE * lit_s(dark, start, end),
         "total_dose_e_per_A2": RATE * lit_s(dark, run_start, end),
+        "dose_e_per_px": RATE * lit_s(dark, start, end) * 400.0,
+        "prior_dose_e_per_A2": 55.5,
+        "calibration_age_s": round(100.0 + frame.host_monotonic_s, 3),
         "mean_counts": frame.mean_counts,
     }
 
@@ -246,7 +251,9 @@ def test_edges_are_those_of_the_rule_however_long_the_history(
         following = replace(batch[-1], start_s=batch[-1].start_s + 0.5, number=99)
         following = replace(following, sequence=batch[-1].sequence + 1)
     expected = bias_edges(line, batch, following=following)
-    found = build_rows(line, batch, dose_rate_e_per_A2_s=RATE, clock=Clock(), following=following)
+    found = build_rows(
+        line, batch, dose_rate_e_per_A2_s=RATE, clock=Clock(), following=following, site=SITE
+    )
     assert [row["bias_edge"] for row in found] == expected
 
 

@@ -9,7 +9,7 @@ from benchmarks.clapperboard_bench import EPOCH_NS, Judged, run_seed
 from stmtem_control.recording.aligned_clock import drift_uncertainty
 from stmtem_control.simulators.camera import MerlinCamera
 from stmtem_control.simulators.clock import HandClock
-from stmtem_control.simulators.merlin_engine import Stamps
+from stmtem_control.simulators.merlin_run import Stamps
 from stmtem_control.simulators.specimen import Specimen
 
 PERIOD_S = 0.04

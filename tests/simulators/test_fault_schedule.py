@@ -116,6 +116,15 @@ def test_a_cleared_fault_never_strikes(bench: Bench, clock: HandClock, source: A
     assert bench.fault_log == ()
 
 
+def test_a_fault_that_waits_for_a_reply_is_cleared_too(bench: Bench, source: Any) -> None:
+    bench.inject("bias_source:drop")
+    source.send(b"*ESE 1\n")  # which has no reply
+    while not bench.fault_log:
+        assert source.quiet(0.001)
+    bench.clear_faults()
+    assert answered(source, range(2)) == [0, 1]
+
+
 def test_faults_in_turn_strike_the_same_reply(bench: Bench, source: Any) -> None:
     bench.inject("bias_source:duplicate")
     bench.inject("bias_source:truncate@amount=3")

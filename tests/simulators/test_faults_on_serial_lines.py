@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stmtem_control.simulators import Bench
+from stmtem_control.simulators import Bench, HandClock
 
 Attach = Callable[[str], Any]
 MODE = b"mode = gnd\r\nOK\r\n"
@@ -68,10 +68,23 @@ def test_a_reply_of_the_source(bench: Bench, attach: Attach) -> None:
     assert len(source.ask(b"*OPC?\r", b"\r")) == 5 + 2
 
 
-def test_a_dripping_and_a_late_reply(bench: Bench, probe: Any) -> None:
-    bench.inject("probe:drip@seconds=0.25")
-    probe.send(b"stop 1\r\n")
-    assert [probe.some() for _ in range(4)] == [b"O", b"K", b"\r", b"\n"]
+def test_a_dripping_reply(attach: Attach) -> None:
+    clock = HandClock()
+    with Bench(size=256, clock=clock) as bench:
+        probe = attach(bench.probe_pty.path)
+        probe.ask(b"echo off\r\n", b"OK\r\n")
+        bench.inject("probe:drip@seconds=0.5")
+        probe.send(b"stop 1\r\n")
+        assert probe.some() == b"O"
+        for expected in (b"K", b"\r", b"\n"):
+            before = clock.now()
+            while probe.quiet(0.005):
+                clock.advance(0.25)
+            assert probe.some() == expected
+            assert clock.now() >= before + 0.5
+
+
+def test_a_late_reply(bench: Bench, probe: Any) -> None:
     bench.inject("probe:delay@seconds=2")
     assert probe.ask(b"stop 1\r\n", b"OK\r\n") == b"OK\r\n"
     assert bench.clock.now() >= bench.fault_log[-1].t_s + 2.0

@@ -335,6 +335,85 @@ def test_an_operation_is_ended(desk: _Desk, clock: HandClock, end: bytes, same: 
     assert desk.ask("SYST:ERR?") == '0,"No error"'
 
 
+def _five_readings_at_5_V(desk: _Desk) -> None:
+    desk.send("OUTP:SMOD HIMP;:SOUR:CLE:AUTO ON;AUTO:MODE TCO;:SOUR:DEL 0.1;:TRIG:COUN 5")
+    desk.send("SOUR:VOLT 5")
+    desk.load.chart.clear()
+    desk.send("INIT")
+    assert desk.source.output_on
+
+
+def test_auto_output_off_comes_with_the_end_of_the_trigger_count(
+    desk: _Desk, clock: HandClock
+) -> None:
+    _five_readings_at_5_V(desk)
+    clock.advance(0.5)
+    assert desk.source.output_on
+    clock.advance(0.1)
+    assert not desk.source.output_on
+    assert desk.numbers("FETC?") == [5.0] * 5
+    assert desk.volts() == [5.0, None]
+
+
+def test_an_abort_leaves_the_output_on_though_it_goes_off_by_itself(
+    desk: _Desk, clock: HandClock
+) -> None:
+    """Section 18, :ABORt: terminated before it has had the chance to go off."""
+    _five_readings_at_5_V(desk)
+    clock.advance(0.25)
+    assert desk.numbers("ABOR;:SENS:DATA?") == [5.0]
+    assert desk.source.output_on
+    clock.advance(100.0)
+    assert desk.source.output_on
+    # And a new start has the whole count again, without an edge on the terminals.
+    for _ in range(100):
+        clock.advance(0.4)
+        desk.send("ABOR;:INIT")
+    assert desk.volts() == [5.0]
+    clock.advance(0.6)
+    assert desk.volts() == [5.0, None]
+
+
+@pytest.mark.parametrize("off", ["OUTP OFF", "SOUR:CLE"])
+def test_switching_off_waits_while_that_is_automatic(
+    desk: _Desk, clock: HandClock, off: str
+) -> None:
+    """Section 18, :OUTPut: it then does not put the instrument into idle."""
+    _five_readings_at_5_V(desk)
+    desk.send(off)
+    assert desk.source.output_on
+    desk.send(f"ABOR;:{off}")
+    assert not desk.source.output_on
+    clock.advance(10.0)
+    assert desk.volts() == [5.0, None]
+
+
+def test_old_readings_stay_until_a_new_one_comes(desk: _Desk, clock: HandClock) -> None:
+    """Appendix C: until data from another source-measure cycle overwrites the buffer."""
+    _five_readings_at_5_V(desk)
+    clock.advance(0.25)
+    desk.send("ABOR;:SOUR:VOLT 2;:INIT")
+    clock.advance(0.05)
+    assert desk.numbers("ABOR;:FETC?;:INIT") == [5.0, 5.0]
+    clock.advance(0.11)
+    assert desk.numbers("ABOR;:FETC?") == [2.0]
+
+
+def test_bytes_do_not_end_a_reading_that_was_complete(desk: _Desk) -> None:
+    """Though the alarm of a busy computer is late."""
+    clock = WallClock(100.0)
+    late = _Desk(clock)
+    try:
+        late.send("FORM:ELEM VOLT;:SYST:AZER OFF;:SOUR:VOLT 3;:OUTP ON")
+        with late.source._lock:  # no alarm gets in
+            late.send("INIT")
+            clock.wait_until(clock.now() + 0.1)
+            assert late.numbers("ABOR;:FETC?") == [3.0]
+    finally:
+        late.source.close()
+        clock.close()
+
+
 def test_a_reading_that_is_cut_short_has_no_answer(desk: _Desk) -> None:
     other = _Recorder()
     desk.source.opened(other)

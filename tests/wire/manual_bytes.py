@@ -151,6 +151,18 @@ MANUAL: tuple[Exchange, ...] = (
         pattern=rb"[+-]\d\.\d{6}E[+-]\d\d(,[+-]\d\.\d{6}E[+-]\d\d){3}",
     ),
     _keithley(":TRIG:OUTP NONE"),
+    # A level that it ends by itself: auto output-off, and what goes between an abort and a start.
+    _keithley(":SOUR:CLE:AUTO ON;:SOUR:VOLT:MODE FIX;:TRIG:COUN 37"),
+    _keithley(":SOUR:VOLT 1;:INIT;:ABOR;:OUTP?", "1", pattern=rb"1"),
+    _keithley(":ABOR;:OUTP?;:SOUR:VOLT 2;:INIT", "1", pattern=rb"1"),
+    _keithley(":ABOR;:SYST:ERR?;:OUTP?;:INIT", '0,"No error";1', pattern=NO_ERROR + rb" *; *1"),
+    _keithley(":ABOR;*IDN?;:INIT", "KEITHLEY...", pattern=rb"KEITHLEY INSTRUMENTS.*"),
+    _keithley("*OPC?", "1"),
+    _keithley(
+        ":OUTP?;:SENS:DATA?",
+        "0;+2.000000E+00,+1.000000E-11,+9.010000E-01,+2.253200E+04",
+        pattern=rb"0;[+-]\d\.\d{6}E[+-]\d\d(,[+-]\d\.\d{6}E[+-]\d\d){3}",
+    ),
     # The console of the piezo controller, after "echo off".
     _anc300("echo off", "OK"),
     _anc300(

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stmtem_control.devices.anc300 import Anc300, parse_value, strip_telnet
+from stmtem_control.devices.anc300 import Anc300
+from stmtem_control.devices.anc300_console import parse_value, strip_telnet
 from stmtem_control.errors import (
     IdentityError,
     InstrumentError,
     LimitError,
     ProtocolError,
+    TransportError,
     TransportTimeout,
 )
 from stmtem_control.link import Link
@@ -29,6 +31,7 @@ OPENED = [
     (b"ver\r\n", VERSION + OK),
     (b"getser 1\r\n", b"ANM300A-M-1545-3010041\r\n" + OK),
 ]
+IN_STEP = [OPENED[1], *[OPENED[2]] * 3]
 W = 5.0  # wall seconds that a test waits at most
 
 
@@ -136,7 +139,8 @@ def test_answers_that_are_late_are_thrown_away(scripted: Scripted) -> None:
             [
                 *OPENED,
                 (b"geto 1\r\n", b""),  # lost
-                (b"ver\r\n", b"voltage = 12.000000 V\r\n" + OK + VERSION + OK),
+                (b"echo off\r\n", b"voltage = 12.000000 V\r\n" + OK),
+                *IN_STEP,
                 (b"geto 1\r\n", b"voltage = 0.500000 V\r\n" + OK),
             ]
         ),
@@ -158,7 +162,8 @@ def test_a_stop_does_not_wait_for_a_late_answer(scripted: Scripted) -> None:
                 *OPENED,
                 (b"geto 1\r\n", b""),  # lost
                 (b"stop 1\r\nstop 2\r\n", b""),
-                (b"ver\r\n", late + OK + OK + VERSION + OK),
+                (b"echo off\r\n", late + OK + OK),
+                *IN_STEP,
                 (b"stop 1\r\n", OK),
                 (b"stop 2\r\n", OK),
             ]
@@ -170,6 +175,143 @@ def test_a_stop_does_not_wait_for_a_late_answer(scripted: Scripted) -> None:
     with pytest.raises(TransportTimeout, match="geto 1"):
         probe.geto(1).result(W)
     assert probe.stop([1, 2]).result(W) == [1, 2]
+
+
+def said(command: str, answer: str = "") -> tuple[bytes, bytes]:
+    """Return a request and its answer."""
+    lines = f"{answer}\r\n".encode() if answer else b""
+    return command.encode() + b"\r\n", lines + OK
+
+
+SET_UP = [
+    said("setf 1 1000"),
+    said("setv 1 30.000000"),
+    said("setm 1 stp+"),
+    said("seta 1 60.000000"),
+]
+
+
+def set_up(probe: Anc300) -> None:
+    """Bring axis 1 to a state that can be lost."""
+    probe.open().result(W)
+    probe.setf(1, 1000).result(W)
+    probe.setv(1, 30.0).result(W)
+    probe.setm(1, "stp+").result(W)
+    probe.seta(1, 60.0).result(W)
+
+
+def test_an_axis_that_lost_its_settings_gets_them_back(scripted: Scripted) -> None:
+    """Frequency and amplitude before the mode; the offset, which would move the probe, is there."""
+    link = scripted(
+        [
+            *OPENED,
+            *SET_UP,
+            (b"geto 1\r\n", b""),  # lost
+            said("echo off"),
+            *IN_STEP,
+            said("geta 1", "voltage = 60.000000 V"),
+            said("getf 1", "frequency = 200 Hz"),
+            said("setf 1 1000"),
+            said("getv 1", "voltage = 30.000000 V"),
+            said("getm 1", "mode = gnd"),
+            said("setm 1 stp+"),
+            said("geto 1", "voltage = 60.000000 V"),
+        ]
+    )
+    probe = Anc300(link, axes=(1,), timeout_s=0.05)
+    set_up(probe)
+    with pytest.raises(TransportTimeout):
+        probe.geto(1).result(W)
+    assert probe.geto(1).result(W) == 60.0
+
+
+def test_a_probe_that_moved_by_itself_is_not_moved_back(scripted: Scripted) -> None:
+    link = scripted(
+        [
+            *OPENED,
+            *SET_UP,
+            (b"geto 1\r\n", b""),  # lost
+            said("echo off"),
+            *IN_STEP,
+            said("geta 1", "voltage = 0.000000 V"),
+        ]
+    )
+    probe = Anc300(link, axes=(1,), timeout_s=0.05)
+    set_up(probe)
+    with pytest.raises(TransportTimeout):
+        probe.geto(1).result(W)
+    for _ in range(2):
+        with pytest.raises(
+            TransportError, match=r"offset of axis 1 was 60 V and is now 0\.0+ V.*connect it again"
+        ):
+            probe.geto(1).result(W)
+
+
+def test_an_echo_shows_that_the_controller_was_switched_off(scripted: Scripted) -> None:
+    """Behind a serial port nothing else does: the port stays open, and it answers at once."""
+    link = scripted(
+        [
+            *OPENED,
+            *SET_UP,
+            (b"geto 1\r\n", b"geto 1\r\nvoltage = 0.000000 V\r\n" + OK + b"> "),
+            (b"echo off\r\n", b"echo off\r\n" + OK + b"> "),
+            *IN_STEP,
+            said("geta 1", "voltage = 0.000000 V"),
+        ]
+    )
+    probe = Anc300(link, axes=(1,), timeout_s=0.05)
+    set_up(probe)
+    with pytest.raises(ProtocolError, match="echoes 'geto 1': the controller was switched off"):
+        probe.geto(1).result(W)
+    with pytest.raises(TransportError, match="offset of axis 1 was 60 V"):
+        probe.geto(1).result(W)
+
+
+def test_a_setting_whose_answer_was_lost_may_be_the_old_or_the_new_one(
+    scripted: Scripted,
+) -> None:
+    link = scripted(
+        [
+            *OPENED,
+            said("setf 1 1000"),
+            (b"setf 1 500\r\n", b""),  # lost
+            said("echo off"),
+            *IN_STEP,
+            said("getf 1", "frequency = 500 Hz"),
+            said("setm 1 gnd"),
+        ]
+    )
+    probe = Anc300(link, axes=(1,), timeout_s=0.05)
+    probe.open().result(W)
+    probe.setf(1, 1000).result(W)
+    with pytest.raises(TransportTimeout):
+        probe.setf(1, 500).result(W)
+    probe.setm(1, "gnd").result(W)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_another_controller_of_the_same_make(scripted: Scripted, axis: int) -> None:
+    """Its version is the same; a module is not."""
+    modules = {1: "ANM300A-M-1545-3010041", 2: "ANM300A-M-1545-3010042"}
+    asked = {k: said(f"getser {k}", module) for k, module in modules.items()}
+    other = {**asked, axis: said(f"getser {axis}", "ANM300A-M-1545-3019999")}
+    word = [other[2], other[1], other[1]]
+    link = scripted(
+        [
+            *OPENED[:2],
+            *asked.values(),
+            (b"geto 1\r\n", b""),  # lost
+            said("echo off"),
+            OPENED[1],
+            *(word[:1] if axis == 2 else word[:2]),
+        ]
+    )
+    probe = Anc300(link, axes=(1, 2), timeout_s=0.05)
+    probe.open().result(W)
+    with pytest.raises(TransportTimeout):
+        probe.geto(1).result(W)
+    with pytest.raises(IdentityError, match=f"was 'ANM.*301004{axis}' and is now 'ANM.*9999'"):
+        probe.geto(1).result(W)
 
 
 def test_an_answer_without_a_number(scripted: Scripted) -> None:

@@ -30,6 +30,10 @@ VERSION = (
     b"MPX,0000000020,GET,SOFTWAREVERSION",
     b"MPX,0000000031,GET,SOFTWAREVERSION,0.67.0.9,0",
 )
+EXPOSURE = (
+    b"MPX,0000000020,GET,ACQUISITIONTIME",
+    b"MPX,0000000025,GET,ACQUISITIONTIME,10,0",
+)
 # The example of the manual: one chip, then the DAC block and the extension.
 HEADER = (
     "MQ1,{sequence:06d},00384,01,{width:04d},{height:04d},{depth},   1x1,01,"
@@ -148,6 +152,7 @@ def test_an_answer_to_another_question_and_the_way_back(scripted: Scripted) -> N
                 VERSION,
                 (status, b"MPX,0000000024,GET,ACQUISITIONTIME,1,0"),
                 (VERSION[0], good + VERSION[1]),  # the right answer comes late
+                EXPOSURE,
                 (status, good),
             ]
         ),
@@ -157,6 +162,89 @@ def test_an_answer_to_another_question_and_the_way_back(scripted: Scripted) -> N
     with pytest.raises(ProtocolError, match="DETECTORSTATUS was answered"):
         camera.get("DETECTORSTATUS").result(W)
     assert camera.get("DETECTORSTATUS").result(W) == "0"
+
+
+def exchange(kind: str, name: str, answer: str, value: str | None = None) -> tuple[bytes, bytes]:
+    """Return a question and its answer."""
+    return control_message(kind, name, value), control_message(kind, name, answer)
+
+
+def test_a_version_that_is_late_is_told_from_the_one_asked_for(scripted: Scripted) -> None:
+    """The first resynchronisation is answered in the second, which has another last question."""
+    status = control_message("GET", "DETECTORSTATUS")
+    late = VERSION[1] + EXPOSURE[1]
+    link = scripted(
+        [
+            VERSION,
+            (status, b""),
+            (VERSION[0], b""),
+            (EXPOSURE[0], b""),
+            (VERSION[0], late + VERSION[1]),
+            exchange("GET", "ACQUISITIONPERIOD", "20,0"),
+            exchange("GET", "DETECTORSTATUS", "1,0"),
+        ]
+    )
+    camera = Merlin(link, host="127.0.0.1", timeout_s=0.15)
+    camera.open().result(W)
+    for _ in range(2):
+        with pytest.raises(TransportTimeout):
+            camera.get("DETECTORSTATUS").result(W)
+    assert camera.get("DETECTORSTATUS").result(W) == "1"
+
+
+def test_a_camera_that_was_switched_off_is_set_up_again(scripted: Scripted) -> None:
+    """What it can tell and what differs; exposure and period so that one always fits the other."""
+    link = scripted(
+        [
+            VERSION,
+            exchange("SET", "COUNTERDEPTH", "0", "24"),
+            exchange("SET", "GAIN", "0", "1"),
+            exchange("GET", "ACQUISITIONTIME", "10,0"),
+            exchange("SET", "ACQUISITIONPERIOD", "0", "40"),
+            exchange("SET", "ACQUISITIONTIME", "0", "35"),
+            (control_message("GET", "DETECTORSTATUS"), b""),
+            VERSION,
+            EXPOSURE,
+            exchange("GET", "COUNTERDEPTH", "12,0"),
+            exchange("GET", "GAIN", "0,2"),
+            exchange("GET", "ACQUISITIONPERIOD", "40.000001,0"),
+            exchange("GET", "ACQUISITIONTIME", "10,0"),
+            exchange("SET", "COUNTERDEPTH", "0", "24"),
+            exchange("GET", "ACQUISITIONTIME", "10,0"),
+            exchange("SET", "ACQUISITIONPERIOD", "0", "40"),
+            exchange("SET", "ACQUISITIONTIME", "0", "35"),
+            exchange("GET", "DETECTORSTATUS", "0,0"),
+        ]
+    )
+    camera = Merlin(link, host="127.0.0.1", timeout_s=0.15)
+    camera.open().result(W)
+    camera.set_many({"COUNTERDEPTH": 24, "GAIN": 1}).result(W)
+    camera.set_timing(exposure_s=0.035, period_s=0.04).result(W)
+    with pytest.raises(TransportTimeout):
+        camera.get("DETECTORSTATUS").result(W)
+    assert camera.get("DETECTORSTATUS").result(W) == "0"
+
+
+def test_a_camera_that_refuses_what_it_was_breaks_the_link(scripted: Scripted) -> None:
+    link = scripted(
+        [
+            VERSION,
+            exchange("SET", "COUNTERDEPTH", "0", "24"),
+            (control_message("GET", "DETECTORSTATUS"), b""),
+            VERSION,
+            EXPOSURE,
+            exchange("GET", "COUNTERDEPTH", "12,0"),
+            exchange("SET", "COUNTERDEPTH", "1", "24"),
+        ]
+    )
+    camera = Merlin(link, host="127.0.0.1", timeout_s=0.15)
+    camera.open().result(W)
+    camera.set("COUNTERDEPTH", 24).result(W)
+    with pytest.raises(TransportTimeout):
+        camera.get("DETECTORSTATUS").result(W)
+    for _ in range(2):
+        with pytest.raises(TransportError, match="COUNTERDEPTH 24 was refused"):
+            camera.get("DETECTORSTATUS").result(W)
 
 
 def test_something_else_at_the_address(scripted: Scripted) -> None:

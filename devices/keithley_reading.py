@@ -1,0 +1,137 @@
+"""A reading of a source that is held: started anew, waited for outside it, and taken.
+
+While the trigger model is at work nothing is answered, and a reading that is asked for must not be
+from before it was: so the hold is started anew, and when its first reading is complete an abort
+gives it out.  Source: User's Manual 2400S-900-01, sections 11 and 17 (``[:SENSe]:DATA[:LATest]?``
+returns the most recent reading, also of an operation that was aborted).
+"""
+
+from concurrent.futures import Future
+from dataclasses import replace
+
+from stmtem_control.errors import InstrumentError
+from stmtem_control.exchanges import Exchange
+from stmtem_control.link import DroppedError, Link
+from stmtem_control.transport import Transport
+
+from .keithley_answers import Reading, parse_reading
+from .keithley_clock import SourceClock
+from .keithley_hold import MARGIN_S, BiasHold
+from .scpi import Scpi
+
+TAKE = ":SENS:DATA?"
+TRIES = 8  # each waits twice as long beyond the planned time as the one before
+OUTPUT_IS_OFF = "the output is off, so there is nothing to measure; set a level first (0 V will do)"
+
+
+class HeldReading:
+    """One reading; its jobs run in the worker of the link, and the waiting between them.
+
+    A stop drops it, before it has begun as well as while it is waited for.
+
+    Parameters
+    ----------
+    scpi : Scpi
+        How the source is spoken to.
+    link : Link
+        Whose worker does it.
+    hold : BiasHold
+        That must run.
+    clock : SourceClock
+        Dates the reading.
+    shortest_s : float
+        From the beginning of its first conversion to the end of its last, at least.
+
+    Attributes
+    ----------
+    answer : Future
+        Ends with the reading.
+    """
+
+    def __init__(
+        self, scpi: Scpi, link: Link, hold: BiasHold, clock: SourceClock, shortest_s: float
+    ) -> None:
+        self.answer: Future[Reading] = Future()
+        self.answer.set_running_or_notify_cancel()
+        self._scpi = scpi
+        self._link = link
+        self._hold = hold
+        self._clock = clock
+        self._shortest_s = shortest_s
+        self._tries = 0
+        self._follow(link.submit(self._start, name="a reading", topic="bias"))
+
+    def _follow(self, job: "Future[Reading | None]") -> None:
+        job.add_done_callback(self._ended)
+
+    def _ended(self, job: "Future[Reading | None]") -> None:
+        error = job.exception()
+        reading = None if error is not None else job.result()
+        if error is None and reading is None:
+            return  # another job follows
+        self._hold.waiting.discard(self)
+        if reading is None:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(reading)
+
+    def _start(self, transport: Transport) -> None:
+        if self._hold.running:
+            self._hold.renew(transport)
+        self._hold.require()
+        if not self._hold.running:
+            raise InstrumentError(f"{self._scpi.name}: {OUTPUT_IS_OFF}")
+        self._hold.waiting.add(self)
+        self._take_later()
+
+    def _take_later(self) -> None:
+        delay = max(0.0, self._hold.first_left_s())
+        self._follow(self._link.submit(self._take, name="a reading", topic="bias", delay_s=delay))
+
+    def _take(self, transport: Transport) -> Reading | None:
+        self._must_run()
+        if self._hold.first_left_s() > 0.0:  # another command has started the hold anew
+            self._take_later()
+            return None
+        begun = self._hold.begun
+        numbers, taken = self._scpi.ask(transport, TAKE)
+        self._must_run()
+        reading = self._found(numbers, begun)
+        if reading is None:
+            self._wait_longer(transport)
+            return None
+        self._hold.margin_s = max(MARGIN_S, 0.98 * self._hold.margin_s)
+        exchange = Exchange(begun, taken.answered)
+        t, sure = self._clock.date(reading.instrument_time, exchange, self._shortest_s)
+        self._clock.look_now_and_then(transport)
+        return replace(reading, t=t, uncertainty_s=sure)
+
+    def _must_run(self) -> None:
+        self._hold.require()
+        if not self._hold.running:
+            raise DroppedError(f"{self._scpi.name}: a reading was dropped, a stop came first")
+
+    def _found(self, numbers: str, begun: float) -> Reading | None:
+        """Return the reading that was given out; None if it is from before the start."""
+        if not numbers:
+            return None
+        reading = parse_reading(numbers)
+        stamped = self._clock.station_time(reading.instrument_time)
+        if stamped is None:  # nothing tells how old it is, but it was given out before
+            fresh = reading.instrument_time != self._hold.last_stamp
+        else:
+            fresh = stamped[0] + stamped[1] >= begun + self._shortest_s
+        self._hold.last_stamp = reading.instrument_time
+        return reading if fresh else None
+
+    def _wait_longer(self, transport: Transport) -> None:
+        """Try again: it was not complete, so this source, or this line, is slower than planned."""
+        self._scpi.errors(transport)  # it may have complained that there was nothing
+        self._tries += 1
+        if self._tries >= TRIES:
+            raise InstrumentError(
+                f"{self._scpi.name}: no reading was complete within "
+                f"{self._hold.first_left_s():.3g} s of its start; is line_frequency_Hz right?"
+            )
+        self._hold.margin_s *= 2.0
+        self._take_later()

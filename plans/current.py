@@ -1,0 +1,99 @@
+"""The current, read several times: its mean, and how well it is known."""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist, fmean, median
+from typing import Any, NamedTuple
+
+import bluesky.plan_stubs as bps
+
+from .roles import Plan, Source
+from .stubs import read_bias
+
+MOST_LOST = 100  # readings in a row that a pause may cost
+KEPT = 0.8  # share of the readings, the closest to their median, that tell the noise
+
+
+class Sample(NamedTuple):
+    """Some readings of one current.
+
+    Attributes
+    ----------
+    current_A : float
+        Their median: one glitch does not move it.
+    noise_A : float
+        Standard deviation of one reading, from those closest to the median.
+    readings : int
+        How many.
+    limited : bool
+        Whether the source was in compliance in most of them.
+    """
+
+    current_A: float
+    noise_A: float
+    readings: int
+    limited: bool
+
+    @property
+    def std_A(self) -> float:
+        """Standard deviation of the median, in A."""
+        return self.noise_A * (1.2533 if self.readings > 2 else 1.0) / math.sqrt(self.readings)
+
+
+def sample_of(currents: Sequence[float], limited: Sequence[bool]) -> Sample:
+    """Return what some readings (A) say."""
+    middle = median(currents)
+    kept = sorted(abs(value - middle) for value in currents)[: math.ceil(KEPT * len(currents))]
+    noise = _widened(len(kept) / len(currents)) * math.sqrt(fmean(off * off for off in kept))
+    return Sample(middle, noise, len(currents), 2 * sum(limited) > len(limited))
+
+
+def _widened(share: float) -> float:
+    """Return the standard deviation of a normal law over that of its innermost `share`."""
+    if share >= 1.0:
+        return 1.0
+    normal = NormalDist()
+    edge = normal.inv_cdf(0.5 + 0.5 * share)
+    return 1.0 / math.sqrt(1.0 - 2.0 * edge * normal.pdf(edge) / share)
+
+
+def read_current(bias: Source, count: int, *others: Any, stream: str) -> Plan:
+    """Read `count` times, each an event of `stream` with `others`; return the `Sample`.
+
+    A reading that a pause took away is taken again.
+    """
+    currents: list[float] = []
+    limited: list[bool] = []
+    for _ in range(count + MOST_LOST):
+        yield from read_bias(bias, *others, stream=stream)
+        current = yield from bps.rd(bias.current)
+        if not math.isnan(current):
+            currents.append(float(current))
+            limited.append(bool((yield from bps.rd(bias.in_compliance))))
+        if len(currents) == count:
+            break
+    return sample_of(currents or [0.0], limited)
+
+
+def steady_current(
+    bias: Source,
+    count: int,
+    *others: Any,
+    stream: str,
+    sigmas: float = 3.0,
+    longest_s: float = 10.0,
+) -> Plan:
+    """Read blocks of `count` until two that follow each other agree; return the last `Sample`.
+
+    So the charge of cables and insulation after a step of bias is waited out, as long as it can be
+    seen over the noise, at most `longest_s` of station time.
+    """
+    clock = bias.clock
+    end = clock.now() + longest_s
+    before: Sample = yield from read_current(bias, count, *others, stream=stream)
+    while True:
+        now: Sample = yield from read_current(bias, count, *others, stream=stream)
+        known = math.hypot(before.std_A, now.std_A)
+        if abs(now.current_A - before.current_A) <= sigmas * known or clock.now() >= end:
+            return now
+        before = now

@@ -1,0 +1,1 @@
+"""The electron dose: what the beam gives, what a site has had, and what it may still have."""

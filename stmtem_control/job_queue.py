@@ -1,0 +1,183 @@
+"""Jobs of a link's worker: which one is next, and which ones a stop drops."""
+
+import heapq
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from itertools import count
+from typing import Any, TypeVar
+
+from .errors import (
+    IdentityError,
+    InterlockError,
+    ProtocolError,
+    TransportError,
+    TransportTimeout,
+)
+from .transport import Transport
+
+T = TypeVar("T")
+SAFE = 0  # priority of stop, abort and whatever makes the station safe
+NORMAL = 1
+LOOK = 2  # priority of what may wait, such as looking whether a motion has ended
+
+
+class DroppedError(InterlockError):
+    """A command that a stop overtook before it was sent, or cut short while it waited."""
+
+
+class Answer(Future[T]):
+    """A Future whose waiting ends with the family's error: role, job and address in one line."""
+
+    def __init__(self, what: Callable[[], tuple[str, str]]) -> None:
+        super().__init__()
+        self._what = what
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return the result; waiting too long raises TransportTimeout."""
+        try:
+            return super().result(timeout)
+        except TimeoutError:
+            if self.done():  # it is the job that timed out, or it has just ended
+                return super().result(0.0)
+            what, where = self._what()
+            raise TransportTimeout(f"{what} did not end within {timeout:g} s{where}") from None
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """End with an error; one of the wire, which knows addresses only, is given the role."""
+        role = self._what()[0].partition(":")[0]
+        if isinstance(exception, TransportError | ProtocolError) and role not in str(exception):
+            exception = type(exception)(f"{role}: {exception}")
+        super().set_exception(exception)
+
+
+class Job:
+    """What is to be done in the worker, and who waits for it; see :meth:`.Link.submit`."""
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[Transport], Any],
+        priority: int,
+        topic: str,
+        drops: Collection[str],
+        blind: Callable[[Transport], None] | None,
+        what: Callable[[], tuple[str, str]],
+    ) -> None:
+        self.name = name
+        self.run = run
+        self.priority = priority
+        self.topic = topic
+        self.drops = drops
+        self.blind = blind
+        self.said_to: Transport | None = None  # where the blind words have been written
+        self.future: Future[Any] = Answer(what)
+        self.future.set_running_or_notify_cancel()  # nobody else ends it: no cancel() races
+
+
+class JobQueue:
+    """Jobs in the order of their priority; jobs that are put off; and whether there may be any.
+
+    Every method may be called from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._ready: list[tuple[int, int, Job]] = []
+        self._later: list[tuple[float, int, Job]] = []
+        self._numbers = count()
+        self._closed: TransportError | None = None
+        self._refusal: TransportError | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether there will be no job any more."""
+        return self._closed is not None
+
+    @property
+    def refusal(self) -> TransportError | None:
+        """What jobs that are not SAFE are refused with; None while they are taken."""
+        return self._refusal
+
+    def put(self, job: Job, delay_s: float = 0.0) -> None:
+        """Take a job; what it drops, and a job that is refused, fails at once."""
+        dropped: list[Job] = []
+        with self._condition:
+            failure = self._closed or (None if job.priority == SAFE else self._refusal)
+            if failure is None:
+                if job.drops:
+                    dropped = self._take(lambda old: old.topic in job.drops)
+                number = next(self._numbers)
+                if delay_s > 0.0:
+                    heapq.heappush(self._later, (time.monotonic() + delay_s, number, job))
+                else:
+                    heapq.heappush(self._ready, (job.priority, number, job))
+                self._condition.notify()
+        for old in dropped:
+            old.future.set_exception(DroppedError(f"{old.name} was dropped, a stop came first"))
+        if failure is not None:
+            job.future.set_exception(again(failure))
+
+    def next(self, patience_s: float) -> Job | None:
+        """Return the job whose turn it is; None when none came in time, or there will be none."""
+        end = time.monotonic() + patience_s
+        with self._condition:
+            while self._closed is None:
+                now = time.monotonic()
+                while self._later and self._later[0][0] <= now:
+                    _, number, job = heapq.heappop(self._later)
+                    heapq.heappush(self._ready, (job.priority, number, job))
+                if self._ready:
+                    return heapq.heappop(self._ready)[2]
+                if now >= end:
+                    break
+                until = min(end, self._later[0][0]) if self._later else end
+                self._condition.wait(until - now)
+            return None
+
+    def stops(self) -> list[Job]:
+        """Return the jobs that wait and have something to say without an answer."""
+        with self._condition:
+            return [job for _, _, job in self._ready if job.blind is not None]
+
+    def refuse(self, error: TransportError) -> None:
+        """Fail what waits, and what comes, but what makes safe; the first reason stays."""
+        with self._condition:
+            if self._refusal is None:
+                self._refusal = error
+            taken = self._take(lambda job: job.priority != SAFE)
+        _fail(taken, error)
+
+    def accept(self) -> None:
+        """Take every job again."""
+        with self._condition:
+            self._refusal = None
+
+    def close(self, error: TransportError) -> None:
+        """Fail what waits and what comes."""
+        with self._condition:
+            self._closed = error
+            taken = self._take(lambda job: True)
+            self._condition.notify_all()
+        _fail(taken, error)
+
+    def _take(self, wanted: Callable[[Job], bool]) -> list[Job]:
+        taken = [job for _, _, job in (*self._ready, *self._later) if wanted(job)]
+        if taken:
+            self._ready = [entry for entry in self._ready if not wanted(entry[2])]
+            self._later = [entry for entry in self._later if not wanted(entry[2])]
+            heapq.heapify(self._ready)
+            heapq.heapify(self._later)
+        return taken
+
+
+def again(error: TransportError) -> TransportError:
+    """Return a fresh copy: one exception object must not be raised in several threads."""
+    kind = IdentityError if isinstance(error, IdentityError) else TransportError
+    return kind(*error.args)
+
+
+def _fail(jobs: list[Job], error: TransportError) -> None:
+    for job in jobs:
+        job.future.set_exception(again(error))
