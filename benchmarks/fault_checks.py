@@ -22,7 +22,7 @@ from .fault_lab import Lab
 __all__ = ["HangError", "check_bench", "check_files", "check_threads", "check_told", "watchdog"]
 
 #: Wall seconds in which a test that hangs is given up.
-HANG_S: Final = 20.0
+HANG_S: Final = 45.0
 #: Threads of the bench, which has one for each client that attaches; of links; and of this test.
 BELONGS: Final = ("sim-tcp-", "sim-accept-", "link ", "watchdog")
 #: Wall seconds that threads may take to end after a run.

@@ -35,6 +35,7 @@ TICK_S: Final = 0.002  # wall seconds between two steps of the pace
 JUMP_S: Final = 0.25  # simulated seconds over which a sleep jumps at once
 LOOK_S: Final = 0.001  # wall seconds between two looks at the bench
 CONTACT_NM: Final = 421.0  # from the probe's start to a contact through the oxide
+AWAY_NM: Final = 12.0
 SIZE: Final = 256  # edge of the image in pixels, the smallest that the camera has
 DEAD_MAN_S: Final = 3.0  # where the source does not say
 SETTLE_S: Final = 0.01  # wall seconds that a reading needs to the recorder, on this computer
@@ -164,7 +165,8 @@ class Lab:
     seed : int
         Of the bench.
     contact : bool
-        Whether the probe touches the fibre already; else it is 41 nm away.
+        Whether the probe touches the fibre already; else it is a few steps of the
+        fine offset away.
     **tables
         Tables of the station, by name, with what is to be changed in them.
     """
@@ -177,7 +179,7 @@ class Lab:
         with contextlib.ExitStack() as opened:
             self.clock = PacedClock()
             self.bench = opened.enter_context(Bench(clock=self.clock, size=SIZE, seed=seed))
-            self.bench.specimen.step(2, CONTACT_NM if contact else CONTACT_NM - 41.0)
+            self.bench.specimen.step(2, CONTACT_NM if contact else CONTACT_NM - AWAY_NM)
             self._gap_nm = self.bench.specimen.gap_nm
             self.watch = Watch(self.bench)
             opened.callback(self.watch.close)

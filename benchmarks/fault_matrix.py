@@ -7,18 +7,32 @@ just that one.
 """
 
 import argparse
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
 import random
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from stmtem_control.plans import approach_contact, deposit, deposition_stripping_cycles, retract
+from stmtem_control.plans import deposit, retract
 
+from .fault_cases import (
+    BY_ITSELF,
+    MORE,
+    PLANS,
+    Case,
+    Verdict,
+    all_cases,
+    sample,
+    table,
+    thinned,
+)
 from .fault_checks import (
     HangError,
     check_bench,
@@ -27,133 +41,23 @@ from .fault_checks import (
     check_told,
     watchdog,
 )
-from .fault_endings import ENDINGS, Ended, Place, end_at, places
+from .fault_endings import Ended, Place, end_at, places
 from .fault_lab import Lab, quiet
-from .fault_list import FAULTS, injected
-from .side_by_side import markdown
+from .fault_list import injected
 
-__all__ = [
-    "PLANS",
-    "Case",
-    "Verdict",
-    "all_cases",
-    "listed",
-    "main",
-    "run_cases",
-    "sample",
-    "table",
-]
+__all__ = ["JOBS", "Runner", "listed", "main", "run_cases"]
 
-Plan = Any
-NO_FAULT: Final = ""
-BY_ITSELF: Final = "by itself"
 #: A session is for so many cases; a person opens one a day.
 CASES_OF_A_LAB: Final = 300
+#: Processes for each processor, and cases that one of them takes at a time.
+JOBS: Final = 4
+PART: Final = 20
 #: Faults that press the probe into the fibre, whatever we do.
 CRASHES: Final = frozenset({"specimen:crash", "specimen:stage_jump"})
 #: Wall seconds from an end that is asked for to the safe state.
 END_S: Final = 2.0
 #: Wall seconds from a fault to the safe state: silence of the camera is found after two.
 FAULT_S: Final = 6.0
-
-
-def _cycles(lab: Lab) -> Plan:
-    session: Any = lab.session
-    return deposition_stripping_cycles(
-        session.bias,
-        session.camera,
-        session.beam,
-        probe=session.probe,
-        cycles=1,
-        pre_roll_s=0.5,
-        deposit_s=1.0,
-        strip_s=1.0,
-        retract_steps=1,
-        frame_rate_Hz=2.0,
-        exposure_s=0.1,
-    )
-
-
-def _approach(lab: Lab) -> Plan:
-    session: Any = lab.session
-    return approach_contact(session.probe, session.bias, session.beam)
-
-
-def _short(lab: Lab) -> Plan:
-    session: Any = lab.session
-    return deposition_stripping_cycles(
-        session.bias,
-        session.camera,
-        session.beam,
-        cycles=1,
-        pre_roll_s=0.1,
-        deposit_s=0.4,
-        strip_s=0.4,
-        rest_s=0.0,
-        frame_rate_Hz=5.0,
-        exposure_s=0.05,
-    )
-
-
-#: The plans whose messages are gone through.
-PLANS: Final[Mapping[str, Callable[[Lab], Plan]]] = {"cycles": _cycles, "approach": _approach}
-#: Those that :mod:`.fault_runs` runs besides.
-MORE: Final[Mapping[str, Callable[[Lab], Plan]]] = {**PLANS, "short": _short}
-
-
-@dataclass(frozen=True)
-class Case:
-    """A fault, or none, and an ending at one message of a plan.
-
-    A fault that says when it strikes, after an "@", counts from the beginning of the run; others
-    strike at the message.
-    """
-
-    plan: str
-    place: Place
-    ending: str = BY_ITSELF
-    faults: tuple[str, ...] = ()
-
-    @property
-    def what(self) -> str:
-        """Return the row of the table that it belongs to."""
-        parts = [*self.faults, *([] if self.ending == BY_ITSELF else [self.ending])]
-        return " + ".join(parts) or BY_ITSELF
-
-    def __str__(self) -> str:
-        """Return what ``--only`` takes."""
-        return "/".join((self.plan, str(self.place), self.ending, *self.faults))
-
-    @classmethod
-    def parse(cls, text: str) -> "Case":
-        """Return the case that was written so."""
-        plan, place, ending, *faults = text.split("/")
-        kind, _, number = place.rpartition(":")
-        return cls(plan, Place(kind, int(number)), ending, tuple(faults))
-
-
-@dataclass
-class Verdict:
-    """What came of a case.
-
-    Attributes
-    ----------
-    problems : list of str
-        Empty if all was as it must be.
-    unsafe_s : float
-        Wall seconds from the fault, or from the wish to end, until all was safe.
-    after : str
-        What came of a run after it: "works", or the reason for which it was refused.
-    """
-
-    case: Case
-    reached: bool = False
-    status: str = ""
-    told: str = ""
-    unsafe_s: float = 0.0
-    seconds: float = 0.0
-    after: str = "works"
-    problems: list[str] = field(default_factory=list)
 
 
 class Runner:
@@ -307,57 +211,6 @@ def _timed(case: Case, ended: Ended) -> bool:
     return ended.status not in ("success", "resumed", "returned", "")
 
 
-def all_cases(where: Mapping[str, Sequence[Place]], rng: random.Random) -> list[Case]:
-    """Return each ending and each fault at each message; and as many pairs of a random kind."""
-    cases = [
-        Case(plan, place, ending)
-        for plan, found in where.items()
-        for place in found
-        for ending in ENDINGS
-        if ending != BY_ITSELF
-    ]
-    cases += [
-        Case(plan, place, faults=(fault,))
-        for plan, found in where.items()
-        for place in found
-        for fault in FAULTS
-    ]
-    for plan, found in where.items():
-        for place in found:
-            first, second = rng.sample(list(FAULTS), 2)
-            cases.append(Case(plan, place, rng.choice(list(ENDINGS)), (first,)))
-            cases.append(Case(plan, place, faults=(first, second)))
-    return cases
-
-
-def sample(cases: Sequence[Case], count: int, rng: random.Random) -> list[Case]:
-    """Return `count` cases, of each row and each phase of the table as many as can be; 0: all."""
-    if not 0 < count < len(cases):
-        return list(cases)
-    rows: dict[str, list[Case]] = {}
-    for case in rng.sample(cases, len(cases)):
-        rows.setdefault(_row(case), []).append(case)
-    for row in rows.values():
-        # The first of each phase, then the second of each: phases are of very different lengths.
-        seen: dict[str, int] = {}
-        turn = {}
-        for case in row:
-            phase = case.place.phase
-            turn[case] = seen[phase] = seen.get(phase, 0) + 1
-        row.sort(key=lambda case: turn[case], reverse=True)
-    taken: list[Case] = []
-    while len(taken) < count:
-        for row in rows.values():
-            if row and len(taken) < count:
-                taken.append(row.pop())
-    return taken
-
-
-def _row(case: Case) -> str:
-    pair = len(case.faults) + (case.ending != BY_ITSELF) > 1
-    return "a fault and another" if pair else case.what
-
-
 def run_cases(
     cases: Iterable[Case], root: Path, tell: Callable[[Verdict], None] = lambda _: None
 ) -> list[Verdict]:
@@ -374,24 +227,6 @@ def run_cases(
     return verdicts
 
 
-def table(verdicts: Sequence[Verdict]) -> str:
-    """Return the table: a row for each fault or ending, with its cases by phase."""
-    phases = ["staging", "approach", "pre-roll", "deposit", "strip", "rest", "end", "closing"]
-    rows: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        rows.setdefault(_row(verdict.case), []).append(verdict)
-    lines: list[list[object]] = []
-    for name, row in [*sorted(rows.items()), ("all", list(verdicts))]:
-        counts = [sum(v.case.place.phase == phase for v in row) for phase in phases]
-        failed = sum(bool(v.problems) for v in row)
-        worst = max((v.unsafe_s for v in row), default=0.0)
-        works = sum(v.after == "works" for v in row)
-        lines.append([name, *counts, len(row), failed, f"{1e3 * worst:.0f}", f"{works}"])
-    return markdown(
-        ["what", *phases, "cases", "failed", "slowest to safe, ms", "next run works"], lines
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 1 if any case failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fault_matrix", description=__doc__)
@@ -399,6 +234,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", type=int, default=0, help="how many cases; 0: all of them")
     parser.add_argument("--only", action="append", default=[], metavar="CASE", help="just this")
     parser.add_argument("--match", default="", help="cases with this in their name")
+    parser.add_argument(
+        "--jobs", type=int, default=JOBS * (os.cpu_count() or 1), help="processes that share them"
+    )
     parser.add_argument("--verbose", action="store_true", help="a line for each case")
     asked = parser.parse_args(arguments)
     rng = random.Random(asked.seed)
@@ -424,7 +262,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cases = [c for c in listed(root, rng) if asked.match in str(c)]
             cases = sample(cases, asked.sample, rng)
         print(f"{len(cases)} cases, seed {asked.seed}", flush=True)
-        verdicts = run_cases(cases, root, tell)
+        if asked.only:
+            verdicts = run_cases(cases, root, tell)
+        else:
+            verdicts = in_parallel(cases, asked.jobs, tell)
     print(table(verdicts))
     return int(any(verdict.problems for verdict in verdicts))
 
@@ -434,9 +275,31 @@ def listed(root: Path, rng: random.Random) -> list[Case]:
     runner = Runner(root)
     try:
         with quiet():
-            return all_cases({plan: runner.places(plan) for plan in PLANS}, rng)
+            return all_cases({plan: thinned(runner.places(plan)) for plan in PLANS}, rng)
     finally:
         runner.close()
+
+
+def in_parallel(cases: Sequence[Case], jobs: int, tell: Callable[[Verdict], None]) -> list[Verdict]:
+    """Run cases in processes of their own; most of a faulty run is waiting."""
+    parts = [cases[i : i + PART] for i in range(0, len(cases), PART)]
+    context = multiprocessing.get_context("spawn")
+    verdicts: list[Verdict] = []
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        for part in pool.map(_run_part, parts):
+            verdicts += part
+            for verdict in part:
+                tell(verdict)
+    return verdicts
+
+
+def _run_part(cases: Sequence[Case]) -> list[Verdict]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+    ):
+        return run_cases(cases, Path(folder))
 
 
 if __name__ == "__main__":

@@ -22,10 +22,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from .fault_cases import BY_ITSELF, Case, Verdict
 from .fault_endings import ENDINGS, Place
 from .fault_lab import quiet
 from .fault_list import FAULTS
-from .fault_matrix import BY_ITSELF, Case, Runner, Verdict
+from .fault_matrix import JOBS, Runner
 from .side_by_side import Report, Target, markdown
 
 __all__ = ["batch", "draw", "run"]
@@ -37,8 +38,6 @@ RARELY: Final = ("Ctrl-C", "Ctrl-C twice", "Ctrl-C many times", "deferred pause,
 LATEST: Final = 40  # exchange at which a fault strikes
 COUNTS: Final = (1, 1, 1, 2, 5, 0)  # how many exchanges it strikes; 0: all from then on
 SHOWN: Final = 20
-#: Processes for each processor: most of a faulty run is waiting for answers that do not come.
-JOBS: Final = 4
 
 
 def draw(rng: random.Random, where: dict[str, list[Place]]) -> Case:

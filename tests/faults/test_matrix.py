@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import fault_matrix
-from benchmarks.fault_matrix import Case, Verdict
+from benchmarks import fault_cases, fault_matrix
+from benchmarks.fault_cases import Case, Verdict
 
 SEED = 5
 SAMPLE = 120
@@ -18,7 +18,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     rng = random.Random(SEED)
     found = fault_matrix.listed(tmp_path_factory.mktemp("listed"), rng)
     assert len(found) > 10_000
-    return fault_matrix.sample(found, SAMPLE, rng)
+    return fault_cases.sample(found, SAMPLE, rng)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -40,5 +40,5 @@ def test_a_case_is_written_as_it_is_read(cases: list[Case]) -> None:
 
 def test_the_table_counts_all_cases(cases: list[Case]) -> None:
     verdicts = [Verdict(case, problems=["x"] * (i < 3)) for i, case in enumerate(cases)]
-    last = fault_matrix.table(verdicts).strip().splitlines()[-1]
+    last = fault_cases.table(verdicts).strip().splitlines()[-1]
     assert f"| {len(cases)} | 3 |" in last
