@@ -11,6 +11,7 @@ from . import (
     fault_hooks,
     fault_runs,
     frame,
+    guard_process,
     guard_thread,
     link,
     particle_step,
@@ -38,6 +39,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "fault_runs": fault_runs.run,
     "approach": approach.run,
     "guard_thread": guard_thread.run,
+    "guard_process": guard_process.run,
 }
 
 

@@ -155,7 +155,7 @@ class Runner:
         ]
         lab.bench.clear_faults()
         if faults:
-            lab.session.safe_state()
+            lab.session.safe_state.make_safe("the fault is over")
             problems += [f"mended, and {problem}" for problem in check_bench(lab, float("inf"))]
         return problems + check_threads(before)
 

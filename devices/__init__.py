@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from .merlin import Merlin as Merlin
     from .piezo_probe import PiezoAxis as PiezoAxis
     from .piezo_probe import PiezoProbe as PiezoProbe
+    from .safe_parts import SafePart as SafePart
+    from .safe_parts import SafeReport as SafeReport
+    from .safe_parts import SafeStep as SafeStep
+    from .safe_parts import carry_out as carry_out
+    from .safe_state import SafeState as SafeState
 
 __all__ = [
     "KINDS",
@@ -38,7 +43,12 @@ __all__ = [
     "Merlin",
     "PiezoAxis",
     "PiezoProbe",
+    "SafePart",
+    "SafeReport",
+    "SafeState",
+    "SafeStep",
     "Trip",
+    "carry_out",
     "data_keys",
     "stream_resource",
     "suspend_on_current",
@@ -68,6 +78,11 @@ _MODULES = {
     "suspend_on_dose": "interlocks",
     "PiezoAxis": "piezo_probe",
     "PiezoProbe": "piezo_probe",
+    "SafePart": "safe_parts",
+    "SafeReport": "safe_parts",
+    "SafeStep": "safe_parts",
+    "carry_out": "safe_parts",
+    "SafeState": "safe_state",
     "data_keys": "frame_documents",
     "stream_resource": "frame_documents",
 }

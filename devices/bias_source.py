@@ -90,6 +90,7 @@ class BiasSource(Device):
     leak = setting("Conductance of holder and cables without contact.", "S", kind="config")
     baseline = Component(LeakBaseline, "", kind="config", doc="How the leak was measured.")
     identity = reading("The instrument's own name.", value="", kind="config")
+    safe_state: Any = None  # the station's, set where it is put together; plans end with it
 
     def __init__(
         self,

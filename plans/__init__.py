@@ -11,7 +11,7 @@ from .controls import beam_blocked_control, beam_irradiation_control
 from .dose_calibration import dose_calibration
 from .leakage import leakage_baseline
 from .retraction import retract
-from .safety import make_safe, safe, without_exit
+from .safety import covered, make_safe, safe
 from .triggered import triggered_cycles
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "beam_blocked_control",
     "beam_irradiation_control",
     "clapperboard",
+    "covered",
     "deposit",
     "deposition_stripping_cycles",
     "dose_calibration",
@@ -28,5 +29,4 @@ __all__ = [
     "safe",
     "strip",
     "triggered_cycles",
-    "without_exit",
 ]

@@ -17,6 +17,7 @@ examples:
   stmtem demo                         the main job on simulated instruments
   stmtem sim                          only the simulated instruments, to attach to
   stmtem doctor --station my_lab.toml say whether a station's instruments answer
+  stmtem safe --station my_lab.toml   bias off, beam blanked, from any terminal
   stmtem recover runs/20261123T...    mend a run whose recording was killed
   stmtem dose                         what dose each site has had, and what is left
   stmtem catalog runs                 serve the runs to Tiled clients
@@ -66,6 +67,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--station", default="sim", help="a station's name or file (default sim)")
     doctor.set_defaults(run=_doctor)
+
+    safe = commands.add_parser(
+        "safe",
+        help="make a station safe: bias off, beam blanked, probe stopped",
+        description="Make a station safe, from any terminal. A session that holds it is asked; if "
+        "it hangs, its guard process acts. Without a session the instruments are opened here.",
+        epilog="exit codes: 0 all is safe; 1 a part is not: switch it off by hand; 2 bad input",
+    )
+    safe.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    safe.add_argument(
+        "--attach", metavar="FILE", help="use a bench that runs already, see 'stmtem demo'"
+    )
+    safe.set_defaults(run=_safe)
 
     add_run_commands(commands)
     add_dose_command(commands)
@@ -179,6 +193,12 @@ def _doctor(options: argparse.Namespace) -> int:
     from .doctor import examine
 
     return examine(options.station)
+
+
+def _safe(options: argparse.Namespace) -> int:
+    from .safe_command import run_safe
+
+    return run_safe(options.station, options.attach)
 
 
 def _recover(options: argparse.Namespace) -> int:

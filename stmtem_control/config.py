@@ -26,6 +26,7 @@ from .station_tables import (
     CameraTable,
     DoseTable,
     ProbeTable,
+    SafeTable,
     StationTable,
     Table,
 )
@@ -42,6 +43,7 @@ class Station(Table):
     beam: BeamTable
     dose: DoseTable = DoseTable()
     interlocks: InterlocksTable = InterlocksTable()
+    safe: SafeTable = SafeTable()
 
     @model_validator(mode="after")
     def _bench_is_there(self) -> Self:
@@ -93,6 +95,18 @@ class Station(Table):
         return self.model_copy(
             update={"station": self.station.model_copy(update={"data": str(folder)})}
         )
+
+    def with_safe(self, **changes: Any) -> "Station":
+        """Return the same station with other settings in its [safe] table.
+
+        Raises
+        ------
+        ConfigError
+            A value is not allowed.
+        """
+        raw = self.model_dump(mode="json", exclude_none=True)
+        raw["safe"].update(changes)
+        return parse_station(raw, f"station {self.station.name!r}")
 
     def to_toml(self) -> str:
         """Return the station file's text, with every default written out, but no password."""

@@ -5,28 +5,31 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stmtem_control.devices import (
-    Anc300,
-    BeamBlanker,
-    BiasSource,
-    ClockAlignment,
-    FrameCamera,
-    Interlocks,
-    Keithley2400,
-    Merlin,
-    PiezoProbe,
-)
+from stmtem_control.devices import Anc300, Keithley2400
 
 from .clock import StationClock
 from .config import Station
 from .link import Link
-from .session_dose import SessionDose, fresh_specimen
 from .station_lock import StationLock
 from .station_tables import BENCH
 from .timeline import Timeline
 from .transport import Transport
+
+if TYPE_CHECKING:  # ophyd and NumPy only where they are needed: the guard process is light
+    from stmtem_control.devices import (
+        BeamBlanker,
+        BiasSource,
+        ClockAlignment,
+        FrameCamera,
+        Interlocks,
+        Merlin,
+        PiezoProbe,
+        SafeState,
+    )
+
+    from .session_dose import SessionDose
 
 ANSWER_S = 10.0  # wall seconds that a connection with identification may take
 
@@ -48,7 +51,8 @@ def _places(station: Station, addresses: Addresses | None) -> tuple[str, str, st
     return resource, port, host, control, data
 
 
-def _addresses(station: Station, addresses: Addresses | None) -> list[str]:
+def instrument_addresses(station: Station, addresses: Addresses | None) -> list[str]:
+    """Return the addresses by which a station is locked, and found."""
     resource, port, host, control, _ = _places(station, addresses)
     return [resource, port, f"{host}:{control}"]
 
@@ -59,7 +63,7 @@ class Drivers:
 
     source: Keithley2400
     controller: Anc300
-    merlin: Merlin
+    merlin: "Merlin"
 
     def identify(self) -> list[tuple[str, Callable[[], str]]]:
         """Return, by role, a call that asks an instrument who it is; it raises TransportError."""
@@ -73,7 +77,7 @@ class Drivers:
         return [
             ("bias_source", lambda: ask(self.source.link, self.source.open)),
             ("probe", lambda: ask(self.controller.link, self.controller.open)),
-            ("camera", lambda: f"Merlin {ask(self.merlin.link, self.merlin.open)}"),
+            ("camera", lambda: ask(self.merlin.link, self.merlin.open)),
         ]
 
 
@@ -81,13 +85,67 @@ class Drivers:
 class Devices:
     """The devices of a station, connected."""
 
-    bias: BiasSource
-    probe: PiezoProbe
-    camera: FrameCamera
-    beam: BeamBlanker
-    alignment: ClockAlignment
-    dose: SessionDose
-    interlocks: Interlocks
+    bias: "BiasSource"
+    probe: "PiezoProbe"
+    camera: "FrameCamera"
+    beam: "BeamBlanker"
+    alignment: "ClockAlignment"
+    dose: "SessionDose"
+    interlocks: "Interlocks"
+    safe_state: "SafeState"
+
+
+def _link(
+    opener: Callable[[], Transport], name: str, address: str, opened: contextlib.ExitStack
+) -> Link:
+    made = Link(opener, name=name, address=address)
+    opened.callback(made.close)
+    return made
+
+
+def open_source(
+    station: Station,
+    clock: StationClock,
+    addresses: Addresses | None,
+    opened: contextlib.ExitStack,
+) -> Keithley2400:
+    """Return a driver of the biasing source; see :func:`open_drivers`."""
+    source, beam = station.bias_source, station.beam
+    line_bit = 1 << (beam.line - 1)
+    resource = _places(station, addresses)[0]
+
+    def transport() -> Transport:
+        from .visa import VisaTransport
+
+        return VisaTransport(resource, library=source.visa_library, baud_rate=source.baud_rate)
+
+    return Keithley2400(
+        _link(transport, "bias_source", resource, opened),
+        model=source.model,
+        serial_number=source.serial_number,
+        now=clock.now,
+        speed=clock.speed,
+        line_frequency_Hz=source.line_frequency_Hz,
+        # A reset sets all lines high; the beam must not open for that.
+        digital_word_after_reset=15 if beam.blanked_level == "high" else 15 & ~line_bit,
+        dead_man_s=source.dead_man_s,
+    )
+
+
+def open_controller(
+    station: Station, addresses: Addresses | None, opened: contextlib.ExitStack
+) -> Anc300:
+    """Return a driver of the probe's controller; see :func:`open_drivers`."""
+    probe, port = station.probe, _places(station, addresses)[1]
+
+    def transport() -> Transport:
+        from .serial_port import SerialTransport
+
+        return SerialTransport(port)
+
+    return Anc300(
+        _link(transport, "probe", port, opened), axes=probe.axes, password=probe.password or None
+    )
 
     def mend_links(self) -> None:
         """Open the connections that broke in an earlier run; the drivers see who is there.
@@ -120,46 +178,21 @@ def open_drivers(
     opened : ExitStack
         Closes the links.
     """
-    source, probe, beam = station.bias_source, station.probe, station.beam
-    line_bit = 1 << (beam.line - 1)
-    resource, port, host, control, data = _places(station, addresses)
+    from stmtem_control.devices import Merlin
 
-    def open_source() -> Transport:
-        from .visa import VisaTransport
+    host, control, data = _places(station, addresses)[2:]
 
-        return VisaTransport(resource, library=source.visa_library, baud_rate=source.baud_rate)
-
-    def open_probe() -> Transport:
-        from .serial_port import SerialTransport
-
-        return SerialTransport(port)
-
-    def open_camera() -> Transport:
+    def transport() -> Transport:
         from .tcp import TcpTransport
 
         return TcpTransport(host, control)
 
-    def link(opener: Callable[[], Transport], name: str, address: str) -> Link:
-        made = Link(opener, name=name, address=address)
-        opened.callback(made.close)
-        return made
-
     return Drivers(
-        source=Keithley2400(
-            link(open_source, "bias_source", resource),
-            model=source.model,
-            serial_number=source.serial_number,
-            now=clock.now,
-            speed=clock.speed,
-            line_frequency_Hz=source.line_frequency_Hz,
-            # A reset sets all lines high; the beam must not open for that.
-            digital_word_after_reset=15 if beam.blanked_level == "high" else 15 & ~line_bit,
-            dead_man_s=source.dead_man_s,
+        source=open_source(station, clock, addresses, opened),
+        controller=open_controller(station, addresses, opened),
+        merlin=Merlin(
+            _link(transport, "camera", f"{host}:{control}", opened), host=host, data_port=data
         ),
-        controller=Anc300(
-            link(open_probe, "probe", port), axes=probe.axes, password=probe.password or None
-        ),
-        merlin=Merlin(link(open_camera, "camera", f"{host}:{control}"), host=host, data_port=data),
     )
 
 
@@ -183,7 +216,19 @@ def connect(
     RecordingError
         The dose ledger cannot be used.
     """
-    lock = StationLock(_addresses(station, addresses))
+    from stmtem_control.devices import (
+        BeamBlanker,
+        BiasSource,
+        ClockAlignment,
+        FrameCamera,
+        Interlocks,
+        PiezoProbe,
+        SafeState,
+    )
+
+    from .session_dose import SessionDose, fresh_specimen
+
+    lock = StationLock(instrument_addresses(station, addresses))
     opened.callback(lock.release)
     drivers = open_drivers(station, clock, addresses, opened)
     source = station.bias_source
@@ -262,4 +307,6 @@ def connect(
     )
     opened.callback(interlocks.close)
     interlocks.start()
-    return Devices(bias, probe, camera, beam, alignment, dose, interlocks)
+    dose.on_limit = lambda text: interlocks.trip_now("dose", text)
+    safe_state = SafeState(bias, beam, probe, camera, retract_steps=station.safe.retract_steps)
+    return Devices(bias, probe, camera, beam, alignment, dose, interlocks, safe_state)

@@ -1,9 +1,11 @@
 """IPython at a station: the RunEngine, the devices and the plans by name."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bluesky.utils import RunEngineInterrupted
 from rich.console import Console
 
 from .config import load_station
@@ -26,6 +28,10 @@ PLANS = (
     "triggered_cycles",
 )
 
+PAUSED = (
+    "paused: bias 0 V, output off, beam blanked; RE.resume() puts back what was and goes on, "
+    "RE.abort() ends the plan"
+)
 HELP = """\
 RE(plan) runs a plan; press Tab after a device's name to see what it has.
   devices  bias (V, A), probe (x, y, z), camera (frames), beam (blanked)
@@ -34,7 +40,7 @@ RE(plan) runs a plan; press Tab after a device's name to see what it has.
   e.g.     RE(approach_contact(probe, bias, beam))
            RE(deposit(bias, camera, beam, bias_V=-5, duration_s=1))
   safe_state()   bias to 0 V, output off, beam blanked, probe stopped
-A bias, and an open beam, last as long as the plan that set them.
+A bias, and an open beam, last as long as the plan that set them.  Ctrl-C pauses a plan.
 """
 
 
@@ -58,8 +64,18 @@ def namespace(session: Session) -> dict[str, Any]:
     return names
 
 
-def _tell(_shell: Any, kind: type, error: BaseException, *_trace: object, **_: object) -> None:
-    print(f"{kind.__name__}: {one_line(error)}", file=sys.stderr)
+def _teller(session: Session) -> Callable[..., None]:
+    """Return what tells an error that is meant for a person: one line, no stack."""
+
+    def tell(_shell: Any, kind: type, error: BaseException, *_: object, **__: object) -> None:
+        if not isinstance(error, RunEngineInterrupted):
+            print(f"{kind.__name__}: {one_line(error)}", file=sys.stderr)
+        elif session.RE.state == "paused":
+            print(PAUSED, file=sys.stderr)
+        else:
+            print(f"ended: {session.ending.reason or 'from outside'}", file=sys.stderr)
+
+    return tell
 
 
 def open_console(station: str, out: str | None = None, code: str | None = None) -> int:
@@ -101,6 +117,7 @@ def open_console(station: str, out: str | None = None, code: str | None = None) 
         banner = f"{described.station.name}: {session.identities()}\n{HELP}"
         shell = InteractiveShellEmbed(config=config, banner1=banner, user_ns=names)
         # An error that is meant for a person is one line here too, not the RunEngine's stack.
-        shell.set_custom_exc((StmTemError, FailedStatus), _tell)
+        meant = (StmTemError, FailedStatus, RunEngineInterrupted)
+        shell.set_custom_exc(meant, _teller(session))
         shell()
     return 0

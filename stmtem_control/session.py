@@ -1,13 +1,12 @@
 """A station, opened: instruments connected, devices by name, a RunEngine that keeps every run."""
 
+import atexit
 import contextlib
 import logging
-import os
-import signal
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,15 +15,23 @@ import bluesky
 from bluesky import RunEngine
 from bluesky.utils import FailedPause, RunEngineInterrupted
 
-from stmtem_control.plans import without_exit
+from stmtem_control.devices import SafeReport
+from stmtem_control.plans import covered
 
 from . import __version__
 from .bench_process import BenchProcess
 from .clock import StationClock
 from .config import Station, load_station
+from .connect import Addresses, instrument_addresses
 from .declare_rest import declare_rest
-from .end_signals import on_end_signals
+from .during_task import PollingDuringTask
+from .end_signals import signals_held
+from .ending import END_S, PlanEnding
 from .errors import InterlockError, RecordingError, StmTemError
+from .guard import POSSIBLE, GuardClient
+from .heartbeat import Heartbeat
+from .outcome import Outcome as Outcome
+from .outcome import one_line as one_line
 from .page_validation import pages_checked_by_columns
 from .run_folder import RunFolder, check_writable, count_rows, write_outcome
 from .timeline import Timeline
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
         FrameCamera,
         Interlocks,
         PiezoProbe,
+        SafeState,
         Trip,
     )
 
@@ -45,49 +53,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ABORT_TRIES = 20
-END_S = 10.0  # wall seconds that ending a plan may take before the session goes on without it
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a plan ended.
-
-    `folder` is None when the plan was refused before a run began; `error` is what ended it.
-    """
-
-    folder: Path | None
-    status: str
-    reason: str
-    safe: str
-    frames: int = 0
-    dropped: int = 0
-    readings: int = 0
-    total_dose_e_per_A2: float = 0.0
-    error: BaseException | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """0 done; 1 ended early."""
-        return 0 if self.status == "success" and self.error is None else 1
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what is kept in the run folder."""
-        return {
-            "status": self.status,
-            "reason": self.reason,
-            "safe": self.safe,
-            "frames": self.frames,
-            "dropped": self.dropped,
-            "readings": self.readings,
-            "total_dose_e_per_A2": self.total_dose_e_per_A2,
-        }
-
-    def refusal(self) -> StmTemError:
-        """Return the error of a plan that never began a run."""
-        if isinstance(self.error, StmTemError):
-            return self.error
-        return InterlockError(f"nothing was run: {self.reason or self.status}")
+ASK_AGAIN_S = 5.0  # wall seconds: one failure has the safe state made several times
 
 
 class Session:
@@ -113,6 +79,10 @@ class Session:
         What is in the beam, what it has had, and what it may still have.
     interlocks : Interlocks
         What has tripped, and how to clear it.
+    safe_state : SafeState
+        Makes the station safe when it is called, with or without the RunEngine.
+    guard : GuardClient or None
+        The process that makes it safe if this one dies or hangs.
 
     Raises
     ------
@@ -130,7 +100,7 @@ class Session:
         self.root = Path(self.station.station.data)
         check_writable(self.root)
         self._started = False
-        self._ended_by: str = ""
+        self._guard_asked = 0.0
         self._run_began = 0.0
         with contextlib.ExitStack() as opened:
             self.bench: BenchProcess | None = None
@@ -147,7 +117,11 @@ class Session:
             self.alignment: ClockAlignment
             self.dose: SessionDose
             self.interlocks: Interlocks
+            self.safe_state: SafeState
+            self.heartbeat: Heartbeat | None = None
             self._dating: threading.Thread | None = None
+            self.guard = self._start_guard(addresses, opened)
+            opened.callback(self._end_heartbeat)
             self._connect(addresses, opened)
             self.run_folder = RunFolder(
                 self.root,
@@ -157,7 +131,14 @@ class Session:
                 on_open=self._run_opened,
             )
             opened.enter_context(pages_checked_by_columns())
-            self.RE = RunEngine({})
+            self.safe_state.on_failure = self._not_safe
+            self.ending = PlanEnding(self.safe_state)
+            self.RE = self.ending.RE = RunEngine(
+                {},
+                preprocessors=[self._cover],
+                context_managers=[self.ending.interrupts],
+                during_task=PollingDuringTask(self._run_engine_lives),
+            )
             self.RE.md.update(self.dose.metadata)
             self.dose.metadata = self.RE.md
             self.dose.busy = lambda: self.RE.state != "idle"
@@ -166,13 +147,53 @@ class Session:
                 "stmtem-control": __version__,
                 "bluesky": bluesky.__version__,
             }
-            self.RE.preprocessors.append(without_exit)
             opened.callback(self._end_run_engine)
+            self.heartbeat = heartbeat = Heartbeat(
+                self.RE,
+                self.safe_state,
+                heartbeat_s=self.station.safe.heartbeat_s,
+                hang_s=self.station.safe.hang_s,
+                beat=self._beat,
+                hung=self._hung,
+            )
+            opened.callback(self.timeline.listen(heartbeat.note))
+            bias: Any = self.bias
+            bias.alive = heartbeat.alive  # a dead man's hold is renewed by the same judgement
+            if self.guard is not None:
+                self.guard.wait_ready()
             # The record of truth comes first: if it cannot be written, nothing else is told.
             self.RE.subscribe(self.run_folder)
             self.RE.subscribe(self._run_closed, "stop")
-            self.interlocks.on_trip = self.trip
+            self.interlocks.on_trip = self._tripped
             self._opened = opened.pop_all()
+        # For scripts without a with block.
+        atexit.register(self.close)
+
+    def _start_guard(
+        self, addresses: Addresses | None, opened: contextlib.ExitStack
+    ) -> GuardClient | None:
+        if not (self.station.safe.guard and POSSIBLE):
+            return None
+        guard = GuardClient(
+            self.station,
+            addresses,
+            instruments=instrument_addresses(self.station, addresses),
+            bench=None if self.bench is None else self.bench.pid,
+            root=self.root,
+            make_safe=self._asked_from_outside,
+            acted=self.trip,
+        )
+        # The last but the bench: it watches over all of the closing, while the heart beats.
+        opened.callback(guard.close)
+        return guard
+
+    def _end_heartbeat(self) -> None:
+        if self.heartbeat is not None:
+            self.heartbeat.close()
+
+    def _beat(self, hazard: bool, moving: bool) -> None:
+        if self.guard is not None:
+            self.guard.beat(hazard, moving)
 
     def _connect(
         self,
@@ -191,8 +212,9 @@ class Session:
         self.alignment, self.dose = devices.alignment, devices.dose
         self.interlocks, self._mend_links = devices.interlocks, devices.mend_links
         opened.callback(self.wait_until_complete)
+        self.safe_state = self.bias.safe_state = devices.safe_state
         # Whatever happens from here on, closing makes the station safe first.
-        opened.callback(self.safe_state)
+        opened.callback(self.safe_state.make_safe, "the session is closed")
 
     def _run_opened(self, folder: Path, start: dict[str, Any]) -> None:
         self._started = True
@@ -201,6 +223,8 @@ class Session:
         self.timeline.start_run(self.clock.now())
         self.dose.begin_run(start)
         self.camera.directory = folder
+        if self.guard is not None:
+            self.guard.run_folder(folder)
 
     def _run_closed(self, _name: str, _stop: dict[str, Any]) -> None:
         self.dose.end_run()
@@ -273,77 +297,59 @@ class Session:
     def run(self, plan: Generator[Any, Any, Any]) -> Outcome:
         """Run a plan to its end, and say how it ended.
 
-        Ctrl-C, once or twice, SIGTERM and SIGHUP end the plan; the outcome says so.
+        Ctrl-C, SIGTERM, SIGHUP and :meth:`trip` end the plan; the outcome says so.
         """
         self._started = False
-        self._ended_by = ""
         self._run_began = self.clock.now()
         before = self.run_folder.folder
         error: BaseException | None = None
-        with self.ended_by_signals():
-            try:
-                self._mend_links()
-                self.RE(plan)
-            except RunEngineInterrupted:
-                if self.RE.state == "paused":
-                    self._ended_by = self._ended_by or "Ctrl-C"
-                    self._abort(self._ended_by)
-                # Else RE.abort, RE.stop or RE.halt was called, or a plan raised KeyboardInterrupt.
-                self._ended_by = self._ended_by or "the RunEngine was told to end the plan"
-            except (FailedPause, KeyboardInterrupt) as failure:
-                error, self._ended_by = failure, self._ended_by or "Ctrl-C"
-            except Exception as failure:
-                error = failure
-            outcome = self._outcome(before, error)
-        if outcome.folder is not None:
-            write_outcome(outcome.folder, outcome.as_dict())
+        ending = self.ending
+        ending.begin()
+        ending.to_the_end = True
+        try:
+            with ending.by_signals(), ending.interrupts(self.RE):
+                try:
+                    self._mend_links()
+                    self.RE(plan)
+                except RunEngineInterrupted:
+                    paused = self.RE.state == "paused"
+                    why = "paused by the plan" if paused else "the RunEngine was told to end"
+                    ending.reason = ending.reason or why
+                    if paused:
+                        ending.abort(ending.reason)
+                except (FailedPause, KeyboardInterrupt) as failure:
+                    error, ending.reason = failure, ending.reason or "Ctrl-C"
+                except Exception as failure:
+                    error = failure
+                outcome = self._outcome(before, error)
+                if outcome.folder is not None:
+                    write_outcome(outcome.folder, outcome.as_dict())
+        finally:
+            ending.to_the_end = False
         return outcome
-
-    def trip(self, trip: "Trip") -> None:
-        """End the running plan, because an interlock has tripped; the outcome says why."""
-        if trip.ends_run and self.RE.state != "idle":
-            threading.Thread(
-                target=self._abort, args=(trip.text,), name="interlock", daemon=True
-            ).start()
-
-    def _abort(self, reason: str) -> None:
-        """Abort, and see it through even when Ctrl-C is pressed again meanwhile."""
-        for _ in range(ABORT_TRIES):
-            try:
-                self.RE.abort(reason)
-            except KeyboardInterrupt:
-                continue
-            except Exception:
-                # Somebody else ends it already, or the plan's own clean-up failed; the safe
-                # state is made once more, whatever the RunEngine says.
-                return
-            return
 
     def _outcome(self, before: Path | None, error: BaseException | None) -> Outcome:
         # A plan that a trip made fail may end before the trip is told.
         self.interlocks.wait(END_S)
         held = self.interlocks.trip
         if held is not None and held.ends_run and held.t >= self._run_began:
-            error, self._ended_by = InterlockError(held.text), ""
-        unsafe = [part for part in self.safe_state() if not part[1]]
+            error, self.ending.reason = InterlockError(held.text), ""
+        reason = self.ending.reason or (one_line(error) if error else self.dose.limit)
+        # At its end, or when a person wanted it to end, the contact is kept.
+        retract = bool(reason) and self.ending.reason != "Ctrl-C"
+        report = self.safe_state.make_safe(reason or "the plan is done", retract=retract)
         self.wait_until_complete()
-        safe = (
-            "bias 0 V, output off, beam blanked, probe stopped"
-            if not unsafe
-            else "NOT SAFE: " + "; ".join(f"{part}: {text}" for part, _, text in unsafe)
-        )
         folder = self.run_folder.folder
-        reason = self._ended_by or (one_line(error) if error else self.dose.limit)
-        status = "aborted" if self._ended_by else ("failed" if error else "success")
+        status = "aborted" if self.ending.reason else ("failed" if error else "success")
         if not self._started or folder is None or folder == before:
-            return Outcome(None, status, reason, safe, error=error)
-        if unsafe:
-            error = error or InterlockError(safe)
+            return Outcome(None, status, reason, report.line(), error=error)
+        if not report.ok:
+            error = error or InterlockError(report.line())
         return Outcome(
             folder=folder,
             status=status,
             reason=reason,
-            safe=safe,
+            safe=report.line(),
             # A disk that was pulled out cannot be asked any more.
             frames=count_rows(folder / "frames.csv") or int(self.camera.frames_written.get()),
             dropped=int(self.camera.dropped.get()),
@@ -352,82 +358,83 @@ class Session:
             error=error,
         )
 
-    def safe_state(self) -> list[tuple[str, bool, str]]:
-        """Make the station safe, with or without the RunEngine; harmless at any time.
+    def trip(self, reason: object) -> None:
+        """End the running plan for a reason, which its outcome then gives; from any thread.
 
-        Bias to 0 V and the output off, beam blanked, probe and camera stopped, in this order;
-        every part is tried even if one fails.
-
-        Returns
-        -------
-        list of (part, done, what happened)
+        Nothing is waited for.  It does not make safe by itself: the plan's end does.
         """
-        report: list[tuple[str, bool, str]] = []
-        for device in (self.bias, self.beam, self.probe, self.camera):
-            try:
-                device.stop(success=False)
-                problem = getattr(device, "unsafe", None)
-                report.append((device.name, problem is None, str(problem or "safe")))
-            except Exception as error:
-                report.append((device.name, False, one_line(error)))
-        return report
+        self.ending.trip(str(reason))
 
-    @contextlib.contextmanager
-    def ended_by_signals(self, *, leave: bool = False) -> Iterator[None]:
-        """Let SIGTERM and SIGHUP end the running plan as Ctrl-C would, while the block runs.
+    def _tripped(self, trip: "Trip") -> None:
+        if trip.ends_run:
+            self.trip(trip.text)
 
-        The first signal counts; more of them change nothing while the plan is being ended.
-        With no plan running, SystemExit is raised, so that the session closes and with it makes
-        the station safe; with `leave`, that happens after an ended plan, too.  Outside the main
-        thread signals cannot be caught, and nothing is done.
-        """
-        ending = threading.Event()
+    def _hung(self, reason: str) -> None:
+        self.trip(reason)
+        self.safe_state.make_safe(reason)
 
-        def end(number: int, _frame: object) -> None:
-            name = signal.Signals(number).name
-            if ending.is_set() and self.RE.state != "idle":
-                return
-            if self.RE.state == "idle":
-                if ending.is_set() and not leave:
-                    return  # the plan has just ended; its outcome is being told
-                raise SystemExit(f"stmtem: ended by {name}; the station was made safe")
-            ending.set()
-            self._ended_by = name
-            # Not here: the handler runs in the thread that the RunEngine blocks.
-            threading.Thread(target=abort, args=(number, name), name=name, daemon=True).start()
+    def _not_safe(self, report: SafeReport) -> None:
+        """Have the guard process try what the session's own connections could not do."""
+        now = time.monotonic()
+        if self.guard is not None and now - self._guard_asked > ASK_AGAIN_S:
+            self._guard_asked = now
+            self.guard.act(f"the session could not ({report.reason})")
 
-        def abort(number: int, name: str) -> None:
-            self._abort(name)
-            if leave:
-                deadline = time.monotonic() + END_S
-                while self.RE.state != "idle" and time.monotonic() < deadline:
-                    idle.wait(0.05)
-                os.kill(os.getpid(), number)
+    def _asked_from_outside(self, reason: str) -> SafeReport:
+        self.trip(reason)
+        return self.safe_state.make_safe(reason)
 
-        idle = threading.Event()  # never set: only to wait on
-        with on_end_signals(end):
-            yield
+    def _cover(self, plan: Any) -> Any:
+        """Preprocess any plan, see :func:`.covered`."""
+        if not self.ending.to_the_end:
+            self.ending.begin()
+        return covered(plan, self.safe_state, self._why_not_go_on)
+
+    def _why_not_go_on(self) -> str:
+        still = "" if self.heartbeat is None else self.heartbeat.stood_still()
+        return self.ending.refused() or still
+
+    def ended_by_signals(self, *, leave: bool = False) -> AbstractContextManager[None]:
+        """Let SIGTERM and SIGHUP end the running plan, see :meth:`.PlanEnding.by_signals`."""
+        return self.ending.by_signals(leave=leave)
+
+    def _run_engine_lives(self) -> bool:
+        thread = getattr(self.RE, "_th", None)
+        return thread is None or thread.is_alive()
 
     def _end_run_engine(self) -> None:
         # Before anything that could hang.
-        self.safe_state()
-        if self.RE.state != "idle":
+        self.safe_state.make_safe("the session is closed")
+        lives = self._run_engine_lives()
+        if self.RE.state != "idle" and lives:
             aborter = threading.Thread(
-                target=self._abort, args=("the session was closed",), name="abort", daemon=True
+                target=self.ending.abort,
+                args=("the session was closed",),
+                name="abort",
+                daemon=True,
             )
             aborter.start()
             aborter.join(END_S)
+            deadline, idle = time.monotonic() + END_S, threading.Event()
+            while self.RE.state not in ("idle", "panicked") and time.monotonic() < deadline:
+                idle.wait(0.01)
         self.run_folder.close()
         loop, thread = self.RE.loop, getattr(self.RE, "_th", None)
-        loop.call_soon_threadsafe(loop.stop)
-        if thread is not None:
-            thread.join(5.0)
+        if lives:
+            loop.call_soon_threadsafe(loop.stop)
+            if thread is not None:
+                thread.join(5.0)
         if not loop.is_running():
             loop.close()
 
     def close(self) -> None:
-        """Make the station safe and close everything; harmless when called again."""
-        self._opened.close()
+        """Make the station safe and close everything; harmless when called again.
+
+        Ctrl-C, SIGTERM and SIGHUP meanwhile count when all is closed.
+        """
+        atexit.unregister(self.close)
+        with signals_held():
+            self._opened.close()
 
     def __enter__(self) -> Self:
         """Return the session."""
@@ -441,12 +448,3 @@ class Session:
     ) -> None:
         """Close the session."""
         self.close()
-
-
-def one_line(error: BaseException) -> str:
-    """Return what an error says, without the RunEngine's wrapping."""
-    for cause in (error.__cause__, *error.args):
-        if isinstance(cause, StmTemError):
-            return str(cause)
-    text = " ".join(str(error).split())
-    return text if isinstance(error, StmTemError) else f"{type(error).__name__}: {text}"

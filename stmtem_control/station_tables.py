@@ -140,3 +140,19 @@ class DoseTable(Table):
     def budget(self) -> Budget:
         """Return the budget of the phases present."""
         return make_budget(self.phases, self.soft_e_per_A2, self.hard_e_per_A2)
+
+
+class SafeTable(Table):
+    """``[safe]``: how the station is made safe, and what watches over the session."""
+
+    retract_steps: Annotated[int, Field(ge=0, le=10_000)] = 0
+    guard: bool = True
+    heartbeat_s: Annotated[Positive, Field(ge=0.01, le=1)] = 0.1
+    hang_s: Annotated[Positive, Field(ge=0.2, le=60)] = 2.0
+    end_hung_session: bool = True
+
+    @model_validator(mode="after")
+    def _beats_before_it_hangs(self) -> Self:
+        if self.hang_s < 5.0 * self.heartbeat_s:
+            raise ValueError("hang_s: give at least five times heartbeat_s")
+        return self

@@ -142,3 +142,14 @@ def test_blocks_of_the_page_on_clearing(
     assert names["cleared"]
     assert "TRIPPED: interlock short: a finger on the holder" in capsys.readouterr().out
     assert "a bias is refused since the interlock short tripped" in names["refusal"]
+
+
+def test_blocks_of_the_page_on_the_safe_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the data go
+    names = run(PAGE.with_name("make-a-station-safe.md"))
+    assert names["report"].ok
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("bias 0 V, output off, beam blanked, probe stopped")
+    assert printed[1].split()[1] == "True"

@@ -16,6 +16,7 @@ from .trip import Finding
 RISE_S = 0.02  # a rise is taken over this, at least: a cycle of the power line
 LONGEST_RISE_S = 0.5  # readings further apart say nothing about a rise
 AT_APPROACH = 8  # readings at the approach's bias: its plan needs four to judge, and some to act
+WITHOUT_CONTACT = 20  # readings: on a simulated bench that runs fast, two seconds hold but a few
 IMPOSSIBLE = 2.0  # times the compliance, or the largest bias, that no instrument can give
 
 
@@ -160,8 +161,8 @@ class Contact:
     def __init__(self, table: InterlocksTable, leak_S: Callable[[], float]) -> None:  # noqa: N803
         self._contact_A = table.limit("contact_A")
         self._approach_V = table.limit("approach_V")
-        self._lost = Lasting(table.limit("contact_lost_s"), 3)
-        self._never = Lasting(table.limit("open_circuit_s"), 3)
+        self._lost = Lasting(table.limit("contact_lost_s"), WITHOUT_CONTACT)
+        self._never = Lasting(table.limit("open_circuit_s"), WITHOUT_CONTACT)
         self._leak_S = leak_S
         self._had = False
         self._since: float | None = None

@@ -1,8 +1,9 @@
 """The interlocks of a station: they see, they act, they latch, and then they tell why.
 
 Readings are judged in the thread in which they arrive, so that nothing waits for a poll; what must
-come and does not is looked for in a thread of its own, the guard.  That thread also waits until what
-it made safe is confirmed; another one, that never waits, sends the orders the moment a trip latches.
+come and does not is looked for in a thread of its own, the guard.  That thread also waits until
+what it made safe is confirmed; another one, that never waits, sends the orders the moment a trip
+latches.
 """
 
 import logging

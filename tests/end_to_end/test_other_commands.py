@@ -107,7 +107,7 @@ def test_a_session_has_the_names_that_it_promises(tmp_path: Path) -> None:
     code = (
         "RE(bps.mv(bias, 0.1)); print('bias', bias.setpoint.get(), bias.voltage.describe())\n"
         "print(sorted(device.name for device in (bias, probe, camera, beam)))\n"
-        "print(all(part[1] for part in safe_state()), callable(deposit), callable(retract))"
+        "print(safe_state().ok, callable(deposit), callable(retract))"
     )
     done = subprocess.run(
         [*STMTEM, "session", "--out", str(tmp_path / "runs"), "-c", code],

@@ -52,6 +52,11 @@ def children(pid: int) -> list[int]:
     ]
 
 
+def is_recorder(pid: int) -> bool:
+    """Tell whether a process is the recorder; there is a guard process, too."""
+    return b"recorder_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def wait_for_end(pidfd: int) -> None:
     """Wait until a process has ended."""
     assert select.select([pidfd], [], [], END_S)[0], "a process did not end by itself"
@@ -72,7 +77,7 @@ def killed(bench: Bench, root: Path, kind: str, delay_s: float) -> "subprocess.P
         assert process.stderr is not None
         if not process.stdout.readline():
             pytest.fail(process.stderr.read())
-        (recorder,) = children(process.pid)
+        (recorder,) = (child for child in children(process.pid) if is_recorder(child))
         pidfd = os.pidfd_open(recorder)
         opened.callback(os.close, pidfd)
         with pytest.raises(subprocess.TimeoutExpired):

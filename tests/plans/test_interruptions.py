@@ -321,9 +321,9 @@ def test_the_safe_state_needs_no_run_engine(contact: Session, bench: Bench) -> N
     contact.beam.set("open").wait(5.0)
     assert bench.source.output_on
     assert not bench.specimen.blanked
-    assert [ok for _, ok, _ in contact.safe_state()] == [True] * 4
+    assert [part.ok for part in contact.safe_state().parts] == [True] * 4
     assert bench.safe() == dict.fromkeys(bench.safe(), True)
-    assert [ok for _, ok, _ in contact.safe_state()] == [True] * 4
+    assert [part.ok for part in contact.safe_state().parts] == [True] * 4
 
 
 def test_closing_the_session_makes_it_safe(

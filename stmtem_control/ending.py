@@ -1,0 +1,202 @@
+"""Ending or pausing the running plan, whoever asks: Ctrl-C, a signal, an interlock, the guard."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from bluesky import RunEngine
+
+from .end_signals import on_end_signals
+
+if TYPE_CHECKING:
+    from stmtem_control.devices import SafeState
+
+log = logging.getLogger(__name__)
+
+END_S = 10.0  # wall seconds that ending a plan may take before the session goes on without it
+LATE_S = 0.3  # wall seconds after which a RunEngine that does not answer is not waited for
+BOUNCE_S = 0.1  # presses of Ctrl-C that are closer together count as one
+PRESSES = 10  # of Ctrl-C that are taken; one more gives the prompt back, whatever still runs
+
+
+class PlanEnding:
+    """Ends the running plan for a reason, from any thread; the safe state does not wait for it.
+
+    Parameters
+    ----------
+    safe_state : SafeState
+        Made directly when the RunEngine does not answer.
+
+    Attributes
+    ----------
+    RE : RunEngine
+        To be set before anything is run; it takes :meth:`interrupts` as a context manager.
+    reason : str
+        Why the plan that runs, or ran last, was ended from outside; "" if it was not.
+    to_the_end : bool
+        Whether Ctrl-C ends the plan, as in :meth:`.Session.run`; otherwise it pauses it.
+    """
+
+    RE: RunEngine
+
+    def __init__(self, safe_state: "SafeState") -> None:
+        self.reason = ""
+        self.to_the_end = False
+        self._refused = ""
+        self._safe_state = safe_state
+        self._caught = False
+
+    def begin(self) -> None:
+        """Forget why the last plan was ended: another one begins."""
+        self.reason = self._refused = ""
+
+    def refused(self) -> str:
+        """Return why a plan that is about to begin must not; "" if it may."""
+        return self._refused
+
+    def trip(self, reason: str) -> None:
+        """End the running plan for a reason; the first reason counts.  Returns at once."""
+        if self.reason:
+            return
+        self.reason = reason
+        if self.RE.state == "idle":
+            self._refused = reason  # perhaps a plan is just about to begin
+            return
+        if not self.to_the_end:
+            print(f"stmtem: the plan is ended: {reason}", file=sys.stderr, flush=True)
+        threading.Thread(
+            target=self._see_to_it, args=(self.abort, reason), name="ending", daemon=True
+        ).start()
+
+    def abort(self, reason: str) -> None:
+        """Abort the plan, unless it is being ended already; returns when that has begun.
+
+        A second abort would cut short the plan's own cleaning up.
+        """
+        deadline, idle = time.monotonic() + END_S, threading.Event()
+        while self.RE.state == "pausing" and time.monotonic() < deadline:
+            idle.wait(0.01)
+        if self.RE.state in ("running", "paused"):
+            try:
+                self.RE.abort(reason)
+            except Exception as error:
+                # Somebody else ends it already, or the plan's own clean-up failed; the safe state
+                # is made once more, whatever the RunEngine says.
+                log.info("abort (%s): %s", reason, error)
+
+    def pause(self, _reason: str = "") -> None:
+        """Pause the plan at once; one that is just about to begin is paused when it has begun."""
+        deadline, idle = time.monotonic() + END_S, threading.Event()
+        while self._caught and time.monotonic() < deadline:
+            if self.RE.state == "running":
+                with contextlib.suppress(Exception):  # it ended meanwhile, or is being ended
+                    self.RE.request_pause(defer=False)
+                    return
+            elif self.RE.state != "idle":
+                return
+            idle.wait(0.01)
+
+    def _see_to_it(self, end: Any, reason: str) -> None:
+        """Have the RunEngine end or pause the plan; when it does not answer, make safe directly."""
+        begun = threading.Thread(target=end, args=(reason,), name=f"{reason}", daemon=True)
+        begun.start()
+        begun.join(LATE_S)
+        if begun.is_alive() and self.RE.state == "running" and self._safe_state.hazard:
+            self._safe_state.make_safe(f"{reason}; the RunEngine does not answer", retract=False)
+
+    # Ctrl-C
+
+    @contextlib.contextmanager
+    def interrupts(self, _engine: RunEngine) -> Iterator[None]:
+        """Take Ctrl-C while the block runs, instead of Bluesky's handler.
+
+        That one waits for a checkpoint and half a second more, with the bias on; forgets a press
+        that comes before the plan runs, or after its last checkpoint; and cannot be used outside
+        the main thread.  Here a press ends the plan (:attr:`to_the_end`) or pauses it, at once.
+        More presses make safe directly if need be; after :data:`PRESSES`, KeyboardInterrupt.
+        Within another such block, and outside the main thread, nothing is done.
+        """
+        if self._caught or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        # Unlike an Event, it may be put to by a handler that interrupts another put.
+        presses: SimpleQueue[int] = SimpleQueue()
+        count, last = 0, -1.0
+
+        def press(_number: int, _frame: object) -> None:
+            nonlocal count, last
+            now = time.monotonic()
+            if count and now - last < BOUNCE_S:
+                return
+            count, last = count + 1, now
+            if count > PRESSES:
+                raise KeyboardInterrupt
+            presses.put(count)
+
+        def watch() -> None:
+            while (number := presses.get()) > 0:
+                self._pressed(number)
+
+        watcher = threading.Thread(target=watch, name="Ctrl-C", daemon=True)
+        old = signal.signal(signal.SIGINT, press)
+        self._caught = True
+        watcher.start()
+        try:
+            yield
+        finally:
+            self._caught = False
+            signal.signal(signal.SIGINT, old)
+            presses.put(0)
+            watcher.join(LATE_S)
+
+    def _pressed(self, number: int) -> None:
+        if number > 1:
+            if self._safe_state.hazard:
+                self._safe_state.make_safe("Ctrl-C, again", retract=False)
+        elif self.to_the_end:
+            self.trip("Ctrl-C")
+        else:
+            threading.Thread(
+                target=self._see_to_it, args=(self.pause, "Ctrl-C"), name="pausing", daemon=True
+            ).start()
+
+    # SIGTERM, SIGHUP
+
+    @contextlib.contextmanager
+    def by_signals(self, *, leave: bool = False) -> Iterator[None]:
+        """Let SIGTERM and SIGHUP end the running plan, while the block runs.
+
+        The first signal counts; more of them change nothing while the plan is being ended.
+        With no plan running, SystemExit is raised, so that the session closes and with it makes
+        the station safe; with `leave`, that happens after an ended plan, too.  Outside the main
+        thread signals cannot be caught, and nothing is done.
+        """
+        ending = threading.Event()
+
+        def end(number: int, _frame: object) -> None:
+            name = signal.Signals(number).name
+            if ending.is_set() and (self.RE.state != "idle" or not leave):
+                return  # it is being ended, or its outcome is being told
+            if self.RE.state == "idle":
+                raise SystemExit(f"stmtem: ended by {name}; the station was made safe")
+            ending.set()
+            # Not here: the handler runs in the thread that the RunEngine blocks.
+            threading.Thread(target=abort, args=(number, name), name=name, daemon=True).start()
+
+        def abort(number: int, name: str) -> None:
+            self.trip(name)
+            if leave:
+                deadline, idle = time.monotonic() + END_S, threading.Event()
+                while self.RE.state != "idle" and time.monotonic() < deadline:
+                    idle.wait(0.02)
+                os.kill(os.getpid(), number)
+
+        with on_end_signals(end):
+            yield

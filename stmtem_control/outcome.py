@@ -1,0 +1,57 @@
+"""How a plan ended, in words and numbers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import InterlockError, StmTemError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a plan ended.
+
+    `folder` is None when the plan was refused before a run began; `error` is what ended it.
+    """
+
+    folder: Path | None
+    status: str
+    reason: str
+    safe: str
+    frames: int = 0
+    dropped: int = 0
+    readings: int = 0
+    total_dose_e_per_A2: float = 0.0
+    error: BaseException | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 1 ended early."""
+        return 0 if self.status == "success" and self.error is None else 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is kept in the run folder."""
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "safe": self.safe,
+            "frames": self.frames,
+            "dropped": self.dropped,
+            "readings": self.readings,
+            "total_dose_e_per_A2": self.total_dose_e_per_A2,
+        }
+
+    def refusal(self) -> StmTemError:
+        """Return the error of a plan that never began a run."""
+        if isinstance(self.error, StmTemError):
+            return self.error
+        return InterlockError(f"nothing was run: {self.reason or self.status}")
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, without the RunEngine's wrapping."""
+    for cause in (error.__cause__, *error.args):
+        if isinstance(cause, StmTemError):
+            return str(cause)
+    text = " ".join(str(error).split())
+    return text if isinstance(error, StmTemError) else f"{type(error).__name__}: {text}"
