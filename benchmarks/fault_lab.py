@@ -19,7 +19,7 @@ from unittest import mock
 
 from bluesky import Msg
 
-from stmtem_control import connect as connect_module
+from stmtem_control import devices as devices_module
 from stmtem_control import session as session_module
 from stmtem_control.clock import StationClock
 from stmtem_control.config import Station, load_station
@@ -197,7 +197,7 @@ class Lab:
         camera = partial(FrameCamera, process=False)
         with (
             mock.patch.object(session_module, "StationClock", return_value=LabClock(self.clock)),
-            mock.patch.object(connect_module, "FrameCamera", camera),
+            mock.patch.object(devices_module, "FrameCamera", camera),
         ):
             session = Session(self.station, addresses=self.bench.addresses.as_dict())
         session.camera.settle_s = SETTLE_S
