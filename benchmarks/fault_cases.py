@@ -26,6 +26,8 @@ __all__ = [
 
 Plan = Any
 BY_ITSELF: Final = "by itself"
+#: The plans that begin with the probe away from the fibre.
+AWAY: Final = ("approach",)
 
 
 def _cycles(lab: Lab) -> Plan:

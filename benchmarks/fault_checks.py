@@ -140,7 +140,7 @@ def check_told(ended: Ended, names: tuple[str, ...] = (), *, broken: bool = Fals
     problems += [f"told with {word!r}: {told[:120]}" for word in NOISE if word in told]
     if "\n" in told:
         problems.append(f"told in several lines: {told[:120]!r}")
-    if ended.status == "failed" and names and not any(name in told for name in names):
+    if ended.status == "failed" and names and not any(n in told for n in (*names, "interlock")):
         problems.append(f"told without naming {' or '.join(names)}: {told[:120]}")
     if not broken and ended.outcome is not None and "NOT SAFE" in ended.outcome.safe:
         problems.append(f"the session says {ended.outcome.safe[:160]}")

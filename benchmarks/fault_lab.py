@@ -28,14 +28,16 @@ from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 from stmtem_control.simulators.clock import HandClock
 
-__all__ = ["CONTACT_NM", "Lab", "PacedClock", "Watch"]
+__all__ = ["Lab", "PacedClock", "Watch"]
 
 SPEED: Final = 20.0  # simulated seconds in a second while nobody sleeps
 TICK_S: Final = 0.002  # wall seconds between two steps of the pace
 JUMP_S: Final = 0.25  # simulated seconds over which a sleep jumps at once
 LOOK_S: Final = 0.001  # wall seconds between two looks at the bench
-CONTACT_NM: Final = 421.0  # from the probe's start to a contact through the oxide
+CONTACT_GAP_NM: Final = -1.0  # pressed in a little: a contact through the oxide
 AWAY_NM: Final = 12.0
+#: A second of a busy computer may be many of the bench.
+SLOW: Final = {"open_circuit_s": 600.0}
 SIZE: Final = 256  # edge of the image in pixels, the smallest that the camera has
 DEAD_MAN_S: Final = 3.0  # where the source does not say
 SETTLE_S: Final = 0.01  # wall seconds that a reading needs to the recorder, on this computer
@@ -164,29 +166,22 @@ class Lab:
         Folder for the runs.
     seed : int
         Of the bench.
-    contact : bool
-        Whether the probe touches the fibre already; else it is a few steps of the
-        fine offset away.
     **tables
         Tables of the station, by name, with what is to be changed in them.
     """
 
-    def __init__(
-        self, root: Path, *, seed: int = 1, contact: bool = False, **tables: dict[str, Any]
-    ) -> None:
+    def __init__(self, root: Path, *, seed: int = 1, **tables: dict[str, Any]) -> None:
         self.root = root
         self._opened = contextlib.ExitStack()
         with contextlib.ExitStack() as opened:
             self.clock = PacedClock()
             self.bench = opened.enter_context(Bench(clock=self.clock, size=SIZE, seed=seed))
-            self.bench.specimen.step(2, CONTACT_NM if contact else CONTACT_NM - AWAY_NM)
-            self._gap_nm = self.bench.specimen.gap_nm
             self.watch = Watch(self.bench)
             opened.callback(self.watch.close)
             self.station = changed(
                 load_station("sim").with_bench(speed=SPEED, size=SIZE).with_data(root),
                 # A process for each of thousands of sessions; it has tests of its own.
-                {"safe": {"guard": False}, **tables},
+                {"safe": {"guard": False}, "interlocks": SLOW, **tables},
             )
             self.session = self._open()
             opened.callback(lambda: self.session.close())
@@ -217,11 +212,14 @@ class Lab:
         signal = getattr(self.session.bias, "dead_man", None)
         return DEAD_MAN_S if signal is None else 1.1 * float(signal.get()) + 0.5
 
-    def put_back(self) -> None:
-        """Put the probe where it was at the start, in the specimen's world and in the device's."""
+    def put_probe(self, *, contact: bool) -> None:
+        """Put the probe on the fibre or a little away from it, whatever happened before.
+
+        In the specimen's world and in the device's, without a motion.
+        """
         specimen = self.bench.specimen
         specimen.bend(2, 0.0)
-        specimen.step(2, specimen.gap_nm - self._gap_nm)
+        specimen.step(2, specimen.gap_nm - (CONTACT_GAP_NM if contact else AWAY_NM))
         self.session.probe.z.coarse.publish(0)
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from typing import Any, Final
 from stmtem_control.plans import deposit, retract
 
 from .fault_cases import (
+    AWAY,
     BY_ITSELF,
     MORE,
     PLANS,
@@ -87,15 +88,15 @@ class Runner:
 
     def places(self, plan: str) -> list[Place]:
         """Return the messages of a plan."""
-        found = places(self.lab, MORE[plan])
-        self.lab.put_back()
-        return found
+        self.lab.put_probe(contact=plan not in AWAY)
+        return places(self.lab, MORE[plan])
 
     def run(self, case: Case) -> Verdict:
         """Run a case, and ask."""
         lab = self.lab
         self._used += 1
         verdict = Verdict(case)
+        lab.put_probe(contact=case.plan not in AWAY)
         lab.watch.reset()
         before = set(threading.enumerate())
         begun = time.monotonic()
@@ -119,8 +120,6 @@ class Runner:
             verdict.problems.append("the probe was pressed through the oxide")
         if verdict.problems or lab.bench.specimen.pierced:
             self._throw_away()
-        else:
-            lab.put_back()
         return verdict
 
     def _end(self, lab: Lab, case: Case) -> Ended:

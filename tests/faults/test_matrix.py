@@ -9,8 +9,8 @@ from benchmarks import fault_cases, fault_matrix
 from benchmarks.fault_cases import Case, Verdict
 
 SEED = 5
-SAMPLE = 120
-PARTS = 12
+SAMPLE = 96
+PARTS = 16
 
 
 @pytest.fixture(scope="module")
