@@ -8,6 +8,7 @@ from typing import Final
 from . import (
     approach,
     clapperboard,
+    dead_man,
     fault_hooks,
     fault_runs,
     frame,
@@ -40,6 +41,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "approach": approach.run,
     "guard_thread": guard_thread.run,
     "guard_process": guard_process.run,
+    "dead_man": dead_man.run,
 }
 
 

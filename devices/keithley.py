@@ -101,8 +101,8 @@ class Keithley2400:
         self._line_frequency_Hz = line_frequency_Hz
         self.on_lapse: Callable[[Lapse], None] | None = None
         self.hold.on_lapse = self._lapsed
-        link.resync = self._resync
-        link.identify = self._identify_again
+        link.resync, link.identify = self._resync, self._identify_again
+        link.restore = self._settings.restore
 
     @property
     def identity(self) -> Identity | None:

@@ -127,6 +127,19 @@ class SourceSettings:
                 )
         self.may_have_forgotten = False
 
+    def restore(self, transport: Transport) -> None:
+        """After a doubt: see that the source did not lose its settings; they are not put back.
+
+        Its output is off then, and who sets a level next must set it up first.
+
+        Raises
+        ------
+        InstrumentError
+            It did.
+        """
+        self.may_have_forgotten = True
+        self.check_memory(transport)
+
     def state(self, transport: Transport) -> SourceState:
         """Read back how it is set."""
         return SourceState(

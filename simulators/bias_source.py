@@ -99,11 +99,8 @@ class SourceMeter:
             send_pattern=self._send_pattern,
         )
         pattern = self._core.settings.pattern
-        self.digital_out = (
-            Line("digital out 1", bool(pattern & 1)),
-            Line("digital out 2", bool(pattern & 2)),
-            Line("digital out 3", bool(pattern & 4)),
-            Line("digital out 4", bool(pattern & 8)),
+        self.digital_out = tuple(
+            Line(f"digital out {bit + 1}", bool(pattern & 1 << bit)) for bit in range(4)
         )
         self._table = command_table(self._core)
         for number, line in enumerate(self.trigger_in, 1):
@@ -127,22 +124,13 @@ class SourceMeter:
                 return output.level
             return self._core.settings.volt.level
 
-    def set_output_enable(self, closed: bool, *, in_use: bool = False) -> None:
-        """Close or open the output enable line (interlock) of the rear panel.
+    def set_output_enable(self, closed: bool) -> None:
+        """Close or open the output enable line (interlock) of the rear panel."""
+        self._enter(lambda: self._core.set_enable_line(closed))
 
-        With `in_use` it counts whatever ``:OUTPut:ENABle`` says, as on models that have an
-        interlock of their own.
-        """
-
-        def move() -> None:
-            self._core.output.interlocked = in_use
-            self._core.set_enable_line(closed)
-
-        self._enter(move)
-
-    def set_hot(self, hot: bool) -> None:
-        """Overheat it, or let it cool down."""
-        self._enter(lambda: self._core.set_hot(hot))
+    def perform(self, action: Callable[[SourceCore], None]) -> None:
+        """Do something to the inside of the instrument, and what has become possible by it."""
+        self._enter(lambda: action(self._core))
 
     def power_cycle(self) -> None:
         """Switch it off and on again: what was under way is forgotten, settings too."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .fault_board import LiveFault, Undo
 from .fault_tap import Tap
+from .source_core import SourceCore
 
 if TYPE_CHECKING:
     from .bench import Bench
@@ -97,14 +98,24 @@ def _reboot(bench: "Bench", live: LiveFault) -> Undo:
 
 
 def _output_interlock(bench: "Bench", live: LiveFault) -> Undo:
-    bench.source.set_output_enable(False, in_use=bool(live.fault.size))
-    return lambda: bench.source.set_output_enable(True)
+    def open_line(core: SourceCore) -> None:
+        # With an amount of 1 the line counts whatever ``:OUTPut:ENABle`` says, as on models that
+        # have an interlock of their own.
+        core.output.interlocked = bool(live.fault.size)
+        core.set_enable_line(False)
+
+    def close_line(core: SourceCore) -> None:
+        core.output.interlocked = False
+        core.set_enable_line(True)
+
+    bench.source.perform(open_line)
+    return lambda: bench.source.perform(close_line)
 
 
 def _overheat(bench: "Bench", live: LiveFault) -> Undo:
     if live.fault.where == "bias_source":
-        bench.source.set_hot(True)
-        return lambda: bench.source.set_hot(False)
+        bench.source.perform(lambda core: core.set_hot(True))
+        return lambda: bench.source.perform(lambda core: core.set_hot(False))
     engine = bench.camera.engine
     usual, engine.board_C = engine.board_C, _size(live)
     engine.fail(True)

@@ -109,7 +109,8 @@ class Amplifier:
     def volts(self, now: float) -> float:
         """Return the voltage at the time `now` (s)."""
         way = self.level_V - self._from_V
-        gone = now - self._since
+        # An instrument that acts at the time it was due may ask for the moment before.
+        gone = max(0.0, now - self._since)
         if self._corner_Hz is None:
             rest = max(0.0, abs(way) - SLEW_V_PER_S * gone)
         else:

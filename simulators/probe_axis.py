@@ -101,13 +101,15 @@ class Axis:
         self._output = Amplifier()
         self._stack = Stack()
         self._bend_nm = 0.0
+        self._settled_at = -math.inf
         self._train: _Train | None = None
         self._measured_at = math.inf
 
     # -- what happens by itself ---------------------------------------------------------------
 
     def settle(self, now: float) -> None:
-        """Carry out all that was due up to `now`."""
+        """Carry out all that was due up to `now`; what was done is not undone for a past now."""
+        now = self._settled_at = max(now, self._settled_at)
         train = self._train
         if train is not None:
             # The small part of a step forgives the rounding of k / frequency.

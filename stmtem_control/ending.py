@@ -103,6 +103,30 @@ class PlanEnding:
                 return
             idle.wait(0.01)
 
+    def run_engine_lives(self) -> bool:
+        """Tell whether the RunEngine's thread is there."""
+        thread = getattr(self.RE, "_th", None)
+        return thread is None or thread.is_alive()
+
+    def end_plan(self, reason: str) -> None:
+        """End a plan that runs or is paused, and wait for its own cleaning up."""
+        if self.RE.state == "idle" or not self.run_engine_lives():
+            return
+        threading.Thread(target=self.abort, args=(reason,), name="abort", daemon=True).start()
+        deadline, idle = time.monotonic() + END_S, threading.Event()
+        while self.RE.state not in ("idle", "panicked") and time.monotonic() < deadline:
+            idle.wait(0.01)
+
+    def end_run_engine(self) -> None:
+        """End the RunEngine's thread; nothing can be run any more."""
+        loop, thread = self.RE.loop, getattr(self.RE, "_th", None)
+        if self.run_engine_lives():
+            loop.call_soon_threadsafe(loop.stop)
+            if thread is not None:
+                thread.join(5.0)
+        if not loop.is_running():
+            loop.close()
+
     def _see_to_it(self, end: Any, reason: str) -> None:
         """Have the RunEngine end or pause the plan; when it does not answer, make safe directly."""
         begun = threading.Thread(target=end, args=(reason,), name=f"{reason}", daemon=True)

@@ -141,10 +141,13 @@ class JobQueue:
         with self._condition:
             return [job for _, _, job in self._ready if job.blind is not None]
 
-    def refuse(self, error: TransportError) -> None:
-        """Fail what waits, and what comes, but what makes safe; the first reason stays."""
+    def refuse(self, error: TransportError, *, instead: bool = False) -> None:
+        """Fail what waits, and what comes, but what makes safe.
+
+        The first reason stays, unless this one comes `instead`.
+        """
         with self._condition:
-            if self._refusal is None:
+            if self._refusal is None or instead:
                 self._refusal = error
             taken = self._take(lambda job: job.priority != SAFE)
         _fail(taken, error)

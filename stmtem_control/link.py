@@ -406,4 +406,5 @@ class Link:
         log.warning("%s: %s", self.name, error)
         self._hang_up()
         # What makes safe stays in the queue: it will open the connection again.
-        self._queue.refuse(error)
+        told = isinstance(error, IdentityError | _SettingsLost)  # it says more than the first did
+        self._queue.refuse(error, instead=told)

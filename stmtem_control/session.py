@@ -15,26 +15,23 @@ import bluesky
 from bluesky import RunEngine
 from bluesky.utils import FailedPause, RunEngineInterrupted
 
-from stmtem_control.devices import SafeReport
 from stmtem_control.plans import covered
 
 from . import __version__
 from .bench_process import BenchProcess
 from .clock import StationClock
 from .config import Station, load_station
-from .connect import Addresses, instrument_addresses
 from .declare_rest import declare_rest
 from .during_task import PollingDuringTask
 from .end_signals import signals_held
 from .ending import END_S, PlanEnding
 from .errors import InterlockError, RecordingError, StmTemError
-from .guard import POSSIBLE, GuardClient
-from .heartbeat import Heartbeat
 from .outcome import Outcome as Outcome
 from .outcome import one_line as one_line
 from .page_validation import pages_checked_by_columns
 from .run_folder import RunFolder, check_writable, count_rows, write_outcome
 from .timeline import Timeline
+from .watch import Watch
 
 if TYPE_CHECKING:
     from stmtem_control.devices import (
@@ -52,8 +49,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
-
-ASK_AGAIN_S = 5.0  # wall seconds: one failure has the safe state made several times
 
 
 class Session:
@@ -81,8 +76,8 @@ class Session:
         What has tripped, and how to clear it.
     safe_state : SafeState
         Makes the station safe when it is called, with or without the RunEngine.
-    guard : GuardClient or None
-        The process that makes it safe if this one dies or hangs.
+    watch : Watch
+        Heartbeat and guard process, which make it safe if this process dies or hangs.
 
     Raises
     ------
@@ -100,7 +95,6 @@ class Session:
         self.root = Path(self.station.station.data)
         check_writable(self.root)
         self._started = False
-        self._guard_asked = 0.0
         self._run_began = 0.0
         with contextlib.ExitStack() as opened:
             self.bench: BenchProcess | None = None
@@ -118,10 +112,14 @@ class Session:
             self.dose: SessionDose
             self.interlocks: Interlocks
             self.safe_state: SafeState
-            self.heartbeat: Heartbeat | None = None
             self._dating: threading.Thread | None = None
-            self.guard = self._start_guard(addresses, opened)
-            opened.callback(self._end_heartbeat)
+            self.watch = Watch(
+                self.station,
+                addresses,
+                bench=None if self.bench is None else self.bench.pid,
+                root=self.root,
+                opened=opened,
+            )
             self._connect(addresses, opened)
             self.run_folder = RunFolder(
                 self.root,
@@ -131,13 +129,12 @@ class Session:
                 on_open=self._run_opened,
             )
             opened.enter_context(pages_checked_by_columns())
-            self.safe_state.on_failure = self._not_safe
             self.ending = PlanEnding(self.safe_state)
             self.RE = self.ending.RE = RunEngine(
                 {},
                 preprocessors=[self._cover],
                 context_managers=[self.ending.interrupts],
-                during_task=PollingDuringTask(self._run_engine_lives),
+                during_task=PollingDuringTask(self.ending.run_engine_lives),
             )
             self.RE.md.update(self.dose.metadata)
             self.dose.metadata = self.RE.md
@@ -148,19 +145,9 @@ class Session:
                 "bluesky": bluesky.__version__,
             }
             opened.callback(self._end_run_engine)
-            self.heartbeat = heartbeat = Heartbeat(
-                self.RE,
-                self.safe_state,
-                heartbeat_s=self.station.safe.heartbeat_s,
-                hang_s=self.station.safe.hang_s,
-                beat=self._beat,
-                hung=self._hung,
-            )
-            opened.callback(self.timeline.listen(heartbeat.note))
+            self.watch.begin(self.RE, self.safe_state, self.ending, self.timeline, opened)
             bias: Any = self.bias
-            bias.alive = heartbeat.alive  # a dead man's hold is renewed by the same judgement
-            if self.guard is not None:
-                self.guard.wait_ready()
+            bias.alive = self.watch.alive  # a dead man's hold is renewed by the same judgement
             # The record of truth comes first: if it cannot be written, nothing else is told.
             self.RE.subscribe(self.run_folder)
             self.RE.subscribe(self._run_closed, "stop")
@@ -168,32 +155,6 @@ class Session:
             self._opened = opened.pop_all()
         # For scripts without a with block.
         atexit.register(self.close)
-
-    def _start_guard(
-        self, addresses: Addresses | None, opened: contextlib.ExitStack
-    ) -> GuardClient | None:
-        if not (self.station.safe.guard and POSSIBLE):
-            return None
-        guard = GuardClient(
-            self.station,
-            addresses,
-            instruments=instrument_addresses(self.station, addresses),
-            bench=None if self.bench is None else self.bench.pid,
-            root=self.root,
-            make_safe=self._asked_from_outside,
-            acted=self.trip,
-        )
-        # The last but the bench: it watches over all of the closing, while the heart beats.
-        opened.callback(guard.close)
-        return guard
-
-    def _end_heartbeat(self) -> None:
-        if self.heartbeat is not None:
-            self.heartbeat.close()
-
-    def _beat(self, hazard: bool, moving: bool) -> None:
-        if self.guard is not None:
-            self.guard.beat(hazard, moving)
 
     def _connect(
         self,
@@ -223,8 +184,7 @@ class Session:
         self.timeline.start_run(self.clock.now())
         self.dose.begin_run(start)
         self.camera.directory = folder
-        if self.guard is not None:
-            self.guard.run_folder(folder)
+        self.watch.run_folder(folder)
 
     def _run_closed(self, _name: str, _stop: dict[str, Any]) -> None:
         self.dose.end_run()
@@ -369,63 +329,22 @@ class Session:
         if trip.ends_run:
             self.trip(trip.text)
 
-    def _hung(self, reason: str) -> None:
-        self.trip(reason)
-        self.safe_state.make_safe(reason)
-
-    def _not_safe(self, report: SafeReport) -> None:
-        """Have the guard process try what the session's own connections could not do."""
-        now = time.monotonic()
-        if self.guard is not None and now - self._guard_asked > ASK_AGAIN_S:
-            self._guard_asked = now
-            self.guard.act(f"the session could not ({report.reason})")
-
-    def _asked_from_outside(self, reason: str) -> SafeReport:
-        self.trip(reason)
-        return self.safe_state.make_safe(reason)
-
     def _cover(self, plan: Any) -> Any:
         """Preprocess any plan, see :func:`.covered`."""
         if not self.ending.to_the_end:
             self.ending.begin()
-        return covered(plan, self.safe_state, self._why_not_go_on)
-
-    def _why_not_go_on(self) -> str:
-        still = "" if self.heartbeat is None else self.heartbeat.stood_still()
-        return self.ending.refused() or still
+        return covered(plan, self.safe_state, self.watch.why_not_go_on)
 
     def ended_by_signals(self, *, leave: bool = False) -> AbstractContextManager[None]:
         """Let SIGTERM and SIGHUP end the running plan, see :meth:`.PlanEnding.by_signals`."""
         return self.ending.by_signals(leave=leave)
 
-    def _run_engine_lives(self) -> bool:
-        thread = getattr(self.RE, "_th", None)
-        return thread is None or thread.is_alive()
-
     def _end_run_engine(self) -> None:
         # Before anything that could hang.
         self.safe_state.make_safe("the session is closed")
-        lives = self._run_engine_lives()
-        if self.RE.state != "idle" and lives:
-            aborter = threading.Thread(
-                target=self.ending.abort,
-                args=("the session was closed",),
-                name="abort",
-                daemon=True,
-            )
-            aborter.start()
-            aborter.join(END_S)
-            deadline, idle = time.monotonic() + END_S, threading.Event()
-            while self.RE.state not in ("idle", "panicked") and time.monotonic() < deadline:
-                idle.wait(0.01)
+        self.ending.end_plan("the session was closed")
         self.run_folder.close()
-        loop, thread = self.RE.loop, getattr(self.RE, "_th", None)
-        if lives:
-            loop.call_soon_threadsafe(loop.stop)
-            if thread is not None:
-                thread.join(5.0)
-        if not loop.is_running():
-            loop.close()
+        self.ending.end_run_engine()
 
     def close(self) -> None:
         """Make the station safe and close everything; harmless when called again.

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import frame, link, particle_step, side_by_side, timing, whole_experiment
+from benchmarks import dead_man, frame, link, particle_step, side_by_side, timing, whole_experiment
 from benchmarks.side_by_side import Ratio, Report, Target
 
 needs_numba = pytest.mark.skipif(
@@ -156,3 +156,16 @@ def test_bias_edges_lie_in_their_exchanges() -> None:
     assert {name: len(pairs) for name, pairs in found.items()} == {"driver": 4, "PyVISA": 4}
     for exchange, came in (*found["driver"], *found["PyVISA"]):
         assert exchange.sent <= came <= exchange.answered
+
+
+# ---- the dead-man's bias -----------------------------------------------------------------------
+
+
+def test_readings_and_deaths_are_found() -> None:
+    found = dead_man.readings(2, 1)
+    assert {len(taken) for taken in found.values()} == {2}
+    assert all(
+        took > 0.9 * 2.0 * nplc / 50.0 for (nplc, _), all_ in found.items() for took, _ in all_
+    )
+    (life,) = dead_man.deaths(1)
+    assert 0.0 < life <= 0.5

@@ -65,30 +65,6 @@ def test_blocks_of_the_page_on_triggers() -> None:
         next(plan)
 
 
-def test_blocks_of_the_page_on_faults(capsys: pytest.CaptureFixture[str]) -> None:
-    names = run(PAGE.with_name("inject-faults.md"))
-    assert names["replies"].startswith(b"1\n")
-    assert names["replies"].endswith(b"1\n")
-    assert names["safe"]["output off"]
-    printed = capsys.readouterr().out
-    assert "struck  bias_source:drop@exchange=2  *IDN?" in printed
-    assert " 5.000 s  struck  bias_source:output_interlock@time=5.0,seconds=10.0" in printed
-    assert [change.value for change in names["transitions"][4:]] == [1.0, 0.0]
-    assert names["answer"]["safe"]["bias 0 V"]
-    assert names["struck"] == []
-    assert names["off_s"] == 0.0
-    assert names["struck_s"] == 2.0
-
-
-def test_blocks_of_the_page_on_the_dead_mans_time(capsys: pytest.CaptureFixture[str]) -> None:
-    run(PAGE.with_name("choose-the-dead-mans-time.md"))
-    assert capsys.readouterr().out.splitlines() == [
-        "nplc 0.1: 373 readings, 1.81 to 2.00 s",
-        "nplc 1: 47 readings, 1.87 to 1.99 s",
-        "nplc 10: 4 readings, 1.56 to 1.65 s",
-    ]
-
-
 def test_blocks_of_the_page_on_the_approach(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +102,30 @@ def uid_of(folder: Path | None) -> str:
     assert folder is not None
     first = (folder / "documents.jsonl").read_text("utf-8").splitlines()[0]
     return str(json.loads(first)[1]["uid"])
+
+
+def test_blocks_of_the_page_on_faults(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run(PAGE.with_name("inject-faults.md"))
+    assert names["replies"].startswith(b"1\n")
+    assert names["replies"].endswith(b"1\n")
+    assert names["safe"]["output off"]
+    printed = capsys.readouterr().out
+    assert "struck  bias_source:drop@exchange=2  *IDN?" in printed
+    assert " 5.000 s  struck  bias_source:output_interlock@time=5.0,seconds=10.0" in printed
+    assert [change.value for change in names["transitions"][4:]] == [1.0, 0.0]
+    assert names["answer"]["safe"]["bias 0 V"]
+    assert names["struck"] == []
+    assert names["off_s"] == 0.0
+    assert names["struck_s"] == 2.0
+
+
+def test_blocks_of_the_page_on_the_dead_mans_time(capsys: pytest.CaptureFixture[str]) -> None:
+    run(PAGE.with_name("choose-the-dead-mans-time.md"))
+    assert capsys.readouterr().out.splitlines() == [
+        "nplc 0.1: 373 readings, 1.81 to 2.00 s",
+        "nplc 1: 47 readings, 1.87 to 1.99 s",
+        "nplc 10: 4 readings, 1.56 to 1.65 s",
+    ]
 
 
 def test_blocks_of_the_page_on_limits(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,9 +30,9 @@ MAY_IMPORT = {  # folder -> the stmtem_control names it may use
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
     {"errors", "units", "exchanges", "permit"},
-    {"clock", "clock_model", "timeline", "transport", "nucleation_transients", "interlock_table"},
+    {"clock", "clock_model", "timeline", "transport", "nucleation_transients"},
     {"recording", "dose"},
-    {"config", "station_tables"},
+    {"config", "station_tables", "interlock_table"},
     {"station_dose"},
     {"socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
     {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
@@ -50,7 +50,7 @@ FLOORS = [
     {"safe_channel", "during_task", "outcome"},
     {"connect", "declare_rest"},
     {"safe_station", "ending", "heartbeat", "guard"},
-    {"guard_process", "safe_command"},
+    {"guard_process", "safe_command", "watch"},
     {"session"},
     {"progress", "doctor", "recover", "catalog"},
     {"console", "demo"},

@@ -112,7 +112,7 @@ class Interlocks:
         self._travel = Travel(float(probe.z.fine.high), int(probe.z.coarse.high))
         self.watch = Watch(bias, beam, probe, camera, table, self._found, self._wake, data)
         self._changed = threading.Condition()
-        self._orders: SimpleQueue[tuple[Trip, float] | bool] = SimpleQueue()
+        self._orders: SimpleQueue[tuple[Trip | None, float] | None] = SimpleQueue()
         self._to_do: list[tuple[Trip, float, Future[Any] | None]] = []
         self._untold = 0  # trips that latched and were not acted on and told yet
         self._closing = False
@@ -150,7 +150,7 @@ class Interlocks:
             self._switch_s = None
         threads, self._threads = self._threads, []
         if threads:
-            self._orders.put(False)
+            self._orders.put(None)
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(JOIN_S)
@@ -230,7 +230,7 @@ class Interlocks:
 
     def _hear_reading(self, channel: str, t: float, value: Any, uncertainty_s: float) -> None:
         if channel == "bias_set_V" and value and self._latch.refusing("bias"):
-            self._orders.put(True)  # it was on its way when the trip came
+            self._orders.put((None, time.monotonic()))  # it was on its way when the trip came
         found = self._judge.hear(channel, t, value, uncertainty_s)
         if found is None:
             return
@@ -263,14 +263,15 @@ class Interlocks:
     # In the thread that sends orders, and never waits for an instrument
 
     def _send(self) -> None:
-        while order := self._orders.get():
+        while (order := self._orders.get()) is not None:
+            trip, noticed = order
             gone: Future[Any] | None = None
-            if order is True or order[0].ends_run:
+            if trip is None or trip.ends_run:
                 gone = self._bias.source.zero_and_off()
                 self._probe.controller.stop()
-            if order is not True:
+            if trip is not None:
                 with self._changed:
-                    self._to_do.append((*order, gone))
+                    self._to_do.append((trip, noticed, gone))
                     self._changed.notify_all()
 
     # In the guard's thread

@@ -70,6 +70,7 @@ class DoseMeter:
         self._lease: _Lease | None = None
         self._since: float | None = None  # when the open interval began
         self._sure_s: float | None = None  # how well that is known; None: not confirmed
+        self._again = False  # asked for again before it was confirmed: either may have opened it
         self._ended = -math.inf  # when the last interval ended
 
     # What is
@@ -133,6 +134,9 @@ class DoseMeter:
                 lease.openings += 1
                 # After the disk was asked: what is booked is counted from here on.
                 self._since, self._sure_s = self.clock.now(), None
+                self._again = False
+            elif self._sure_s is None:
+                self._again = True
 
     def opened(self, taken: Exchange) -> None:
         """Take in that the beam was opened in an exchange (station s).
@@ -143,11 +147,16 @@ class DoseMeter:
             A blanking had overtaken the opening, which now could not be booked; it counts.
         """
         with self._lock:
-            if taken.answered <= self._ended:
-                return  # it was blanked since
             late = self._since is None
-            if self._since is None or self._sure_s is None:
-                self._since = taken.sent if self._since is None else max(self._since, taken.sent)
+            if self._since is None:
+                if taken.answered <= self._ended:
+                    return  # it was blanked since
+                self._since, self._again = taken.sent, False
+            elif taken.answered < self._since:
+                return  # it was blanked, and asked for anew
+            if self._sure_s is None or late:
+                if not self._again:
+                    self._since = max(self._since, taken.sent)
                 self._sure_s = max(0.0, taken.answered - self._since)
             if late:
                 self._lease = self._lease or self._new_lease(self._since)

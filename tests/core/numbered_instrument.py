@@ -98,7 +98,7 @@ class NumberedInstrument:
             self.strangers_asked += self.serial != 1
             self.asked.append((value, self.setting == "right"))
             return sealed(f"{name}{len(self.asked) - 1}")
-        says = {"who": str(self.serial), "get": self.setting, "echo": value}
+        says = {"who": str(self.serial), "get": self.setting, "echo": f"echo{value}"}
         return sealed(name + says[command])
 
     def _befallen(self, question: str, answer: bytes) -> list[Event]:
@@ -171,14 +171,17 @@ class NumberedDriver:
         return answer[len(name) :]
 
     def resync(self, transport: Transport) -> None:
-        """Ask for an echo that was not asked for before; it may not be followed by anything."""
+        """Ask for an echo that was not asked for before; it may not be followed by anything.
+
+        No other answer looks like it, as with a source's name behind a number.
+        """
         transport.drain(self._quiet_s)
         deadline = self._clock() + self._timeout_s
         while True:
             self._echoes += 1
             transport.write(f"echo {self._echoes}\n".encode())
             name = f"echo {self._echoes} " if self._names else ""
-            while transport.read_until(b"\n", deadline) != sealed(f"{name}{self._echoes}"):
+            while transport.read_until(b"\n", deadline) != sealed(f"{name}echo{self._echoes}"):
                 pass
             if not transport.drain(0.0):
                 return

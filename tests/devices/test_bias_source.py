@@ -332,8 +332,9 @@ def test_a_source_that_was_switched_off_meanwhile_gets_no_bias(bias: BiasSource,
     bias.stop()
     smu.unplugged = False
     smu.state[":SENS:CURR:PROT"] = 1.05e-4
-    bias.source.link.reopen(W)
-    with pytest.raises(InstrumentError, match=r"compliance was 1e-08 A and is now 0.000105 A"):
+    with pytest.raises(TransportError, match=r"compliance was 1e-08 A and is now 0.000105 A"):
+        bias.source.link.reopen(W)
+    with pytest.raises(TransportError, match="connect it again"):
         bias.set(1.0).wait(W)
     assert not smu.output
     bias.connect(W)

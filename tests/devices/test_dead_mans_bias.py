@@ -13,7 +13,7 @@ from stmtem_control.clock import StationClock
 from stmtem_control.devices import BiasSource
 from stmtem_control.devices.keithley import Keithley2400
 from stmtem_control.errors import InstrumentError, InterlockError
-from stmtem_control.link import Link
+from stmtem_control.link import DroppedError, Link
 from stmtem_control.serial_port import SerialTransport
 from stmtem_control.simulators import Bench, Fault, HandClock
 from stmtem_control.simulators.bias_source import SourceMeter
@@ -256,6 +256,37 @@ def test_settings_change_in_the_middle_of_a_hold(rig: Callable[..., Rig]) -> Non
     desk.bias.compliance.set(1e-6).wait(W)
     assert desk.bias.compliance.get() == pytest.approx(1e-6)
     assert desk.chart.levels == [-5.0]
+
+
+def test_a_sequence_between_two_holds(rig: Callable[..., Rig]) -> None:
+    desk = rig()
+    desk.bias.set(-5.0).wait(W)
+    desk.bias.trigger().wait(W)
+    desk.bias.sequence.prepare({"levels_V": (1.0, -1.0), "step_s": 0.05}).wait(W)
+    assert not desk.bench.source.output_on
+    desk.bias.sequence.kickoff().wait(W)
+    desk.bias.sequence.complete().wait(W)
+    desk.bias.set(2.0).wait(W)
+    desk.bias.trigger().wait(W)
+    assert desk.bias.voltage.get() == pytest.approx(2.0, abs=1e-2)
+    assert threading.Event().wait(0.6) is False
+    assert desk.bench.source.output_on
+    desk.bias.alive = lambda: False
+    desk.off_within(0.5)
+    levels = [volts for volts in desk.chart.levels if volts]
+    assert levels == [-5.0, 1.0, -1.0, 2.0]
+
+
+def test_a_sequence_that_is_stopped_leaves_nothing_on(rig: Callable[..., Rig]) -> None:
+    """An abort alone would: its list has not come to its end."""
+    desk = rig()
+    desk.bias.sequence.prepare({"levels_V": (1.0,) * 100, "step_s": 0.05}).wait(W)
+    desk.bias.sequence.kickoff().wait(W)
+    desk.bias.stop()
+    assert desk.bias.unsafe is None
+    assert all(desk.bench.safe().values())
+    with pytest.raises(DroppedError):
+        desk.bias.sequence.complete().wait(W)
 
 
 def test_a_reading_is_from_after_it_was_asked_for(rig: Callable[..., Rig]) -> None:

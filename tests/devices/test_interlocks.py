@@ -110,7 +110,12 @@ def test_a_short_switches_the_output_off_before_it_is_told(
     hold(bias, clock)
     beam.set("open").wait(W)
     seen: list[bool] = []
-    interlocks.on_trip = lambda trip: (seen.append(smu.output), told(trip))[0]
+
+    def look(trip: Trip) -> None:
+        seen.append(smu.output)
+        told(trip)
+
+    interlocks.on_trip = look
     short(bias, smu)
     trip = told.wait()
     assert seen == [False]

@@ -35,7 +35,7 @@ class HandClock(StationClock):
         return self.t
 
 
-def expose(path: Path, site: str, seed: int, said: mmap.mmap) -> None:
+def expose(path: Path, site: str, seed: int, said: mmap.mmap, told: int) -> None:
     """Open and blank for ever; each interval is said in a slot of its own, as it grows."""
     rng = random.Random(seed)
     clock = HandClock()
@@ -52,6 +52,8 @@ def expose(path: Path, site: str, seed: int, said: mmap.mmap) -> None:
             struct.pack_into("d", said, 8 * slot, clock.t - begun)
             if rng.random() < 0.1:
                 meter.settle()
+        if slot == 1:
+            os.write(told, b".")
         meter.blanked(Exchange(clock.t, clock.t))
         clock.t += rng.uniform(0.0, 5.0)
         if rng.random() < 0.5:
@@ -67,8 +69,10 @@ def main(path: Path, children: int, seed: int) -> None:
         ready, told = os.pipe()
         child = os.fork()
         if not child:
-            os.write(told, b".")
-            expose(path, site, rng.randrange(10**6), said)
+            # Half of them are killed from their beginning on, the others when they are under way.
+            if number % 2:
+                os.write(told, b".")
+            expose(path, site, number + 1000 * seed, said, told)
             os._exit(1)
         os.read(ready, 1)
         select.select([], [], [], rng.uniform(0.0, 0.03))

@@ -160,3 +160,18 @@ def test_what_cannot_be_booked_does_not_begin(meter: DoseMeter) -> None:
         meter.opening()
     assert not meter.open
     assert not meter.unsettled
+
+
+def test_an_opening_that_is_asked_for_twice_counts_from_the_first(
+    meter: DoseMeter, clock: HandClock
+) -> None:
+    meter.opening()  # was carried out, but its answer was lost
+    clock.t = 5.0
+    meter.opening()
+    meter.opened(Exchange(5.0, 5.1))
+    clock.t = 6.0
+    meter.blanked(Exchange(6.0, 6.0))
+    assert meter.dose() == 120.0
+    meter.settle()
+    (exposure,) = meter.ledger.exposures()
+    assert exposure.uncertainty_e_per_A2 == pytest.approx(5.1 * 20.0)

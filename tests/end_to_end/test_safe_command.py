@@ -237,7 +237,7 @@ def test_a_stopped_session_is_passed_over(
 ) -> None:
     """Seen from the guard: the request goes unanswered, as by a session under SIGSTOP."""
     endanger(guarded)
-    client: Any = guarded.guard
+    client: Any = guarded.watch.guard
     monkeypatch.setattr(client, "_hear", lambda *_: None)
     monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("nobody is killed"))
     assert main(["safe"]) == 0

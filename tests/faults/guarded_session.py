@@ -31,7 +31,7 @@ def main() -> int:
     addresses, root, what = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
     station = load_station("sim").with_bench(speed=SPEED, size=256).with_data(root)
     session = Session(station.with_safe(**json.loads(sys.argv[4])), addresses=addresses)
-    guard = session.guard
+    guard = session.watch.guard
     assert guard is not None
 
     def on() -> None:
@@ -63,7 +63,8 @@ def main() -> int:
 
         def block(*_: Any) -> None:
             tell()
-            forever.wait(W)
+            while not session.safe_state.at_rest:
+                forever.wait(0.02)
 
         session.RE.subscribe(block, "start")
 

@@ -27,7 +27,9 @@ from stmtem_control.simulators import Bench
 
 SPEED = 5.0
 RATE = 20.0  # of the simulated beam, as sim.toml says
-OVERSHOOT_S = 0.05  # wall seconds; stated in docs/explanation/dose.md
+#: Wall seconds on a machine that does five times the work it can; benchmarks/dose_limit.py has the
+#: distribution, and docs/explanation/dose.md what is promised.
+OVERSHOOT_S = 0.3
 
 
 def given(bench: Bench) -> float:
@@ -81,7 +83,8 @@ def test_frames_carry_the_dose_of_the_site(session: Session) -> None:
     assert lit["dose_e_per_px"] == pytest.approx(lit["dose_e_per_A2"] * 40.0**2)
     had = second["prior_dose_e_per_A2"]
     assert had >= first["total_dose_e_per_A2"] - 1e-6
-    assert had == pytest.approx(first["total_dose_e_per_A2"], abs=0.05 * RATE)
+    exposures = session.dose.ledger.exposures()
+    assert had == pytest.approx(exposures[0].dose_e_per_A2)
     assert 0.0 <= second["calibration_age_s"] < 60.0
 
 
@@ -166,7 +169,7 @@ def test_the_limit_is_held_whatever_the_plan_does(session: Session, bench: Bench
     def foreign() -> Any:
         yield from bps.mv(session.bias, -1.0)
         yield from bps.mv(session.beam, "open")
-        yield from session.clock.sleep(hard / RATE + 1.0)
+        yield from session.clock.sleep(hard / RATE + 3.0)
         seen.append((bench.specimen.blanked, bench.source.level))
         yield from bps.mv(session.bias, 0.0)
 
@@ -192,8 +195,11 @@ def test_a_run_that_met_the_limit_says_so(session: Session) -> None:
     outcome = session.run(foreign())
     assert outcome.status == "success"
     assert outcome.reason.startswith("beam blanked: site 'site 1'")
+    assert session.interlocks.trip is not None
     session.site = "site 2"
     session.dose.guard.budget = make_budget(["Li2O"])
+    assert "session.interlocks.clear()" in session.run(foreign()).reason
+    session.interlocks.clear()
     assert session.run(foreign()).reason == ""
 
 

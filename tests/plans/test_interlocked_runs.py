@@ -49,7 +49,12 @@ def depositing(session: Session) -> bool:
 def test_a_short_ends_the_run_and_what_was_taken_stays(session: Session, bench: Bench) -> None:
     told: list[Trip] = []
     forward = session.interlocks.on_trip
-    session.interlocks.on_trip = lambda trip: (told.append(trip), forward(trip))[1]
+
+    def hear(trip: Trip) -> None:
+        told.append(trip)
+        forward(trip)
+
+    session.interlocks.on_trip = hear
     when(session, lambda: depositing(session), lambda: bench.inject(Fault("specimen", "short")))
     outcome = cycles(session, deposit_s=60.0)
     assert all(bench.safe().values())

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from stmtem_control.simulators.clock import HandClock
+from stmtem_control.simulators.piezo import Amplifier
 from stmtem_control.simulators.probe import ProbeController
 from stmtem_control.simulators.server import Channel
 
@@ -234,6 +235,16 @@ def test_the_bend_has_a_little_hysteresis(rig: _Rig) -> None:
     assert 0.0 < rig.rail.bends[2] - rising < 10.0
 
 
+def test_who_looks_late_does_not_see_the_output_beyond_its_way() -> None:
+    """An alarm that rings late looks with the time at which it was due."""
+    amplifier = Amplifier()
+    amplifier.aim(1.0, 28.0, None)
+    assert amplifier.volts(2.0) == 28.0
+    amplifier.aim(2.0, 0.0, None)
+    assert amplifier.volts(1.99) == 28.0
+    assert amplifier.volts(2.001) == pytest.approx(18.0)
+
+
 def test_the_filter_slows_the_output(rig: _Rig) -> None:
     rig.run("setm 3 off", "setfil 3 16", "seta 3 100")
     rig.clock.advance(1.0 / (2.0 * math.pi * 16.0))
@@ -340,3 +351,28 @@ def test_closing_ends_all_motion(rig: _Rig) -> None:
     rig.probe.close()
     rig.clock.advance(1.0)
     assert len(rig.rail.steps) == 10
+
+
+def test_before_it_was_told_the_output_is_where_it_was() -> None:
+    """A wired instrument that acts late, at the time at which it was due, asks for the past."""
+    output = Amplifier()
+    output.aim(1.0, 20.0, None)
+    assert output.volts(2.0) == 20.0
+    output.aim(3.0, 0.0, None)
+    assert output.volts(2.9) == output.volts(3.0) == 20.0
+    assert output.volts(3.001) == pytest.approx(10.0)
+
+
+def test_a_look_back_in_time_moves_nothing() -> None:
+    rig = _Rig()
+    rig.ask("setm 3 stp+")
+    rig.ask("seta 3 10")
+    rig.clock.advance(0.1)
+    rig.probe.settle()
+    before = rig.clock.now()
+    rig.ask("seta 3 0")
+    rig.clock.advance(0.1)
+    rig.probe.settle()
+    bent = rig.rail.bends[2]
+    rig.probe.axes[2].settle(before)
+    assert rig.rail.bends[2] == bent == pytest.approx(0.0, abs=3.0)
