@@ -161,6 +161,8 @@ class Runner:
     def _after(self, lab: Lab, verdict: Verdict) -> str:
         """Run something short in the same session; open it again if that is refused."""
         session: Any = lab.session
+        # Where no current flows: what a plan has left in contact is not for -5 V.
+        lab.put_probe(contact=False)
         short = deposit(
             session.bias,
             session.camera,
