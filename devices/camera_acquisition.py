@@ -268,7 +268,9 @@ class CameraAcquisition(CameraSettings):
         with self._lock:
             was_acquiring, self._acquiring = self._acquiring, False
             self._may_be_replayed = self._armed = False
-        self.unsafe = self._stop_camera() if was_acquiring or self.running else None
+        # One that was not confirmed is sent again: the camera may go on taking frames.
+        again = self.unsafe is not None
+        self.unsafe = self._stop_camera() if was_acquiring or again or self.running else None
         self._end_recording()
 
     def make_safe(self) -> list[tuple[str, bool, str]]:

@@ -271,7 +271,11 @@ class Merlin:
     def _set_timing(self, transport: Transport, exposure_s: float, period_s: float) -> None:
         exposure = ("ACQUISITIONTIME", f"{1e3 * exposure_s:.9g}")
         period = ("ACQUISITIONPERIOD", f"{1e3 * period_s:.9g}")
-        present_ms = float(self._exchange(transport, "GET", "ACQUISITIONTIME"))
+        answer = self._exchange(transport, "GET", "ACQUISITIONTIME")
+        try:
+            present_ms = float(answer)
+        except ValueError:
+            raise ProtocolError(f"ACQUISITIONTIME was answered {answer!r}, not a time") from None
         longer_first = (period, exposure) if 1e3 * period_s >= present_ms else (exposure, period)
         for name, value in longer_first:
             self._exchange(transport, "SET", name, value)

@@ -66,17 +66,23 @@ def with_frames(
             # An error between create and save leaves a bundle open, and nothing can be collected.
             with contextlib.suppress(IllegalMessageSequence):
                 yield Msg("drop")
-        parts = [
-            bps.mv(beam, "blanked"),
-            bps.complete(camera, wait=True),
-            bps.collect(camera, name="frames", return_payload=False),
+        # Made one by one: of plans that were made and never begun, as at a halt, bluesky warns.
+        parts: list[Callable[[], Plan]] = [
+            lambda: bps.mv(beam, "blanked"),
+            lambda: bps.complete(camera, wait=True),
+            lambda: bps.collect(camera, name="frames", return_payload=False),
         ]
         if not (done and keep_bias):
-            parts = [set_bias(bias, 0.0), mark(camera, "end", 0), *parts]
+            # With the output off at once where something failed: a camera may be slow to end.
+            parts = [
+                lambda: set_bias(bias, 0.0) if done else bps.stop(bias),
+                lambda: mark(camera, "end", 0),
+                *parts,
+            ]
         problems = []
         for part in parts:
             try:
-                yield from part
+                yield from part()
             except Exception as error:
                 problems.append(error)
         if done and problems:

@@ -94,6 +94,18 @@ class Devices:
     interlocks: "Interlocks"
     safe_state: "SafeState"
 
+    def mend_links(self) -> None:
+        """Open the connections that broke in an earlier run; the drivers see who is there.
+
+        Raises
+        ------
+        TransportError
+            One cannot be opened, or leads to another instrument.
+        """
+        for link in (self.bias.source.link, self.probe.controller.link, self.camera.merlin.link):
+            if not link.alive:
+                link.open(ANSWER_S)
+
 
 def _link(
     opener: Callable[[], Transport], name: str, address: str, opened: contextlib.ExitStack

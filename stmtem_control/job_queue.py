@@ -8,7 +8,13 @@ from concurrent.futures import Future
 from itertools import count
 from typing import Any, TypeVar
 
-from .errors import IdentityError, InterlockError, TransportError, TransportTimeout
+from .errors import (
+    IdentityError,
+    InterlockError,
+    ProtocolError,
+    TransportError,
+    TransportTimeout,
+)
 from .transport import Transport
 
 T = TypeVar("T")
@@ -37,6 +43,13 @@ class Answer(Future[T]):
                 return super().result(0.0)
             what, where = self._what()
             raise TransportTimeout(f"{what} did not end within {timeout:g} s{where}") from None
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """End with an error; one of the wire, which knows addresses only, is given the role."""
+        role = self._what()[0].partition(":")[0]
+        if isinstance(exception, TransportError | ProtocolError) and role not in str(exception):
+            exception = type(exception)(f"{role}: {exception}")
+        super().set_exception(exception)
 
 
 class Job:

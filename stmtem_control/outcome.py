@@ -53,5 +53,13 @@ def one_line(error: BaseException) -> str:
     for cause in (error.__cause__, *error.args):
         if isinstance(cause, StmTemError):
             return str(cause)
+    for status in error.args:
+        # A Status tells in many words what it is of, and in few what failed.
+        problem = status.exception() if hasattr(status, "exception") else None
+        if isinstance(problem, StmTemError):
+            return str(problem)
+        if isinstance(problem, TimeoutError):
+            name = getattr(getattr(status, "obj", None), "name", "a device")
+            return f"{name}: did not finish in time; look at the instrument, then run again"
     text = " ".join(str(error).split())
     return text if isinstance(error, StmTemError) else f"{type(error).__name__}: {text}"

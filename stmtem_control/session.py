@@ -171,7 +171,7 @@ class Session:
         self.bias, self.probe = devices.bias, devices.probe
         self.camera, self.beam = devices.camera, devices.beam
         self.alignment, self.dose = devices.alignment, devices.dose
-        self.interlocks = devices.interlocks
+        self.interlocks, self._mend_links = devices.interlocks, devices.mend_links
         opened.callback(self.wait_until_complete)
         self.safe_state = self.bias.safe_state = devices.safe_state
         # Whatever happens from here on, closing makes the station safe first.
@@ -269,10 +269,13 @@ class Session:
         try:
             with ending.by_signals(), ending.interrupts(self.RE):
                 try:
+                    self._mend_links()
                     self.RE(plan)
                 except RunEngineInterrupted:
-                    if self.RE.state == "paused":
-                        ending.reason = ending.reason or "paused by the plan"
+                    paused = self.RE.state == "paused"
+                    why = "paused by the plan" if paused else "the RunEngine was told to end"
+                    ending.reason = ending.reason or why
+                    if paused:
                         ending.abort(ending.reason)
                 except (FailedPause, KeyboardInterrupt) as failure:
                     error, ending.reason = failure, ending.reason or "Ctrl-C"

@@ -268,5 +268,5 @@ def test_an_opening_that_takes_too_long_is_told(wire: Wire) -> None:
 
 
 def test_the_time_out_of_a_job_is_its_own(link: Link) -> None:
-    with pytest.raises(TransportTimeout, match=r"^late$"):
+    with pytest.raises(TransportTimeout, match=r"^thing: late$"):
         link.submit(raising(TransportTimeout("late"))).result(W)

@@ -1,0 +1,35 @@
+"""What a person reads of an error."""
+
+from types import SimpleNamespace
+
+import pytest
+from bluesky.utils import FailedStatus
+from ophyd.status import Status
+from ophyd.utils.errors import StatusTimeoutError
+
+from stmtem_control.errors import InstrumentError
+from stmtem_control.outcome import one_line
+
+
+def failed(error: Exception) -> FailedStatus:
+    status = Status(SimpleNamespace(name="camera"))
+    status.set_exception(error)
+    with pytest.raises(type(error)):
+        status.wait(5.0)
+    return FailedStatus(status)
+
+
+def test_a_status_that_failed_tells_what_failed_it() -> None:
+    assert one_line(failed(InstrumentError("camera: refused"))) == "camera: refused"
+
+
+def test_a_status_that_timed_out_names_its_device() -> None:
+    status = Status(SimpleNamespace(name="camera"), timeout=0.01)
+    with pytest.raises(StatusTimeoutError):
+        status.wait(5.0)
+    told = one_line(FailedStatus(status))
+    assert told == "camera: did not finish in time; look at the instrument, then run again"
+
+
+def test_other_errors_are_told_in_one_line() -> None:
+    assert one_line(ValueError("a\n  b")) == "ValueError: a b"

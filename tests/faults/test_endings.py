@@ -1,0 +1,56 @@
+"""Endings from elsewhere: the outcome says so, and the next run finds an instrument again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.fault_cases import MORE
+from benchmarks.fault_endings import Place, end_at
+from benchmarks.fault_lab import Lab, quiet
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with quiet(), Lab(tmp_path) as made:
+        made.put_probe(contact=True)
+        yield made
+
+
+@pytest.mark.parametrize("ending", ["abort", "stop", "halt"])
+def test_whoever_ends_a_plan_it_is_no_success(lab: Lab, ending: str) -> None:
+    ended = end_at(lab, MORE["short"](lab), Place("set bias", 2), ending)
+    assert ended.reached
+    assert ended.outcome is not None
+    assert (ended.status, ended.told) == ("aborted", "the RunEngine was told to end")
+    assert ended.outcome.exit_code == 1
+
+
+def test_a_connection_that_broke_is_opened_before_the_next_run(lab: Lab) -> None:
+    ended = end_at(
+        lab,
+        MORE["short"](lab),
+        Place("set bias", 2),
+        "by itself",
+        lambda: lab.bench.inject("bias_source:close_before"),
+    )
+    assert ended.status == "failed"
+    assert "bias_source" in ended.told
+    lab.session.interlocks.clear()  # a lost link is one of them
+    assert lab.session.run(MORE["short"](lab)).exit_code == 0
+
+
+def test_a_camera_that_did_not_hear_the_stop_is_stopped_again(lab: Lab) -> None:
+    ended = end_at(
+        lab,
+        MORE["short"](lab),
+        Place("set bias", 2),
+        "by itself",
+        lambda: lab.bench.inject("camera:silence"),
+    )
+    assert ended.status == "failed"
+    assert lab.bench.camera.busy
+    lab.bench.clear_faults()
+    assert lab.session.safe_state.make_safe("mended").ok
+    lab.clock.advance(1.0)  # the frame under way
+    assert not lab.bench.camera.busy
