@@ -154,8 +154,8 @@ class BiasHold:
         Of the last hold; no other begins before the end, or :meth:`acknowledge`.
     margin_s : float
         Wall seconds that are waited for a reading beyond its planned time.
-    waiting : set
-        Readings under way.
+    waiting : list
+        Readings under way; the first is the next to be complete.
     last_stamp : float or None
         Of the reading given out last.
     """
@@ -180,7 +180,7 @@ class BiasHold:
         self.asked = dead_man_s
         self.plan: HoldPlan | None = None
         self.margin_s = MARGIN_S
-        self.waiting: set[object] = set()
+        self.waiting: list[object] = []
         self.last_stamp: float | None = None  # of a reading that was given out
         self._scpi = scpi
         self._link = link

@@ -2,10 +2,14 @@
 
 While the trigger model is at work nothing is answered, and a reading that is asked for must not be
 from before it was: so the hold is started anew, and when its first reading is complete an abort
-gives it out.  Source: User's Manual 2400S-900-01, sections 11 and 17 (``[:SENSe]:DATA[:LATest]?``
-returns the most recent reading, also of an operation that was aborted).
+gives it out.  Readings that are asked for meanwhile wait for their turn: if each started the hold
+anew, none would ever be complete.
+
+Source: User's Manual 2400S-900-01, sections 11 and 17 (``[:SENSe]:DATA[:LATest]?`` returns the most
+recent reading, also of an operation that was aborted).
 """
 
+import contextlib
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -59,6 +63,7 @@ class HeldReading:
         self._clock = clock
         self._shortest_s = shortest_s
         self._tries = 0
+        self._asked = 0.0  # station s, in the worker
         self._follow(link.submit(self._start, name="a reading", topic="bias"))
 
     def _follow(self, job: "Future[Reading | None]") -> None:
@@ -69,28 +74,35 @@ class HeldReading:
         reading = None if error is not None else job.result()
         if error is None and reading is None:
             return  # another job follows
-        self._hold.waiting.discard(self)
+        with contextlib.suppress(ValueError):
+            self._hold.waiting.remove(self)
         if reading is None:
             self.answer.set_exception(error)
         else:
             self.answer.set_result(reading)
 
     def _start(self, transport: Transport) -> None:
-        if self._hold.running:
+        self._asked = self._scpi.now()
+        if self._hold.running and not self._hold.waiting:
             self._hold.renew(transport)
         self._hold.require()
         if not self._hold.running:
             raise InstrumentError(f"{self._scpi.name}: {OUTPUT_IS_OFF}")
-        self._hold.waiting.add(self)
+        self._hold.waiting.append(self)
         self._take_later()
 
     def _take_later(self) -> None:
-        delay = max(0.0, self._hold.first_left_s())
+        least = 0.0 if self._is_next() else MARGIN_S
+        delay = max(least, self._hold.first_left_s())
         self._follow(self._link.submit(self._take, name="a reading", topic="bias", delay_s=delay))
 
     def _take(self, transport: Transport) -> Reading | None:
         self._must_run()
-        if self._hold.first_left_s() > 0.0:  # another command has started the hold anew
+        if self._is_next() and self._hold.begun < self._asked:  # the one before came to nothing
+            self._hold.renew(transport)
+            self._must_run()
+        # Another command has started the hold anew, or another reading comes first.
+        if self._hold.first_left_s() > 0.0 or not self._is_next():
             self._take_later()
             return None
         begun = self._hold.begun
@@ -105,6 +117,10 @@ class HeldReading:
         t, sure = self._clock.date(reading.instrument_time, exchange, self._shortest_s)
         self._clock.look_now_and_then(transport)
         return replace(reading, t=t, uncertainty_s=sure)
+
+    def _is_next(self) -> bool:
+        """Tell whether no reading that was asked for before is still waited for."""
+        return self._hold.waiting[:1] == [self]
 
     def _must_run(self) -> None:
         self._hold.require()

@@ -110,7 +110,10 @@ class Interlocks:
         )
         self._overshoot = Overshoot(table)
         self._travel = Travel(float(probe.z.fine.high), int(probe.z.coarse.high))
-        self.watch = Watch(bias, beam, probe, camera, table, self._found, self._wake, data)
+        self.watch = Watch(
+            bias, beam, probe, camera, table, self._found, self._wake, data,
+            clock.wall_seconds(reading_s),
+        )  # fmt: skip
         self._changed = threading.Condition()
         self._orders: SimpleQueue[tuple[Trip | None, float] | None] = SimpleQueue()
         self._to_do: list[tuple[Trip, float, Future[Any] | None]] = []

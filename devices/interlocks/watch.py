@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DISK_S = 0.5  # wall seconds between two looks at the disk
+BETWEEN = 1.5  # readings, at least, from one of somebody else to the one that the guard takes
 
 
 def clocks() -> tuple[float, float, float]:
@@ -53,6 +54,8 @@ class Watch:
         Called when the guard's own reading has come: the next may be due.
     data : Path, optional
         Folder whose disk is watched.
+    reading_s : float
+        Wall seconds that a reading takes: the guard's own must not come into every other one.
     """
 
     def __init__(
@@ -65,13 +68,14 @@ class Watch:
         found: Callable[[Finding], None],
         wake: Callable[[], None],
         data: Path | None,
+        reading_s: float = 0.0,
     ) -> None:
         self.clocks = clocks
         self.free_bytes = free_bytes
         self._bias, self._beam, self._probe, self._camera = bias, beam, probe, camera
         self._found, self._wake = found, wake
         self._data = data
-        self._watch_s = table.limit("watch_s")
+        self._watch_s = max(table.limit("watch_s"), BETWEEN * reading_s)
         self._probe_look_s = table.limit("probe_look_s")
         self._stale = StaleReadings(table)
         self._links = LinkLost(table)
