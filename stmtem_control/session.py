@@ -294,6 +294,8 @@ class Session:
         held = self.interlocks.trip
         if held is not None and held.ends_run and held.t >= self._run_began:
             error, self.ending.reason = InterlockError(held.text), ""
+        # Files may have failed when they were closed, after the plan's last look.
+        error = error or self.camera.failure()
         reason = self.ending.reason or (one_line(error) if error else self.dose.limit)
         # At its end, or when a person wanted it to end, the contact is kept.
         retract = bool(reason) and self.ending.reason != "Ctrl-C"
