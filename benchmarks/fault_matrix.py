@@ -102,6 +102,8 @@ class Runner:
         begun = time.monotonic()
         try:
             with watchdog():
+                # Else the dose of some hundred cases would be one site's, and end the others.
+                lab.session.site = f"site {self._used}"
                 ended = self._end(lab, case)
                 verdict.problems = self._ask(lab, case, ended, before)
                 verdict.reached, verdict.status = ended.reached, ended.status
