@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.fault_cases import MORE
-from benchmarks.fault_endings import Place, end_at
+from benchmarks.fault_checks import check_files
+from benchmarks.fault_endings import Place, SubscriberError, end_at
 from benchmarks.fault_lab import Lab, quiet
 
 
@@ -54,3 +56,22 @@ def test_a_camera_that_did_not_hear_the_stop_is_stopped_again(lab: Lab) -> None:
     assert lab.session.safe_state.make_safe("mended").ok
     lab.clock.advance(1.0)  # the frame under way
     assert not lab.bench.camera.busy
+
+
+@pytest.mark.parametrize("first", ["stream_resource", "stream_datum", "event_page"])
+def test_frames_whose_documents_a_subscriber_stopped_are_declared(lab: Lab, first: str) -> None:
+    """They were collected: nobody would ask the camera for them again."""
+
+    def fail(name: str, doc: dict[str, Any]) -> None:
+        if name == first and not failed:
+            failed.append(doc)
+            raise SubscriberError("in a subscriber")
+
+    failed: list[dict[str, Any]] = []
+    lab.session.RE.subscribe(fail)
+    outcome = lab.session.run(MORE["short"](lab))
+    assert failed
+    assert outcome.status == "failed"
+    assert outcome.folder is not None
+    assert outcome.frames > 0
+    assert check_files(outcome.folder) == []
