@@ -110,14 +110,20 @@ class Watch:
     Attributes
     ----------
     unsafe : dict
-        For each part of the bench's safe state the wall and the simulated seconds from
-        :meth:`begin` to the last look at which it did not hold.
+        For each part of the bench's safe state the wall seconds, from the last time at which a
+        fault struck or :meth:`begin` was called, to the last look at which it did not hold; and
+        the bench's time of that look.
+    struck : dict
+        The bench's time at which each fault struck first, by its text.
     """
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._begun: tuple[float, float] | None = None
+        self._begun: float | None = None
+        self._seen = 0
         self.unsafe: dict[str, tuple[float, float]] = {}
+        self.struck: dict[str, float] = {}
+        self._lock = threading.Lock()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
         self._thread.start()
@@ -127,29 +133,33 @@ class Watch:
         return max((s for part, (s, _) in self.unsafe.items() if part not in beyond), default=0.0)
 
     def begin(self) -> None:
-        """Count from now: something went wrong, or somebody wants an end."""
-        if self._begun is None:
-            self._begun = (time.monotonic(), self._bench.clock.now())
-
-    @property
-    def begun(self) -> bool:
-        """Whether it counts."""
-        return self._begun is not None
+        """Count from now: somebody wants an end."""
+        with self._lock:
+            self._begun = time.monotonic()
+            self.unsafe = {}
 
     def reset(self) -> None:
-        """Wait for the next :meth:`begin`."""
-        self._begun = None
-        self.unsafe = {}
+        """Wait for the next fault that strikes, or :meth:`begin`."""
+        with self._lock:
+            self._begun = None
+            self._seen = len(self._bench.fault_log)
+            self.unsafe, self.struck = {}, {}
 
     def _look(self) -> None:
         while not self._end.wait(LOOK_S):
+            for event in self._bench.fault_log[self._seen :]:
+                self._seen += 1
+                if event.event == "struck" and str(event.fault) not in self.struck:
+                    self.struck[str(event.fault)] = event.t_s
+                    self.begin()
             begun = self._begun
             if begun is None:
                 continue
             wrong = [part for part, ok in self._bench.safe().items() if not ok]
-            now = (time.monotonic() - begun[0], self._bench.clock.now() - begun[1])
-            if wrong and self._begun is begun:
-                self.unsafe.update(dict.fromkeys(wrong, now))
+            found = (time.monotonic() - begun, self._bench.clock.now())
+            with self._lock:
+                if wrong and self._begun == begun:
+                    self.unsafe.update(dict.fromkeys(wrong, found))
 
     def close(self) -> None:
         """End the thread."""

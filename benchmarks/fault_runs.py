@@ -29,8 +29,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from .fault_cases import BY_ITSELF, Case, Verdict
-from .fault_endings import ENDINGS, Place
+from .fault_cases import Case, Verdict
+from .fault_endings import BY_ITSELF, ENDINGS, Place
 from .fault_lab import quiet
 from .fault_list import FAULTS
 from .fault_matrix import JOBS, Runner
