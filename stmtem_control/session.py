@@ -300,13 +300,14 @@ class Session:
         held = self.interlocks.trip
         if held is not None and held.ends_run and held.t >= self._run_began:
             error, self.ending.reason = InterlockError(held.text), ""
-        reason = self.ending.reason or (one_line(error) if error else self.dose.limit)
+        asked = self.ending.reason  # who asks from here on comes too late: the plan has ended
+        reason = asked or (one_line(error) if error else self.dose.limit)
         # At its end, or when a person wanted it to end, the contact is kept.
-        retract = bool(reason) and self.ending.reason != "Ctrl-C"
+        retract = bool(reason) and asked != "Ctrl-C"
         report = self.safe_state.make_safe(reason or "the plan is done", retract=retract)
         self.wait_until_complete()
         folder = self.run_folder.folder
-        status = "aborted" if self.ending.reason else ("failed" if error else "success")
+        status = "aborted" if asked else ("failed" if error else "success")
         if not self._started or folder is None or folder == before:
             return Outcome(None, status, reason, report.line(), error=error)
         if not report.ok:

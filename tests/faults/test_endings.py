@@ -28,6 +28,24 @@ def test_whoever_ends_a_plan_it_is_no_success(lab: Lab, ending: str) -> None:
     assert ended.outcome.exit_code == 1
 
 
+def test_who_wants_the_end_of_a_plan_that_has_ended_changes_nothing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the last moment: the outcome must not be an abort without a reason."""
+    whole = lab.session.safe_state
+    make_safe = whole.make_safe
+
+    def late(reason: str, **options: Any) -> Any:
+        if lab.session.RE.state == "idle":
+            lab.session.trip("Ctrl-C")
+        return make_safe(reason, **options)
+
+    monkeypatch.setattr(whole, "make_safe", late)
+    outcome = lab.session.run(MORE["short"](lab))
+    assert lab.session.ending.reason == "Ctrl-C"
+    assert (outcome.status, outcome.reason) == ("success", "")
+
+
 def test_a_connection_that_broke_is_opened_before_the_next_run(lab: Lab) -> None:
     ended = end_at(
         lab,
