@@ -18,12 +18,14 @@ from typing import Any, Final, Self
 from unittest import mock
 
 from bluesky import Msg
+from ophyd.utils.errors import StatusTimeoutError, WaitTimeoutError
 
 from stmtem_control import devices as devices_module
 from stmtem_control import session as session_module
 from stmtem_control.clock import StationClock
 from stmtem_control.config import Station, load_station
 from stmtem_control.devices import FrameCamera
+from stmtem_control.errors import StmTemError
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 from stmtem_control.simulators.clock import HandClock
@@ -38,6 +40,7 @@ CONTACT_GAP_NM: Final = -1.0  # pressed in a little: a contact through the oxide
 AWAY_NM: Final = 12.0
 #: A second of a busy computer may be many of the bench.
 SLOW: Final = {"open_circuit_s": 600.0}
+FINE_S: Final = 2.0  # wall seconds in which the piezo is back
 SIZE: Final = 256  # edge of the image in pixels, the smallest that the camera has
 DEAD_MAN_S: Final = 3.0  # where the source does not say
 SETTLE_S: Final = 0.01  # wall seconds that a reading needs to the recorder, on this computer
@@ -225,12 +228,18 @@ class Lab:
     def put_probe(self, *, contact: bool) -> None:
         """Put the probe on the fibre or a little away from it, whatever happened before.
 
-        In the specimen's world and in the device's, without a motion.
+        Its piezo goes back by the device, unless that cannot; the coarse way is without a motion,
+        in the specimen's world and in the device's.
         """
-        specimen = self.bench.specimen
-        specimen.bend(2, 0.0)
+        specimen, z = self.bench.specimen, self.session.probe.z
+        if specimen.gap_nm < AWAY_NM:
+            specimen.step(2, specimen.gap_nm - AWAY_NM)
+        if float(z.fine.get()) != 0.0:
+            # What a fault has left cannot move before the next run has mended it.
+            with contextlib.suppress(StmTemError, StatusTimeoutError, WaitTimeoutError):
+                z.fine.set(0.0).wait(FINE_S)
         specimen.step(2, specimen.gap_nm - (CONTACT_GAP_NM if contact else AWAY_NM))
-        self.session.probe.z.coarse.publish(0)
+        z.coarse.publish(0)
 
     def close(self) -> None:
         """Close the session, then the bench."""

@@ -149,7 +149,7 @@ class Runner:
                 lab,
                 limit_s if _timed(case, ended) else float("inf"),
                 beyond=_beyond(case),
-                deaf_since=_deaf_since(lab, case),
+                deaf_since=_deaf_since(lab, case) if _timed(case, ended) else None,
                 broken=bool(faults),
                 told=ended.outcome is None or "NOT SAFE" in ended.outcome.safe,
             ),
