@@ -347,6 +347,10 @@ class FrameCamera(CameraAcquisition):
         """How many frames of this run are on disk, with their rows."""
         return self._recording.count
 
+    def failure(self) -> Exception | None:
+        """Return what ended the recording, or kept its files from being closed, if it is news."""
+        return self._recording.unreported()
+
     # The rest is for this class.
 
     def _marker(self, channel: str, signal: Setting) -> Any:

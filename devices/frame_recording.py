@@ -344,6 +344,7 @@ class FrameRecording:
         except TimeoutError:
             return False
         except RecordingError as error:
+            self.fail(error)
             log.error("%s", error)
         return True
 

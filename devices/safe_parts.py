@@ -15,12 +15,26 @@ BY_HAND = "switch it off by hand now"
 
 @dataclass(frozen=True)
 class SafePart:
-    """What became of one part: its name, whether it is safe, what is, and the wall s it took."""
+    """What became of one part.
+
+    Attributes
+    ----------
+    name : str
+    ok : bool
+        Whether it is safe.
+    what : str
+        What is, or what went wrong.
+    seconds : float
+        Wall seconds that it took.
+    harmless : bool
+        Whether the sample is safe even if this part is not: a camera only goes on taking frames.
+    """
 
     name: str
     ok: bool
     what: str
     seconds: float
+    harmless: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,12 +63,19 @@ class SafeReport:
         """Whether there were parts, and every one is safe."""
         return bool(self.parts) and all(part.ok for part in self.parts)
 
+    @property
+    def sample_safe(self) -> bool:
+        """Whether every part that could hurt the sample is safe."""
+        return bool(self.parts) and all(part.ok or part.harmless for part in self.parts)
+
     def line(self) -> str:
         """Return one line for a person; what is not safe comes first."""
         bad = "; ".join(f"{part.name}: {part.what}" for part in self.parts if not part.ok)
         good = ", ".join(f"{part.name} {part.what}" for part in self.parts if part.ok)
         if self.ok:
             return good
+        if self.sample_safe:
+            return f"{bad} (the sample is safe: {good})"
         rest = f" ({good})" if good else ""
         return f"NOT SAFE: {bad or 'nothing was done'}; {BY_HAND}{rest}"
 
@@ -72,7 +93,13 @@ class SafeReport:
             It is no such mapping.
         """
         parts = tuple(
-            SafePart(str(p["name"]), bool(p["ok"]), str(p["what"]), float(p["seconds"]))
+            SafePart(
+                str(p["name"]),
+                bool(p["ok"]),
+                str(p["what"]),
+                float(p["seconds"]),
+                bool(p.get("harmless", False)),
+            )
             for p in found["parts"]
         )
         return cls(str(found["reason"]), parts, float(found["seconds"]), float(found["time"]))
@@ -96,12 +123,15 @@ class SafeStep:
         Wall seconds after which it is not waited for any more; it is not taken back.
     needs : str
         Name of a step that must have ended well before; without that this one is not tried.
+    harmless : bool
+        Whether the sample is safe even if it fails.
     """
 
     name: str
     action: Callable[[], str]
     deadline_s: float
     needs: str = ""
+    harmless: bool = False
 
 
 class _Attempt:
@@ -119,7 +149,8 @@ class _Attempt:
             ok, what = True, self._step.action()
         except BaseException as error:
             ok, what = False, " ".join(str(error).split()) or type(error).__name__
-        self._part = SafePart(self._step.name, ok, what, time.monotonic() - self._begun)
+        took = time.monotonic() - self._begun
+        self._part = SafePart(self._step.name, ok, what, took, self._step.harmless)
         self._ended.set()
 
     def wait(self, seconds: float) -> None:
@@ -133,7 +164,7 @@ class _Attempt:
             return self._part
         took = time.monotonic() - self._begun
         what = f"no answer within {self._step.deadline_s:g} s"
-        return SafePart(self._step.name, False, what, took)
+        return SafePart(self._step.name, False, what, took, self._step.harmless)
 
 
 def carry_out(steps: Sequence[SafeStep], reason: str) -> SafeReport:
@@ -149,7 +180,7 @@ def carry_out(steps: Sequence[SafeStep], reason: str) -> SafeReport:
         before = needed.part() if isinstance(needed, _Attempt) else needed
         if before is not None and not before.ok:
             what = f"not tried, because {before.name} is not confirmed"
-            attempts[step.name] = SafePart(step.name, False, what, 0.0)
+            attempts[step.name] = SafePart(step.name, False, what, 0.0, step.harmless)
             continue
         attempt = attempts[step.name] = _Attempt(step)
         attempt.wait(min(PATIENCE_S, step.deadline_s))

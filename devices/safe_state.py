@@ -167,10 +167,12 @@ class SafeState:
                     SafeStep("retraction", self._retract, SET_S + needed_s, self.bias.name)
                 )
         if self.camera is not None:
-            steps.append(self._stopping(self.camera, "stopped", CAMERA_S))
+            steps.append(self._stopping(self.camera, "stopped", CAMERA_S, harmless=True))
         return steps
 
-    def _stopping(self, device: Any, what: str, deadline_s: float) -> SafeStep:
+    def _stopping(
+        self, device: Any, what: str, deadline_s: float, *, harmless: bool = False
+    ) -> SafeStep:
         def stop() -> str:
             device.stop(success=False)
             problem = getattr(device, "unsafe", None)
@@ -178,7 +180,7 @@ class SafeState:
                 raise InterlockError(str(problem))
             return what
 
-        return SafeStep(device.name, stop, deadline_s)
+        return SafeStep(device.name, stop, deadline_s, harmless=harmless)
 
     def _stepping_s(self) -> float:
         """Return the wall seconds that the coarse steps take."""

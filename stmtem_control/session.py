@@ -301,6 +301,8 @@ class Session:
         if held is not None and held.ends_run and held.t >= self._run_began:
             error, self.ending.reason = InterlockError(held.text), ""
         asked = self.ending.reason  # who asks from here on comes too late: the plan has ended
+        # Files may have failed when they were closed, after the plan's last look.
+        error = error or self.camera.failure()
         reason = asked or (one_line(error) if error else self.dose.limit)
         # At its end, or when a person wanted it to end, the contact is kept.
         retract = bool(reason) and asked != "Ctrl-C"

@@ -138,6 +138,8 @@ class Watch:
     def _not_safe(self, report: SafeReport) -> None:
         """Have the guard process try what the session's own connections could not do."""
         now = time.monotonic()
+        if report.sample_safe:
+            return  # a camera that does not answer is nothing that it could help
         if self.guard is not None and now - self._asked_guard > ASK_AGAIN_S:
             self._asked_guard = now
             self.guard.act(f"the session could not ({report.reason})")

@@ -267,3 +267,13 @@ def test_an_error_in_the_safe_state_itself_reaches_who_waits(
         report = session.safe_state("a test")
     assert not report.ok
     assert isinstance(session.safe_state("again").parts[0], SafePart)
+
+
+def test_a_part_that_cannot_hurt_the_sample() -> None:
+    eye = SafeStep("camera", failing("camera").action, W, harmless=True)
+    report = carry_out([step("bias", []), eye], "")
+    assert not report.ok
+    assert report.sample_safe
+    assert report.line() == "camera: gone away (the sample is safe: bias safe)"
+    assert SafeReport.from_dict(report.as_dict()) == report
+    assert not carry_out([failing("bias"), eye], "").sample_safe

@@ -157,7 +157,8 @@ def test_stopped_and_let_go_again(start: Start, watched: Bench) -> None:
     assert running.process.returncode == 0
     assert_safe(watched)
     assert "the session gave no sign of life for 0." in told
-    assert "probe at rest when the session was last heard" in told
+    # The session holds its port; if it is let go before the guard comes to that, it does not.
+    assert "probe at rest when the session was last heard" in told or "probe stopped" in told
     running.wait_for_guard()
     assert "has died" not in log_of(running)
 

@@ -15,6 +15,7 @@ from bluesky.preprocessors import msg_mutator
 from bluesky.utils import RunEngineInterrupted
 
 from stmtem_control.clock import StationClock
+from stmtem_control.errors import RecordingError
 from stmtem_control.plans import deposition_stripping_cycles
 from stmtem_control.plans.stubs import watch
 from stmtem_control.run_folder import count_rows
@@ -133,6 +134,19 @@ def test_an_exception_in_a_subscriber(contact: Session, bench: Bench) -> None:
     outcome = contact.run(cycles(contact))
     assert isinstance(outcome.error, BoomError)
     check(contact, bench, "fail")
+
+
+def test_files_that_cannot_be_closed_are_in_the_outcome(contact: Session, bench: Bench) -> None:
+    def fail(name: str, _doc: dict[str, Any]) -> None:
+        if name == "stop":
+            contact.camera._recording.fail(RecordingError("frames_0000.tif cannot be closed"))
+
+    contact.RE.subscribe(fail)
+    outcome = contact.run(cycles(contact))
+    assert outcome.exit_code == 1
+    assert outcome.status == "failed"
+    assert outcome.reason == "frames_0000.tif cannot be closed"
+    check(contact, bench, "success")
 
 
 @pytest.mark.parametrize(("end", "status"), [("abort", "abort"), ("stop", "success")])

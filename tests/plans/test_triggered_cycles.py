@@ -42,6 +42,7 @@ class BenchClock(StationClock):
     def sleep(self, seconds: float) -> Generator[Msg, Any, None]:
         """Move the bench's time: the plan waits for frames that nothing else waits for."""
         self._bench.clock.wait_until(self._bench.clock.now() + seconds)
+        threading.Event().wait(1e-3)  # the reader of the frames has no hand that moves it
         yield Msg("null")
 
 
@@ -51,7 +52,7 @@ class Rig:
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         # The hand is faster than any reader.
         patch.setattr("stmtem_control.simulators.merlin_stream.QUEUE_BYTES", 1 << 31)
-        patch.setattr("stmtem_control.plans.triggered.LATE_S", 0.2)
+        patch.setattr("stmtem_control.plans.triggered.LATE_S", 10.0)
         patch.setattr("stmtem_control.plans.triggered.START_S", 0.2)
         self.folder = folder
         self.bench = Bench(clock=HandClock(), size=256)
