@@ -346,6 +346,10 @@ class BiasHold:
         step = 0.0 if plan is None else 1.01 * plan.step_s / self._speed
         return self._written + step + self.margin_s - time.monotonic()
 
+    def wait_longer(self) -> None:
+        """Wait twice as long for a reading, but never so long that the hold runs out meanwhile."""
+        self.margin_s = min(2.0 * self.margin_s, self._period_s)
+
     def lost(self, why: str) -> None:
         """Know that the connection is gone: the source ends the hold."""
         if self.running:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import bluesky.preprocessors as bpp
 from bluesky import Msg
-from bluesky.utils import RunEngineControlException
+from bluesky.utils import FailedStatus, RunEngineControlException
 
 from stmtem_control.errors import InterlockError
 
@@ -64,8 +64,9 @@ def make_safe(bias: Any, beam: Any, camera: Any = None, probe: Any = None) -> Pl
     for device in devices:
         try:
             yield Msg("stop", device)
-        except RunEngineControlException:
-            device.stop()  # aborted again while the message was on its way
+        except (RunEngineControlException, FailedStatus):
+            # Aborted again, or what a stop cut short has failed, while the message was on its way.
+            device.stop()
         except Exception as error:
             failures.append(f"{device.name}: {error}")
             continue

@@ -72,6 +72,17 @@ def test_a_stop_is_one_message_too(scripted: Scripted) -> None:
     assert not source.hold.running
 
 
+def test_a_slow_source_is_not_waited_for_until_its_hold_is_over(scripted: Scripted) -> None:
+    """However many readings in a row were not complete in time."""
+    source = held(scripted)
+    source.set_level(-5.0).result(W)
+    for _ in range(20):
+        source.hold.wait_longer()
+    plan = source.hold.plan
+    assert plan is not None
+    assert 0.1 < source.hold.first_left_s() < 0.5 * plan.shortest_s
+
+
 def test_a_reading_that_is_not_complete_is_waited_for(scripted: Scripted) -> None:
     """The second answer is the old reading again, as the manual has it: the buffer is kept."""
     line = b"1;-5.000000E+00,-2.000000E-09,+2.000000E+00,+0.000000E+00\n"
