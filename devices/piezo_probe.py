@@ -420,11 +420,6 @@ class PiezoProbe(Device):
         for axis in axes:
             axis.stopped(success)
 
-    def make_safe(self) -> list[tuple[str, bool, str]]:
-        """Stop, and tell whether it worked: (part, ok, what is wrong)."""
-        self.stop(success=False)
-        return [("probe at rest", self.unsafe is None, self.unsafe or "")]
-
     def pause(self) -> None:
         """Stop all axes."""
         self.stop()

@@ -49,14 +49,19 @@ class SafeReport:
         """Whether there were parts, and every one is safe."""
         return bool(self.parts) and all(part.ok for part in self.parts)
 
+    def bad(self) -> str:
+        """Return what is not safe; "" when all is."""
+        if not self.parts:
+            return "nothing was done"
+        return "; ".join(f"{part.name}: {part.what}" for part in self.parts if not part.ok)
+
     def line(self) -> str:
         """Return one line for a person; what is not safe comes first."""
-        bad = "; ".join(f"{part.name}: {part.what}" for part in self.parts if not part.ok)
         good = ", ".join(f"{part.name} {part.what}" for part in self.parts if part.ok)
         if self.ok:
             return good
         rest = f" ({good})" if good else ""
-        return f"NOT SAFE: {bad or 'nothing was done'}; {BY_HAND}{rest}"
+        return f"NOT SAFE: {self.bad()}; {BY_HAND}{rest}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return what goes into a file, or to another process."""

@@ -294,11 +294,13 @@ def connect(
     opened.callback(alignment.stop)
     specimen = fresh_specimen(station, attached=attached)
     dose = SessionDose(station, clock, beam, camera, specimen=specimen, opened=opened)
+    safe_state = SafeState(bias, beam, probe, camera, retract_steps=station.safe.retract_steps)
     interlocks = Interlocks(
         bias=bias,
         beam=beam,
         probe=probe,
         camera=camera,
+        safe_state=safe_state,
         clock=clock,
         timeline=timeline,
         table=station.interlocks,
@@ -308,5 +310,4 @@ def connect(
     opened.callback(interlocks.close)
     interlocks.start()
     dose.on_limit = lambda text: interlocks.trip_now("dose", text)
-    safe_state = SafeState(bias, beam, probe, camera, retract_steps=station.safe.retract_steps)
     return Devices(bias, probe, camera, beam, alignment, dose, interlocks, safe_state)
