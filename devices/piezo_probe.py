@@ -405,6 +405,11 @@ class PiezoProbe(Device):
                 log.error("%s: not grounded: %s", self.name, error)
         self.controller.link.close()
 
+    @property
+    def moving(self) -> bool:
+        """Whether an axis is stepping."""
+        return any(axis.moving for axis in self._axes)
+
     def stop(self, *, success: bool = True) -> None:
         """Stop all axes before all that waits; fine offsets are kept.  Never raises."""
         self.stop_axes(list(self._axes), success=success)

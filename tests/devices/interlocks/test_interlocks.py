@@ -15,6 +15,7 @@ from stmtem_control.devices import (
     Trip,
 )
 from stmtem_control.errors import InterlockError
+from stmtem_control.timeline import Timeline
 
 from .trips import Make, Told, W, hold, short
 
