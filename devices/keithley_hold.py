@@ -289,7 +289,7 @@ class BiasHold:
         if not self.running:
             return command
         if not self.alive():
-            self._let_go(transport, NOT_ALIVE)
+            self._let_go(transport, f"the output was switched off: {NOT_ALIVE}")
             return command
         if not self.check(transport):
             return command

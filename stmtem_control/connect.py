@@ -232,8 +232,7 @@ def connect(
     opened.callback(lock.release)
     drivers = open_drivers(station, clock, addresses, opened)
     source = station.bias_source
-    # Voltage and current are converted one after the other, each with its overhead.
-    reading_s = 2.0 * (source.nplc / source.line_frequency_Hz + 2.5e-3)
+    reading_s = drivers.source.longest_reading_s(source.nplc)
     bias = BiasSource(
         name="bias",
         source=drivers.source,

@@ -132,7 +132,7 @@ def test_a_blanking_that_was_not_confirmed_is_not_undone_by_a_reset(
     assert word(smu) == 0b1111
 
 
-@pytest.mark.parametrize("how", ["stop", "pause", "unstage", "disconnect", "make_safe"])
+@pytest.mark.parametrize("how", ["stop", "pause", "unstage", "disconnect"])
 def test_whatever_ends_blanks(beam: BeamBlanker, smu: Any, how: str) -> None:
     beam.set("open").wait(W)
     getattr(beam, how)()
