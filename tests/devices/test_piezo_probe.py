@@ -154,7 +154,7 @@ def test_stopping_one_axis_leaves_the_others(probe: PiezoProbe, console: Any) ->
 def test_steps_that_never_end_fail(
     probe: PiezoProbe, console: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stmtem_control.devices.piezo_probe.LATE_S", 0.05)
+    monkeypatch.setattr("stmtem_control.devices.piezo_axis.LATE_S", 0.05)
     console.endless = True
     with pytest.raises(TransportError, match=r"probe_z: still stepping"):
         probe.z.coarse.set(2).wait(W)
