@@ -273,11 +273,6 @@ class CameraAcquisition(CameraSettings):
         self.unsafe = self._stop_camera() if was_acquiring or again or self.running else None
         self._end_recording()
 
-    def make_safe(self) -> list[tuple[str, bool, str]]:
-        """Stop, and tell whether it worked: (part, ok, what is wrong)."""
-        self.stop(success=False)
-        return [("camera stopped", self.unsafe is None, self.unsafe or "")]
-
     def pause(self) -> None:
         """Stop the acquisition; frames that are under way are still recorded."""
         with self._lock:

@@ -30,7 +30,7 @@ from .keithley_sequencer import OnStep, Sequencer
 from .keithley_settings import SourceSettings
 from .scpi import Scpi
 
-READING_S = 2.5e-3  # of one conversion, beside its integration time, at most
+CONVERSION_S = 2.5e-3  # of one, beside its integration time, at most
 
 
 class Keithley2400:
@@ -210,19 +210,9 @@ class Keithley2400:
 
         return self.link.submit(job, name=f"{volts:g} V", topic="bias")
 
-    def output_off(self) -> "Future[Exchange]":
-        """Switch the output off (high impedance); the Future gives the exchange."""
-        said: list[float] = []
-
-        def job(transport: Transport) -> Exchange:
-            self.hold.end()
-            exchange = self._scpi.set(transport, ":ABOR;:OUTP OFF" if held else ":OUTP OFF")
-            self.output_on = self._sequencer.running = False
-            return since(said, exchange)
-
-        held = self.hold.wanted
-        blind = self._blind(":ABOR;:OUTP OFF" if held else ":OUTP OFF", said=said)
-        return self.link.submit(job, SAFE, name="output off", drops=("bias",), blind=blind)
+    def longest_reading_s(self, nplc: float) -> float:
+        """Return what a reading takes at most, in s of the source: first volts, then amperes."""
+        return 2.0 * (nplc / self._line_frequency_Hz + CONVERSION_S)
 
     def zero_and_off(self) -> "Future[Exchange]":
         """Go to 0 V and switch the output off, before all that waits; read back that it is off.
@@ -254,6 +244,16 @@ class Keithley2400:
         held = self.hold.wanted
         blind = self._blind(*((OFF,) if held else (":SOUR:VOLT 0", ":OUTP OFF")), said=said)
         return self.link.submit(job, SAFE, name="0 V and output off", drops=("bias",), blind=blind)
+
+    def say_off(self) -> "Future[None]":
+        """Say 0 V and output off to whoever listens there, before asking who that is.
+
+        The words harm nobody, and nothing is confirmed.  A source that steps through a sequence
+        hears nothing but the first of them.
+        """
+        return self.link.submit(
+            lambda transport: self._scpi.write(transport, OFF), SAFE, name="0 V, unconfirmed"
+        )
 
     def read(self) -> "Future[Reading]":
         """Measure voltage and current once, both from the same sample.
@@ -411,9 +411,8 @@ class Keithley2400:
         return write
 
     def _reading_s(self) -> float:
-        """Return the wall seconds of one READ?: two conversions, three each with autozero."""
-        conversion = self._settings.nplc / self._line_frequency_Hz + READING_S
-        return 6.0 * conversion / self._speed
+        """Return the wall seconds of one READ?, at most: with autozero all is done three times."""
+        return 3.0 * self.longest_reading_s(self._settings.nplc) / self._speed
 
     def _shortest_s(self) -> float:
         """Return the seconds of the two conversions of a reading, at least."""

@@ -22,7 +22,7 @@ from stmtem_control.link import Link
 from stmtem_control.transport import Transport
 
 from .keithley_answers import parse_error
-from .keithley_sequence import CONVERSION_S, MOST_LEVELS, OVERHEAD_S
+from .keithley_sequence import MOST_LEVELS, typical_reading_s
 from .scpi import ERRORS, Scpi
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def plan_hold(
         There is no room for three readings.
     """
     allowed = effective_dead_man_s(dead_man_s, speed)
-    reading = 2.0 * (nplc / line_frequency_Hz + CONVERSION_S) + OVERHEAD_S
+    reading = typical_reading_s(nplc, line_frequency_Hz)
     step = max(reading, allowed / MOST_LEVELS)
     if speed > 1.0:
         step = max(step, LEAST_STEP_WALL_S * speed)
@@ -289,7 +289,7 @@ class BiasHold:
         if not self.running:
             return command
         if not self.alive():
-            self._let_go(transport, NOT_ALIVE)
+            self._let_go(transport, f"the output was switched off: {NOT_ALIVE}")
             return command
         if not self.check(transport):
             return command

@@ -76,9 +76,7 @@ class SafeState:
     @property
     def moving(self) -> bool:
         """Whether an axis of the probe is stepping."""
-        if self.probe is None:
-            return False
-        return any(axis.moving for axis in (self.probe.x, self.probe.y, self.probe.z))
+        return self.probe is not None and bool(self.probe.moving)
 
     @property
     def hazard(self) -> bool:

@@ -146,8 +146,8 @@ class Session:
             }
             opened.callback(self._end_run_engine)
             self.watch.begin(self.RE, self.safe_state, self.ending, self.timeline, opened)
-            bias: Any = self.bias
-            bias.alive = self.watch.alive  # a dead man's hold is renewed by the same judgement
+            self.bias.alive = self.watch.alive  # a hold is renewed by the same judgement
+            self.bias.on_lapse = lambda why: self.trip(f"{self.bias.name}: {why}")
             # The record of truth comes first: if it cannot be written, nothing else is told.
             self.RE.subscribe(self.run_folder)
             self._told = FramesTold(self.camera.name)

@@ -53,7 +53,6 @@ def test_everything_the_driver_sends_is_in_the_manual(by_the_manual: ByTheManual
     source.set_level(-5.0).result(W)
     reading = source.read().result(W)
     assert (reading.voltage, reading.current) == (-5.000012, -2.4813e-6)
-    source.output_off().result(W)
     source.zero_and_off().result(W)
     for start_line, step_line in ((3, 1), (None, None)):
         source.prepare_sequence(
