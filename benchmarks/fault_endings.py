@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bluesky import Msg
-from bluesky.utils import RunEngineInterrupted
+from bluesky.utils import RunEngineInterrupted, TransitionError
 
 from stmtem_control.errors import InstrumentError
 from stmtem_control.session import Outcome, one_line
@@ -144,6 +144,8 @@ class _Attempt:
         def work() -> None:
             try:
                 action()
+            except TransitionError:
+                pass  # it is being ended already, because of a fault
             except Exception as error:
                 self.ended.failures.append(f"{action}: {one_line(error)}")
 
