@@ -28,8 +28,9 @@ from .keithley_reading import OUTPUT_IS_OFF, HeldReading
 from .keithley_sequence import BiasSequence, SequenceRun
 from .keithley_sequencer import OnStep, Sequencer
 from .keithley_settings import SourceSettings
-from .scpi import Scpi
+from .scpi import Scpi, near, says
 
+OUTPUT_OFF = ("0", "OFF")  # answers to ":OUTP?"
 READING_S = 2.5e-3  # of one conversion, beside its integration time, at most
 
 
@@ -198,13 +199,13 @@ class Keithley2400:
             self.hold.check(transport)
             self.hold.require()
             held = self.hold.running
-            exchange = self._scpi.set(transport, f":SOUR:VOLT {volts:.7E}")
+            exchange = self._settings.set_level(transport, volts)
             if held:
                 self.hold.require()
             elif self.hold.wanted:
                 exchange = self.hold.begin(transport)
             elif not self.output_on:
-                exchange = self._scpi.set(transport, ":OUTP ON")
+                exchange = self._scpi.set(transport, ":OUTP ON", says("ON"))
             self.output_on = True
             return exchange
 
@@ -217,6 +218,8 @@ class Keithley2400:
         def job(transport: Transport) -> Exchange:
             self.hold.end()
             exchange = self._scpi.set(transport, ":ABOR;:OUTP OFF" if held else ":OUTP OFF")
+            if self._scpi.query(transport, ":OUTP?") not in OUTPUT_OFF:
+                raise InstrumentError(f"{self.link.name}: the output is still on")
             self.output_on = self._sequencer.running = False
             return since(said, exchange)
 
@@ -236,20 +239,26 @@ class Keithley2400:
         def job(transport: Transport) -> Exchange:
             self.hold.end()
             # In one message: an abort alone leaves the output on, and this host may die after it.
-            commands = (OFF,) if held or self._sequencer.running else (":SOUR:VOLT 0", ":OUTP OFF")
-            done: list[Exchange] = []
-            refused = ""
-            for command in commands:
-                try:
-                    done.append(self._scpi.set(transport, command))
-                except InstrumentError as error:
-                    refused = str(error)
-            if self._scpi.query(transport, ":OUTP?") not in ("0", "OFF"):
-                raise InstrumentError(f"{self.link.name}: the output is still on; {refused}")
+            at_work = held or self._sequencer.running
+            commands = (OFF,) if at_work else (":SOUR:VOLT 0", ":OUTP OFF")
+            # It answers nothing while it is at work, should the first message be lost.
+            first = ":ABOR;:OUTP OFF" if at_work else ""
+            for _ in range(2):  # a message may be lost on its way, and leave no error behind
+                exchange, errors, (level, output) = self._scpi.carry_out(
+                    transport, commands, ":SOUR:VOLT?", ":OUTP?", first=first
+                )
+                if errors or (output in OUTPUT_OFF and near(0.0, 1e-9)(level)):
+                    break
+            refused = f"{self.link.name}: {commands[0]} was refused: {'; '.join(errors)}"
+            if output not in OUTPUT_OFF:
+                why = refused if errors else "nothing is refused"
+                raise InstrumentError(f"{self.link.name}: the output is still on; {why}")
             self.output_on = self._sequencer.running = False
-            if refused:
+            if errors:
                 raise InstrumentError(f"{refused} (the output is off)")
-            return since(said, done[0])
+            if not near(0.0, 1e-9)(level):
+                raise InstrumentError(f"{self.link.name}: the output is off, but at {level} V")
+            return since(said, exchange)
 
         held = self.hold.wanted
         blind = self._blind(*((OFF,) if held else (":SOUR:VOLT 0", ":OUTP OFF")), said=said)
