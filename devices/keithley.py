@@ -27,10 +27,9 @@ from .keithley_identity import IdentityCheck
 from .keithley_reading import OUTPUT_IS_OFF, HeldReading
 from .keithley_sequence import BiasSequence, SequenceRun
 from .keithley_sequencer import OnStep, Sequencer
-from .keithley_settings import SourceSettings
-from .scpi import Scpi, near, says
+from .keithley_settings import LEVEL_AND_OUTPUT, SourceSettings, not_at_rest
+from .scpi import Scpi, says
 
-OUTPUT_OFF = ("0", "OFF")  # answers to ":OUTP?"
 READING_S = 2.5e-3  # of one conversion, beside its integration time, at most
 
 
@@ -218,8 +217,6 @@ class Keithley2400:
         def job(transport: Transport) -> Exchange:
             self.hold.end()
             exchange = self._scpi.set(transport, ":ABOR;:OUTP OFF" if held else ":OUTP OFF")
-            if self._scpi.query(transport, ":OUTP?") not in OUTPUT_OFF:
-                raise InstrumentError(f"{self.link.name}: the output is still on")
             self.output_on = self._sequencer.running = False
             return since(said, exchange)
 
@@ -230,34 +227,28 @@ class Keithley2400:
     def zero_and_off(self) -> "Future[Exchange]":
         """Go to 0 V and switch the output off, before all that waits; read back that it is off.
 
-        Both are tried even if one is refused, and both are sent at once, ahead of everything,
-        when the instrument does not answer; a sequence is aborted first.  The Future gives the
-        exchange in which the voltage went, from the first time that it was sent.
+        Both are tried even if one is refused, and are sent at once when it does not answer; a
+        sequence is aborted first.  The Future gives the exchange from the first time they were.
         """
         said: list[float] = []
 
         def job(transport: Transport) -> Exchange:
             self.hold.end()
-            # In one message: an abort alone leaves the output on, and this host may die after it.
+            # In one message: an abort leaves the output on, and this host may die after it.
             at_work = held or self._sequencer.running
             commands = (OFF,) if at_work else (":SOUR:VOLT 0", ":OUTP OFF")
-            # It answers nothing while it is at work, should the first message be lost.
-            first = ":ABOR;:OUTP OFF" if at_work else ""
-            for _ in range(2):  # a message may be lost on its way, and leave no error behind
-                exchange, errors, (level, output) = self._scpi.carry_out(
-                    transport, commands, ":SOUR:VOLT?", ":OUTP?", first=first
+            first = ":ABOR;:OUTP OFF" if at_work else ""  # or nothing is answered
+            for _ in range(2):  # a message may be lost, and leave no error behind
+                exchange, errors, found = self._scpi.carry_out(
+                    transport, commands, *LEVEL_AND_OUTPUT, first=first
                 )
-                if errors or (output in OUTPUT_OFF and near(0.0, 1e-9)(level)):
+                if not (wrong := not_at_rest(*found)) or errors:
                     break
-            refused = f"{self.link.name}: {commands[0]} was refused: {'; '.join(errors)}"
-            if output not in OUTPUT_OFF:
-                why = refused if errors else "nothing is refused"
-                raise InstrumentError(f"{self.link.name}: the output is still on; {why}")
-            self.output_on = self._sequencer.running = False
-            if errors:
-                raise InstrumentError(f"{refused} (the output is off)")
-            if not near(0.0, 1e-9)(level):
-                raise InstrumentError(f"{self.link.name}: the output is off, but at {level} V")
+            if "output" not in wrong:
+                self.output_on = self._sequencer.running = False
+            if errors or wrong:
+                wrong = "; ".join([wrong or "refused (the output is off)", *errors])
+                raise InstrumentError(f"{self.link.name}: {wrong}")
             return since(said, exchange)
 
         held = self.hold.wanted

@@ -27,6 +27,16 @@ AFTER_RESET = (
 )
 
 
+LEVEL_AND_OUTPUT = (":SOUR:VOLT?", ":OUTP?")
+
+
+def not_at_rest(level: str, output: str) -> str:
+    """Return what is wrong with the answers of a source that should be off, at 0 V; "" if none."""
+    if output not in ("0", "OFF"):
+        return "the output is still on"
+    return "" if near(0.0, 1e-9)(level) else f"the level is still {level} V (off)"
+
+
 class SourceSettings:
     """Sets a source up and finds out whether it still is; runs in the worker of its link.
 

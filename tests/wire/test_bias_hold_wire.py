@@ -77,7 +77,7 @@ def test_a_level_that_was_lost_in_a_hold_is_told(scripted: Scripted) -> None:
         (b":ABOR;:SYST:ERR?;:SOUR:VOLT?;:INIT\n", NONE[:-1] + b";-5.0\n"),
     )
     source.set_level(-5.0).result(W)
-    with pytest.raises(InstrumentError, match="reads back '-5.0'"):
+    with pytest.raises(InstrumentError, match=r"reads back '-5\.0'"):
         source.set_level(5.0).result(W)
 
 

@@ -534,7 +534,7 @@ def test_stamp_is_the_middle_of_the_exchange(scripted: Scripted) -> None:
         scripted(
             [
                 *taken(b":SOUR:VOLT 1.0000000E+00"),
-            *ON,
+                *ON,
                 (b":READ?\n", b"+1.000000E+00,+2.000000E-09,+2.000000E+00,+0.000000E+00\n"),
             ]
         ),
