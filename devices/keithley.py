@@ -244,7 +244,7 @@ class Keithley2400:
                 )
                 if not (wrong := not_at_rest(*found)) or errors:
                     break
-            if "output" not in wrong:
+            if "still on" not in wrong:
                 self.output_on = self._sequencer.running = False
             if errors or wrong:
                 wrong = "; ".join([wrong or "refused (the output is off)", *errors])

@@ -34,7 +34,7 @@ def not_at_rest(level: str, output: str) -> str:
     """Return what is wrong with the answers of a source that should be off, at 0 V; "" if none."""
     if output not in ("0", "OFF"):
         return "the output is still on"
-    return "" if near(0.0, 1e-9)(level) else f"the level is still {level} V (off)"
+    return "" if near(0.0, 1e-9)(level) else f"the output is off, but still set to {level} V"
 
 
 class SourceSettings:

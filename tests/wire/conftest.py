@@ -59,7 +59,7 @@ class ManualTransport(Transcript):
     def _reply(self, message: bytes) -> bytes:
         # Questions that each are in the table may be asked in one message.
         if message in self.answers:
-            return self.answers[message]
+            return bytes(self.answers[message])
         replies = []
         for part in message[:-1].split(b";"):
             assert part + b"\n" in self.answers, f"{part!r} of {message!r} is not in the table"

@@ -53,8 +53,8 @@ def taken(*commands: bytes) -> list[tuple[bytes, bytes]]:
 
 def prepared(*commands: bytes) -> list[tuple[bytes, bytes]]:
     """Return the script of a sequence's commands; those that the sample feels are read back."""
-    felt = (b":SOUR:VOLT:MODE", b":SOUR:DEL", b":TRIG:DEL", b":ARM:COUN", b":TRIG:COUN")
-    felt += (b":SOUR:CLE:AUTO", b":SOUR:CLE:AUTO:MODE")
+    felt = {b":SOUR:VOLT:MODE", b":SOUR:DEL", b":TRIG:DEL", b":ARM:COUN", b":TRIG:COUN"}
+    felt |= {b":SOUR:CLE:AUTO", b":SOUR:CLE:AUTO:MODE"}
     return [
         step
         for command in commands
