@@ -23,7 +23,7 @@ from stmtem_control.transport import Transport
 
 from .keithley_answers import parse_error
 from .keithley_sequence import MOST_LEVELS, typical_reading_s
-from .scpi import ERRORS, Scpi
+from .scpi import ERRORS, Scpi, near, says
 
 log = logging.getLogger(__name__)
 
@@ -244,14 +244,14 @@ class BiasHold:
         if not self.alive():
             raise InterlockError(f"{scpi.name}: no bias: {NOT_ALIVE}")
         if self._told != plan:
-            for command in (
-                ":SOUR:CLE:AUTO:MODE TCO",
-                ":SOUR:CLE:AUTO ON",
-                f":SOUR:DEL {plan.delay_s:.6g}",
-                ":ARM:COUN 1",
-                f":TRIG:COUN {plan.readings}",
+            for command, taken in (
+                (":SOUR:CLE:AUTO:MODE TCO", says("TCO")),
+                (":SOUR:CLE:AUTO ON", says("ON")),
+                (f":SOUR:DEL {plan.delay_s:.6g}", near(plan.delay_s, 1e-4)),
+                (":ARM:COUN 1", near(1)),
+                (f":TRIG:COUN {plan.readings}", near(plan.readings)),
             ):
-                scpi.set(transport, command)
+                scpi.set(transport, command, taken)
             self._told = plan
         sent = scpi.now()
         self._note()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-PATIENCE_S = 0.2  # wall seconds after which the next part begins, though the one before hangs
+PATIENCE_S = 0.05  # wall seconds after which the next part begins, though the one before hangs
 BY_HAND = "switch it off by hand now"
 
 

@@ -171,10 +171,13 @@ class Whole:
 
     def __init__(self) -> None:
         self.unsafe: str | None = None
-        self.stops = 0
+        self.stops = self.begun = 0
 
     def covers(self, _devices: Any) -> bool:
         return True
+
+    def begin(self) -> None:
+        self.begun += 1
 
     def stop(self, *, success: bool = True) -> None:
         self.stops += 1
