@@ -6,11 +6,8 @@ is closed without a word at a random moment of a hold, as a kill does it, and th
 it heard the last message and when the output went.
 """
 
-import contextlib
-import multiprocessing
 import random
 import time
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
@@ -20,6 +17,7 @@ from stmtem_control.devices import Keithley2400
 from stmtem_control.link import Link
 from stmtem_control.visa import VisaTransport
 
+from .bench_apart import bench_apart
 from .side_by_side import Report, Target, markdown
 
 __all__ = ["deaths", "readings", "run"]
@@ -56,21 +54,6 @@ def _serve(pipe: Connection) -> None:
             pipe.send((heard, gone if not bench.source.output_on else np.inf))
 
 
-@contextlib.contextmanager
-def _bench() -> Iterator[tuple[str, Connection]]:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there,), daemon=True)
-    process.start()
-    try:
-        yield here.recv(), here
-    finally:
-        here.send("end")
-        process.join(_W)
-        here.close()
-        there.close()
-
-
 def _source(resource: str, dead_man_s: float, nplc: float) -> Keithley2400:
     link = Link(lambda: VisaTransport(resource), name="bias_source")
     source = Keithley2400(link, dead_man_s=dead_man_s)
@@ -89,7 +72,7 @@ def readings(count: int, rounds: int) -> dict[tuple[float, float], list[tuple[fl
         For each NPLC and dead-man's time: how long each reading took, and its uncertainty, in s.
     """
     found: dict[tuple[float, float], list[tuple[float, float]]] = {}
-    with _bench() as (resource, _):
+    with bench_apart(_serve) as (resource, _):
         for _round in range(rounds):
             for nplc in _NPLC:
                 for dead_man_s in (0.0, 2.0):
@@ -107,7 +90,7 @@ def readings(count: int, rounds: int) -> dict[tuple[float, float], list[tuple[fl
 def deaths(count: int, seed: int = 1) -> list[float]:
     """Die `count` times; return how long (s) after the last message the output was off."""
     dice, lives = random.Random(seed), list[float]()
-    with _bench() as (resource, pipe):
+    with bench_apart(_serve) as (resource, pipe):
         for number in range(count):
             source = _source(resource, _DEAD_MAN_S, 1.0)
             until = time.monotonic() + dice.uniform(0.0, 2.0 * _DEAD_MAN_S)

@@ -7,13 +7,12 @@ from typing import Any, Final
 
 from stmtem_control.plans import approach_contact, deposition_stripping_cycles
 
-from .fault_endings import ENDINGS, Place
+from .fault_endings import BY_ITSELF, ENDINGS, Place
 from .fault_lab import Lab
 from .fault_list import FAULTS
 from .side_by_side import markdown
 
 __all__ = [
-    "BY_ITSELF",
     "MORE",
     "PLANS",
     "Case",
@@ -25,7 +24,6 @@ __all__ = [
 ]
 
 Plan = Any
-BY_ITSELF: Final = "by itself"
 #: The plans that begin with the probe away from the fibre.
 AWAY: Final = ("approach",)
 

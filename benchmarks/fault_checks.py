@@ -72,6 +72,7 @@ def check_bench(
     limit_s: float,
     *,
     beyond: tuple[str, ...] = (),
+    deaf_since: float | None = None,
     broken: bool = False,
     told: bool = True,
 ) -> list[str]:
@@ -84,6 +85,8 @@ def check_bench(
         Wall seconds.
     beyond : tuple of str
         Parts of the safe state that nobody can bring about, because of the fault.
+    deaf_since : float, optional
+        The bench's time in s at which the source began to hear nothing.
     broken : bool
         Whether a fault may keep all orders from the instruments: then the source ends its bias by
         itself, in its own time, and the camera may go on.
@@ -117,9 +120,10 @@ def check_bench(
     if (late_s := lab.watch.unsafe_s(beyond)) > limit_s:
         problems.append(f"unsafe for {late_s:.2f} s, {limit_s:g} s are allowed")
     # What the source must do by itself when nobody can reach it, by its own clock.
-    on_s = lab.watch.unsafe.get("output off", (0.0, 0.0))[1]
-    if "output off" in beyond and limit_s < float("inf") and on_s > lab.dead_man_s:
-        problems.append(f"output on for {on_s:.2f} s of the source's time")
+    if deaf_since is not None and "output off" in lab.watch.unsafe:
+        on_s = lab.watch.unsafe["output off"][1] - deaf_since
+        if on_s > lab.dead_man_s:
+            problems.append(f"output on for {on_s:.2f} s of the source's time")
     return problems
 
 

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from bluesky import Msg
-from bluesky.utils import RunEngineInterrupted
+from bluesky.utils import RunEngineInterrupted, TransitionError
 
 from stmtem_control.errors import InstrumentError
 from stmtem_control.session import Outcome, one_line
 
 from .fault_lab import Lab
 
-__all__ = ["ENDINGS", "Ended", "Place", "SubscriberError", "end_at", "places"]
+__all__ = ["BY_ITSELF", "ENDINGS", "Ended", "Place", "SubscriberError", "end_at", "places"]
 
+BY_ITSELF: Final = "by itself"
 JOIN_S: Final = 30.0
 AGAIN_S: Final = 0.11  # wall seconds between two Ctrl-C, or bluesky takes them for one
 SOON_S: Final = 0.02  # between two signals of another kind
@@ -110,7 +111,9 @@ def places(lab: Lab, make: Callable[[Lab], Plan]) -> list[Place]:
 class _Attempt:
     """A run of a plan in which something is done at one message."""
 
-    def __init__(self, lab: Lab, plan: Plan, place: Place, also: Callable[[], None]) -> None:
+    def __init__(
+        self, lab: Lab, plan: Plan, place: Place, also: Callable[[], None], *, wish: bool
+    ) -> None:
         self.lab = lab
         self.session = lab.session
         self.engine: Any = lab.session.RE
@@ -118,6 +121,7 @@ class _Attempt:
         self.ended = Ended()
         self._place = place
         self._also = also
+        self._wish = wish  # whether somebody wants an end there
         self._seen = 0
         self._helpers: list[threading.Thread] = []
 
@@ -129,7 +133,8 @@ class _Attempt:
         if self._seen < self._place.number:
             return False
         self.ended.reached = True
-        self.lab.watch.begin()
+        if self._wish:
+            self.lab.watch.begin()
         self._also()
         return True
 
@@ -139,6 +144,8 @@ class _Attempt:
         def work() -> None:
             try:
                 action()
+            except TransitionError:
+                pass  # it is being ended already, because of a fault
             except Exception as error:
                 self.ended.failures.append(f"{action}: {one_line(error)}")
 
@@ -248,7 +255,6 @@ def _subscriber_fails(attempt: _Attempt) -> Ended:
     def fail(_name: str, _doc: dict[str, Any]) -> None:
         if attempt.ended.reached and not told:
             told.append(_name)
-            attempt.lab.watch.reset()
             attempt.lab.watch.begin()
             raise SubscriberError("in a subscriber")
 
@@ -308,7 +314,7 @@ def _signalled(number: int, count: int = 1) -> Ending:
 
 #: By the name in the table.
 ENDINGS: Final[Mapping[str, Ending]] = {
-    "by itself": _by_itself,
+    BY_ITSELF: _by_itself,
     "device raises": _device_fails,
     "plan raises": _plan_fails,
     "subscriber raises": _subscriber_fails,
@@ -349,5 +355,5 @@ def end_at(
     also : callable
         Called at the message, before it is carried out: for faults.
     """
-    attempt = _Attempt(lab, plan, place, also)
+    attempt = _Attempt(lab, plan, place, also, wish=ending != BY_ITSELF)
     return ENDINGS[ending](attempt)

@@ -18,12 +18,14 @@ from typing import Any, Final, Self
 from unittest import mock
 
 from bluesky import Msg
+from ophyd.utils.errors import StatusTimeoutError, WaitTimeoutError
 
 from stmtem_control import devices as devices_module
 from stmtem_control import session as session_module
 from stmtem_control.clock import StationClock
 from stmtem_control.config import Station, load_station
 from stmtem_control.devices import FrameCamera
+from stmtem_control.errors import StmTemError
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 from stmtem_control.simulators.clock import HandClock
@@ -38,6 +40,7 @@ CONTACT_GAP_NM: Final = -1.0  # pressed in a little: a contact through the oxide
 AWAY_NM: Final = 12.0
 #: A second of a busy computer may be many of the bench.
 SLOW: Final = {"open_circuit_s": 600.0}
+FINE_S: Final = 2.0  # wall seconds in which the piezo is back
 SIZE: Final = 256  # edge of the image in pixels, the smallest that the camera has
 DEAD_MAN_S: Final = 3.0  # where the source does not say
 SETTLE_S: Final = 0.01  # wall seconds that a reading needs to the recorder, on this computer
@@ -110,14 +113,20 @@ class Watch:
     Attributes
     ----------
     unsafe : dict
-        For each part of the bench's safe state the wall and the simulated seconds from
-        :meth:`begin` to the last look at which it did not hold.
+        For each part of the bench's safe state the wall seconds, from the last time at which a
+        fault struck or :meth:`begin` was called, to the last look at which it did not hold; and
+        the bench's time of that look.
+    struck : dict
+        The bench's time at which each fault struck first, by its text.
     """
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._begun: tuple[float, float] | None = None
+        self._begun: float | None = None
+        self._seen = 0
         self.unsafe: dict[str, tuple[float, float]] = {}
+        self.struck: dict[str, float] = {}
+        self._lock = threading.Lock()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
         self._thread.start()
@@ -127,29 +136,33 @@ class Watch:
         return max((s for part, (s, _) in self.unsafe.items() if part not in beyond), default=0.0)
 
     def begin(self) -> None:
-        """Count from now: something went wrong, or somebody wants an end."""
-        if self._begun is None:
-            self._begun = (time.monotonic(), self._bench.clock.now())
-
-    @property
-    def begun(self) -> bool:
-        """Whether it counts."""
-        return self._begun is not None
+        """Count from now: somebody wants an end."""
+        with self._lock:
+            self._begun = time.monotonic()
+            self.unsafe = {}
 
     def reset(self) -> None:
-        """Wait for the next :meth:`begin`."""
-        self._begun = None
-        self.unsafe = {}
+        """Wait for the next fault that strikes, or :meth:`begin`."""
+        with self._lock:
+            self._begun = None
+            self._seen = len(self._bench.fault_log)
+            self.unsafe, self.struck = {}, {}
 
     def _look(self) -> None:
         while not self._end.wait(LOOK_S):
+            for event in self._bench.fault_log[self._seen :]:
+                self._seen += 1
+                if event.event == "struck" and str(event.fault) not in self.struck:
+                    self.struck[str(event.fault)] = event.t_s
+                    self.begin()
             begun = self._begun
             if begun is None:
                 continue
             wrong = [part for part, ok in self._bench.safe().items() if not ok]
-            now = (time.monotonic() - begun[0], self._bench.clock.now() - begun[1])
-            if wrong and self._begun is begun:
-                self.unsafe.update(dict.fromkeys(wrong, now))
+            found = (time.monotonic() - begun, self._bench.clock.now())
+            with self._lock:
+                if wrong and self._begun == begun:
+                    self.unsafe.update(dict.fromkeys(wrong, found))
 
     def close(self) -> None:
         """End the thread."""
@@ -215,12 +228,18 @@ class Lab:
     def put_probe(self, *, contact: bool) -> None:
         """Put the probe on the fibre or a little away from it, whatever happened before.
 
-        In the specimen's world and in the device's, without a motion.
+        Its piezo goes back by the device, unless that cannot; the coarse way is without a motion,
+        in the specimen's world and in the device's.
         """
-        specimen = self.bench.specimen
-        specimen.bend(2, 0.0)
+        specimen, z = self.bench.specimen, self.session.probe.z
+        if specimen.gap_nm < AWAY_NM:
+            specimen.step(2, specimen.gap_nm - AWAY_NM)
+        if float(z.fine.get()) != 0.0:
+            # What a fault has left cannot move before the next run has mended it.
+            with contextlib.suppress(StmTemError, StatusTimeoutError, WaitTimeoutError):
+                z.fine.set(0.0).wait(FINE_S)
         specimen.step(2, specimen.gap_nm - (CONTACT_GAP_NM if contact else AWAY_NM))
-        self.session.probe.z.coarse.publish(0)
+        z.coarse.publish(0)
 
     def close(self) -> None:
         """Close the session, then the bench."""

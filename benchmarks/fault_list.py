@@ -28,6 +28,9 @@ _BEYOND: Final = {
     "bias_source:reboot": _DEAF,
 }
 
+#: They only make it slow, however often they strike.
+_SLOW: Final = ("bias_source:delay", "bias_source:drip")
+
 
 @dataclass(frozen=True)
 class Injected:
@@ -66,7 +69,13 @@ def injected(text: str) -> Injected:
     """Return what a fault excuses, whenever it strikes and how often."""
     name, _, when = text.partition("@")
     found = FAULTS[name]
-    if name.startswith("bias_source:") and found.repeats and "count=0" in when and found.names:
+    if (
+        name.startswith("bias_source:")
+        and name not in _SLOW
+        and found.repeats
+        and "count=0" in when
+        and found.names
+    ):
         # No exchange with the source ends well any more.
         return replace(found, beyond=_DEAF)
     return found

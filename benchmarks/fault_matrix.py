@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from stmtem_control.plans import deposit, retract
+from stmtem_control.simulators.fault import Fault
 
 from .fault_cases import (
     AWAY,
-    BY_ITSELF,
     MORE,
     PLANS,
     Case,
@@ -42,7 +42,7 @@ from .fault_checks import (
     check_told,
     watchdog,
 )
-from .fault_endings import Ended, Place, end_at, places
+from .fault_endings import BY_ITSELF, Ended, Place, end_at, places
 from .fault_lab import Lab, quiet
 from .fault_list import injected
 
@@ -69,7 +69,8 @@ class Runner:
     root : path
         Folder for the runs.
     always_again : bool
-        Whether something short is run after each case, or only after those that failed.
+        Whether something short is run after each case, or only after those with a fault and those
+        that did not end well.
     """
 
     def __init__(self, root: Path, *, always_again: bool = True) -> None:
@@ -102,12 +103,15 @@ class Runner:
         begun = time.monotonic()
         try:
             with watchdog():
+                # Else the dose of some hundred cases would be one site's, and end the others.
+                lab.session.site = f"site {self._used}"
                 ended = self._end(lab, case)
                 verdict.problems = self._ask(lab, case, ended, before)
                 verdict.reached, verdict.status = ended.reached, ended.status
                 verdict.told = ended.told
                 verdict.unsafe_s = lab.watch.unsafe_s(_beyond(case)) if _timed(case, ended) else 0.0
-                if self._always_again or ended.status != "success":
+                # What a fault has left behind must not be the next case's.
+                if self._always_again or case.faults or ended.status != "success":
                     verdict.after = self._after(lab, verdict)
         except HangError as error:
             verdict.problems.append(str(error))
@@ -130,7 +134,6 @@ class Runner:
 
         for text in case.faults:
             if "@" in text:
-                lab.watch.begin()
                 lab.bench.inject(text)
         try:
             return end_at(lab, MORE[case.plan](lab), case.place, case.ending, break_it)
@@ -146,6 +149,7 @@ class Runner:
                 lab,
                 limit_s if _timed(case, ended) else float("inf"),
                 beyond=_beyond(case),
+                deaf_since=_deaf_since(lab, case) if _timed(case, ended) else None,
                 broken=bool(faults),
                 told=ended.outcome is None or "NOT SAFE" in ended.outcome.safe,
             ),
@@ -205,6 +209,16 @@ class Runner:
 
 def _beyond(case: Case) -> tuple[str, ...]:
     return tuple({part for text in case.faults for part in injected(text).beyond})
+
+
+def _deaf_since(lab: Lab, case: Case) -> float | None:
+    """Return when the source began to hear nothing, in the bench's time; None if it did not."""
+    times = [
+        lab.watch.struck[str(Fault.parse(text))]
+        for text in case.faults
+        if "output off" in injected(text).beyond and str(Fault.parse(text)) in lab.watch.struck
+    ]
+    return min(times, default=None)
 
 
 def _timed(case: Case, ended: Ended) -> bool:

@@ -6,9 +6,7 @@ guard.  The session is killed at a random moment.  In a second case it is stoppe
 looks like a hang: what counts there is how much later than ``[safe] hang_s`` the guard acts.
 """
 
-import contextlib
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -16,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
 import numpy as np
 
+from .bench_apart import bench_apart
 from .side_by_side import Report, Target, markdown
 
 __all__ = ["deaths", "run"]
@@ -63,21 +62,6 @@ def _serve(pipe: Connection) -> None:
         pipe.send(bench.addresses.as_dict())
         while (asked := pipe.recv()) != "end":
             pipe.send(bench.safe() if asked == "safe" else came.copy())
-
-
-@contextlib.contextmanager
-def _bench() -> Iterator[tuple[dict[str, Any], Connection]]:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there,), daemon=True)
-    process.start()
-    try:
-        yield here.recv(), here
-    finally:
-        here.send("end")
-        process.join(_W)
-        here.close()
-        there.close()
 
 
 def _wait(seconds: float) -> None:
@@ -130,7 +114,7 @@ def deaths(kills: int, hangs: int, seed: int = 1) -> dict[str, list[dict[str, fl
     order = ["SIGKILL"] * kills + ["SIGSTOP"] * hangs
     chance.shuffle(order)
     found: dict[str, list[dict[str, float]]] = {"SIGKILL": [], "SIGSTOP": []}
-    with _bench() as (addresses, pipe), tempfile.TemporaryDirectory() as root:
+    with bench_apart(_serve) as (addresses, pipe), tempfile.TemporaryDirectory() as root:
         for name in order:
             number = signal.Signals[name]
             found[name].append(_one(addresses, pipe, root, number, chance.uniform(0.0, 0.2)))

@@ -6,20 +6,19 @@ all trials.
 """
 
 import contextlib
-import multiprocessing
 import random
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from stmtem_control.config import Station, load_station
 from stmtem_control.session import Session
 
+from .bench_apart import END, bench_apart
 from .side_by_side import Report, Target, markdown
 
 __all__ = ["reactions", "run"]
@@ -58,7 +57,7 @@ def _serve(pipe: Connection) -> None:
         bench.specimen.step(2, _PRESSED_NM)
         bench.specimen.step(2, -_PRESSED_NM)
         pipe.send(bench.addresses.as_dict())
-        while (delay := pipe.recv()) is not None:
+        while (delay := pipe.recv()) != END:
             off.clear()
             when.clear()
             threading.Event().wait(delay)
@@ -67,21 +66,6 @@ def _serve(pipe: Connection) -> None:
             off.wait(_W)
             pipe.send((crossed, when[0] if when else None))
             bench.specimen.step(2, -_PRESSED_NM)
-
-
-@contextlib.contextmanager
-def _bench() -> Iterator[tuple[dict[str, Any], Connection]]:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there,), daemon=True)
-    process.start()
-    try:
-        yield here.recv(), here
-    finally:
-        here.send(None)
-        process.join(_W)
-        here.close()
-        there.close()
 
 
 def _station(data: str, reads: bool) -> Station:
@@ -154,7 +138,7 @@ def reactions(name: str, count: int, seed: int = 1) -> tuple[list[float], list[f
     seen: list[float] = []
     readings: list[float] = []
     with contextlib.ExitStack() as opened:
-        addresses, pipe = opened.enter_context(_bench())
+        addresses, pipe = opened.enter_context(bench_apart(_serve))
         data = opened.enter_context(tempfile.TemporaryDirectory())
         session = opened.enter_context(Session(_station(data, reads), addresses=addresses))
         opened.callback(

@@ -6,10 +6,10 @@ program (pyvisa-py: ``write`` of the level, ``query`` of ``*OPC?``) set levels i
 """
 
 import contextlib
-import multiprocessing
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from stmtem_control.exchanges import Exchange
 from stmtem_control.link import Link
 from stmtem_control.visa import VisaTransport
 
+from .bench_apart import bench_apart
 from .side_by_side import Report, Target, markdown
 
 __all__ = ["edges", "run"]
@@ -50,19 +51,9 @@ def _serve(pipe: Connection) -> None:
             pipe.send(came)
 
 
-@contextlib.contextmanager
-def bench_process() -> Iterator[tuple[str, Connection]]:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there,), daemon=True)
-    process.start()
-    try:
-        yield here.recv(), here
-    finally:
-        here.send("end")
-        process.join(_W)
-        here.close()
-        there.close()
+def bench_process() -> AbstractContextManager[tuple[str, Connection]]:
+    """Run a bench that notes when each level came; give the address of its source, and a pipe."""
+    return bench_apart(_serve)
 
 
 def edges(count: int, seed: int = 1) -> dict[str, list[tuple[Exchange, float]]]:

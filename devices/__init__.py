@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .interlocks import suspend_on_dose as suspend_on_dose
     from .keithley import Keithley2400 as Keithley2400
     from .merlin import Merlin as Merlin
-    from .piezo_probe import PiezoAxis as PiezoAxis
+    from .piezo_axis import PiezoAxis as PiezoAxis
     from .piezo_probe import PiezoProbe as PiezoProbe
     from .safe_parts import SafePart as SafePart
     from .safe_parts import SafeReport as SafeReport
@@ -76,7 +76,7 @@ _MODULES = {
     "Trip": "interlocks",
     "suspend_on_current": "interlocks",
     "suspend_on_dose": "interlocks",
-    "PiezoAxis": "piezo_probe",
+    "PiezoAxis": "piezo_axis",
     "PiezoProbe": "piezo_probe",
     "SafePart": "safe_parts",
     "SafeReport": "safe_parts",

@@ -218,11 +218,6 @@ class BeamBlanker(Device):
             problem = f"blanking not confirmed: {problem}"
         self.unsafe = problem
 
-    def make_safe(self) -> list[tuple[str, bool, str]]:
-        """Blank, and tell whether it worked: (part, ok, what is wrong)."""
-        self.stop(success=False)
-        return [("beam blanked", self.unsafe is None, self.unsafe or "")]
-
     def pause(self) -> None:
         """Blank the beam; remember whether it was open for :meth:`resume`."""
         with self._lock:

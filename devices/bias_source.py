@@ -299,11 +299,6 @@ class BiasSource(Device):
         if self.unsafe is not None:
             raise StmTemError(f"{self.name}: {self.unsafe}")
 
-    def make_safe(self) -> list[tuple[str, bool, str]]:
-        """Stop, and tell for each part whether it worked: (part, ok, what is wrong)."""
-        self.stop(success=False)
-        return [("bias 0 V, output off", self.unsafe is None, self.unsafe or "")]
-
     def pause(self) -> None:
         """Go to 0 V and switch the output off; remember the level for :meth:`resume`."""
         with self._lock:

@@ -273,10 +273,13 @@ class CameraAcquisition(CameraSettings):
         self.unsafe = self._stop_camera() if was_acquiring or again or self.running else None
         self._end_recording()
 
-    def make_safe(self) -> list[tuple[str, bool, str]]:
-        """Stop, and tell whether it worked: (part, ok, what is wrong)."""
-        self.stop(success=False)
-        return [("camera stopped", self.unsafe is None, self.unsafe or "")]
+    def ask(self) -> None:
+        """Ask the camera for its state, and wait for nothing: its link learns whether it answers.
+
+        Never raises.
+        """
+        with contextlib.suppress(StmTemError):
+            self.merlin.get("DETECTORSTATUS")
 
     def pause(self) -> None:
         """Stop the acquisition; frames that are under way are still recorded."""

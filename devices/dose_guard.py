@@ -183,7 +183,10 @@ class DoseGuard:
         key = (what, f"{self.specimen}\n{self.site}" if what == "soft" else repr(self.calibration))
         if key not in self._warned:
             self._warned.add(key)
-            self.on_warning(text)
+            try:
+                self.on_warning(text)
+            except Exception:
+                log.exception("the dose guard could not tell: %s", text)
 
     # What the beam blanker tells
 
@@ -284,6 +287,9 @@ class DoseGuard:
                 return self._blank(f"its dose cannot be booked: {error}")
             log.error("%s", error)
             return AGAIN_S
+        except Exception as error:  # a guard that fails must not fail open
+            log.exception("the dose guard failed")
+            return self._blank(f"its dose cannot be watched: {error!r}")
         return max(LEAST_S, waits)
 
     def _blank(self, why: str) -> float:

@@ -343,9 +343,9 @@ class FrameCamera(CameraAcquisition):
         yield from self._documents.pages(start, self.clock.wall_seconds(1.0))
 
     @property
-    def undeclared(self) -> int:
-        """How many frames of this run are on disk, with their rows, and were never collected."""
-        return self._recording.untaken
+    def recorded(self) -> int:
+        """How many frames of this run are on disk, with their rows."""
+        return self._recording.count
 
     def failure(self) -> Exception | None:
         """Return what ended the recording, or kept its files from being closed, if it is news."""

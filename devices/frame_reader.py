@@ -102,6 +102,8 @@ class FrameReader:
         Called with each frame that is in the ring.
     on_lost : callable
         Called with how many frames were found to be lost, and what lost them.
+    on_twice : callable
+        Called for each frame that came once more, and is thrown away.
     on_come : callable
         Called with the station time at which the first byte of an acquisition came.
     on_end : callable
@@ -119,6 +121,7 @@ class FrameReader:
         make_room: Callable[[], bool],
         on_frame: Callable[[ReceivedFrame], None],
         on_lost: Callable[[int, str], None],
+        on_twice: Callable[[], None],
         on_come: Callable[[float], None],
         on_end: Callable[[Exception | None, bool], None],
     ) -> None:
@@ -130,6 +133,7 @@ class FrameReader:
         self._make_room = make_room
         self._on_frame = on_frame
         self._on_lost = on_lost
+        self._on_twice = on_twice
         self._on_come = on_come
         self._on_end = on_end
         self._lock = threading.Lock()
@@ -291,6 +295,10 @@ class FrameReader:
                 f"{header.dtype.newbyteorder('=').name}; declared were {ring.shape[1]} x "
                 f"{ring.shape[0]} {ring.dtype.name}"
             )
+        if acquisition.came_before(header):
+            stream.read_pixels(header, deadline, None)
+            self._on_twice()
+            return
         slot = ring.take()
         if slot is None and self._make_room():
             slot = ring.take()

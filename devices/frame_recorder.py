@@ -76,10 +76,11 @@ class FrameRecorder:
         self._look_back_s = 0.0
         self._settle_s = 0.0
         self._held = False  # no row is final before the end of the acquisition
-        self._captured = self._dropped = 0
+        self._captured = self._dropped = self._twice = 0
         self._told: tuple[int, int] = (0, 0)
         self._next_tell = 0.0
         self._losses = LossLog(name)
+        self._repeats = LossLog(name, "repeated")
         self._ended: tuple[Exception | None, bool] | None = None
         self._finishing: list[int] = []
         self._reading = self._quit = False
@@ -122,6 +123,15 @@ class FrameRecorder:
             total = self._dropped
         self._losses.lost(count, how, total)
         self._tell_counts(time.monotonic())
+
+    def came_twice(self) -> None:
+        """Count a frame that came once more, and was thrown away."""
+        with self._changed:
+            if not self._recording:
+                return
+            self._twice += 1
+            total = self._twice
+        self._repeats.lost(1, "came twice and were kept once", total)
 
     def reading_ended(self, error: Exception | None, hurry: bool) -> None:
         """Note that no more frames come, and whether rows are final as they are now."""
@@ -178,9 +188,10 @@ class FrameRecorder:
         with self._changed:
             self._run = run
             self._recording = self._failed = False
-            self._captured = self._dropped = 0
+            self._captured = self._dropped = self._twice = 0
             self._told = (0, 0)
             self._losses.begin()
+            self._repeats.begin()
             self._unsettled.clear()
         self._files = RunFiles(folder, self._clock, self._timeline, dose_rate_e_per_A2_s, site_dose)
         self._files.open_journal(self._look_back_s * self._clock.speed)

@@ -243,10 +243,10 @@ class FrameRecording:
             return first, rows
 
     @property
-    def untaken(self) -> int:
-        """How many rows nobody has taken yet."""
+    def count(self) -> int:
+        """How many rows of this run there are, taken or not."""
         with self._lock:
-            return self._count - self._taken
+            return self._count
 
     def fail(self, error: Exception) -> None:
         """Note an error that ends the recording, to be told by who asks next."""

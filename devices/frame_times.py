@@ -82,6 +82,16 @@ class Acquisition:
         """The longest time from the end of an exposure to the first byte of its frame, so far."""
         return 0.0 if self._first is None else max(0.0, self._latest - self._known_offset()[0])
 
+    def came_before(self, header: FrameHeader) -> bool:
+        """Tell whether this is the frame before once more: its number and its stamp are the same.
+
+        Another frame under the same number has another stamp, and is one of its own.
+        """
+        if self._last is None:
+            return False
+        last = self._last[0]
+        return (header.sequence, header.unix_time_s) == (last.sequence, last.unix_time_s)
+
     def receive(self, header: FrameHeader, arrival: float) -> int:
         """Note a frame whose first byte came at `arrival` (station s); return how many are missing.
 

@@ -27,10 +27,10 @@ from .keithley_identity import IdentityCheck
 from .keithley_reading import OUTPUT_IS_OFF, HeldReading
 from .keithley_sequence import BiasSequence, SequenceRun
 from .keithley_sequencer import OnStep, Sequencer
-from .keithley_settings import SourceSettings
-from .scpi import Scpi
+from .keithley_settings import LEVEL_AND_OUTPUT, SourceSettings, not_at_rest
+from .scpi import Scpi, says
 
-READING_S = 2.5e-3  # of one conversion, beside its integration time, at most
+CONVERSION_S = 2.5e-3  # of one, beside its integration time, at most
 
 
 class Keithley2400:
@@ -198,62 +198,62 @@ class Keithley2400:
             self.hold.check(transport)
             self.hold.require()
             held = self.hold.running
-            exchange = self._scpi.set(transport, f":SOUR:VOLT {volts:.7E}")
+            exchange = self._settings.set_level(transport, volts)
             if held:
                 self.hold.require()
             elif self.hold.wanted:
                 exchange = self.hold.begin(transport)
             elif not self.output_on:
-                exchange = self._scpi.set(transport, ":OUTP ON")
+                exchange = self._scpi.set(transport, ":OUTP ON", says("ON"))
             self.output_on = True
             return exchange
 
         return self.link.submit(job, name=f"{volts:g} V", topic="bias")
 
-    def output_off(self) -> "Future[Exchange]":
-        """Switch the output off (high impedance); the Future gives the exchange."""
-        said: list[float] = []
-
-        def job(transport: Transport) -> Exchange:
-            self.hold.end()
-            exchange = self._scpi.set(transport, ":ABOR;:OUTP OFF" if held else ":OUTP OFF")
-            self.output_on = self._sequencer.running = False
-            return since(said, exchange)
-
-        held = self.hold.wanted
-        blind = self._blind(":ABOR;:OUTP OFF" if held else ":OUTP OFF", said=said)
-        return self.link.submit(job, SAFE, name="output off", drops=("bias",), blind=blind)
+    def longest_reading_s(self, nplc: float) -> float:
+        """Return what a reading takes at most, in s of the source: first volts, then amperes."""
+        return 2.0 * (nplc / self._line_frequency_Hz + CONVERSION_S)
 
     def zero_and_off(self) -> "Future[Exchange]":
         """Go to 0 V and switch the output off, before all that waits; read back that it is off.
 
-        Both are tried even if one is refused, and both are sent at once, ahead of everything,
-        when the instrument does not answer; a sequence is aborted first.  The Future gives the
-        exchange in which the voltage went, from the first time that it was sent.
+        Both are tried even if one is refused, and are sent at once when it does not answer; a
+        sequence is aborted first.  The Future gives the exchange from the first time they were.
         """
         said: list[float] = []
 
         def job(transport: Transport) -> Exchange:
             self.hold.end()
-            # In one message: an abort alone leaves the output on, and this host may die after it.
-            commands = (OFF,) if held or self._sequencer.running else (":SOUR:VOLT 0", ":OUTP OFF")
-            done: list[Exchange] = []
-            refused = ""
-            for command in commands:
-                try:
-                    done.append(self._scpi.set(transport, command))
-                except InstrumentError as error:
-                    refused = str(error)
-            if self._scpi.query(transport, ":OUTP?") not in ("0", "OFF"):
-                raise InstrumentError(f"{self.link.name}: the output is still on; {refused}")
-            self.output_on = self._sequencer.running = False
-            if refused:
-                raise InstrumentError(f"{refused} (the output is off)")
-            return since(said, done[0])
+            # In one message: an abort leaves the output on, and this host may die after it.
+            at_work = held or self._sequencer.running
+            commands = (OFF,) if at_work else (":SOUR:VOLT 0", ":OUTP OFF")
+            first = ":ABOR;:OUTP OFF" if at_work else ""  # or nothing is answered
+            for _ in range(2):  # a message may be lost, and leave no error behind
+                exchange, errors, found = self._scpi.carry_out(
+                    transport, commands, *LEVEL_AND_OUTPUT, first=first
+                )
+                if not (wrong := not_at_rest(*found)) or errors:
+                    break
+            if "still on" not in wrong:
+                self.output_on = self._sequencer.running = False
+            if errors or wrong:
+                wrong = "; ".join([wrong or "refused (the output is off)", *errors])
+                raise InstrumentError(f"{self.link.name}: {wrong}")
+            return since(said, exchange)
 
         held = self.hold.wanted
         blind = self._blind(*((OFF,) if held else (":SOUR:VOLT 0", ":OUTP OFF")), said=said)
         return self.link.submit(job, SAFE, name="0 V and output off", drops=("bias",), blind=blind)
+
+    def say_off(self) -> "Future[None]":
+        """Say 0 V and output off to whoever listens there, before asking who that is.
+
+        The words harm nobody, and nothing is confirmed.  A source that steps through a sequence
+        hears nothing but the first of them.
+        """
+        return self.link.submit(
+            lambda transport: self._scpi.write(transport, OFF), SAFE, name="0 V, unconfirmed"
+        )
 
     def read(self) -> "Future[Reading]":
         """Measure voltage and current once, both from the same sample.
@@ -411,9 +411,8 @@ class Keithley2400:
         return write
 
     def _reading_s(self) -> float:
-        """Return the wall seconds of one READ?: two conversions, three each with autozero."""
-        conversion = self._settings.nplc / self._line_frequency_Hz + READING_S
-        return 6.0 * conversion / self._speed
+        """Return the wall seconds of one READ?, at most: with autozero all is done three times."""
+        return 3.0 * self.longest_reading_s(self._settings.nplc) / self._speed
 
     def _shortest_s(self) -> float:
         """Return the seconds of the two conversions of a reading, at least."""

@@ -8,7 +8,7 @@ from stmtem_control.exchanges import Exchange
 from stmtem_control.link import NORMAL, SAFE, Link
 from stmtem_control.transport import Transport
 
-from .scpi import Scpi
+from .scpi import Scpi, near
 
 ALL = 0b1111
 
@@ -71,8 +71,8 @@ class DigitalPort:
         return self.word
 
     def set(self, transport: Transport, word: int) -> Exchange:
-        """Set all lines."""
-        exchange = self._scpi.set(transport, f":SOUR2:TTL {word}")
+        """Set all lines, and read them back."""
+        exchange = self._scpi.set(transport, f":SOUR2:TTL {word}", near(word))
         self.word = word
         return exchange
 

@@ -22,8 +22,8 @@ from stmtem_control.link import Link
 from stmtem_control.transport import Transport
 
 from .keithley_answers import parse_error
-from .keithley_sequence import CONVERSION_S, MOST_LEVELS, OVERHEAD_S
-from .scpi import ERRORS, Scpi
+from .keithley_sequence import MOST_LEVELS, typical_reading_s
+from .scpi import ERRORS, Scpi, near, says
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def plan_hold(
         There is no room for three readings.
     """
     allowed = effective_dead_man_s(dead_man_s, speed)
-    reading = 2.0 * (nplc / line_frequency_Hz + CONVERSION_S) + OVERHEAD_S
+    reading = typical_reading_s(nplc, line_frequency_Hz)
     step = max(reading, allowed / MOST_LEVELS)
     if speed > 1.0:
         step = max(step, LEAST_STEP_WALL_S * speed)
@@ -244,14 +244,14 @@ class BiasHold:
         if not self.alive():
             raise InterlockError(f"{scpi.name}: no bias: {NOT_ALIVE}")
         if self._told != plan:
-            for command in (
-                ":SOUR:CLE:AUTO:MODE TCO",
-                ":SOUR:CLE:AUTO ON",
-                f":SOUR:DEL {plan.delay_s:.6g}",
-                ":ARM:COUN 1",
-                f":TRIG:COUN {plan.readings}",
+            for command, taken in (
+                (":SOUR:CLE:AUTO:MODE TCO", says("TCO")),
+                (":SOUR:CLE:AUTO ON", says("ON")),
+                (f":SOUR:DEL {plan.delay_s:.6g}", near(plan.delay_s, 1e-4)),
+                (":ARM:COUN 1", near(1)),
+                (f":TRIG:COUN {plan.readings}", near(plan.readings)),
             ):
-                scpi.set(transport, command)
+                scpi.set(transport, command, taken)
             self._told = plan
         sent = scpi.now()
         self._note()
@@ -289,7 +289,7 @@ class BiasHold:
         if not self.running:
             return command
         if not self.alive():
-            self._let_go(transport, NOT_ALIVE)
+            self._let_go(transport, f"the output was switched off: {NOT_ALIVE}")
             return command
         if not self.check(transport):
             return command
@@ -345,6 +345,10 @@ class BiasHold:
         plan = self.plan
         step = 0.0 if plan is None else 1.01 * plan.step_s / self._speed
         return self._written + step + self.margin_s - time.monotonic()
+
+    def wait_longer(self) -> None:
+        """Wait twice as long for a reading, but never so long that the hold runs out meanwhile."""
+        self.margin_s = min(2.0 * self.margin_s, self._period_s)
 
     def lost(self, why: str) -> None:
         """Know that the connection is gone: the source ends the hold."""

@@ -149,5 +149,5 @@ class HeldReading:
                 f"{self._scpi.name}: no reading was complete within "
                 f"{self._hold.first_left_s():.3g} s of its start; is line_frequency_Hz right?"
             )
-        self._hold.margin_s *= 2.0
+        self._hold.wait_longer()
         self._take_later()

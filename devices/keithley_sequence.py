@@ -24,6 +24,12 @@ LONGEST_WAIT_S, WAIT_STEP_S = 999.0, 1e-4  # of the trigger delay
 CONVERSION_S = 185e-6  # of the A/D converter, beside its integration time
 OVERHEAD_S = 0.64e-3  # of a reading with a current in it, without autozero
 
+
+def typical_reading_s(nplc: float, line_frequency_Hz: float) -> float:
+    """Return what a reading of voltage and current takes by the manual's speed tables, in s."""
+    return 2.0 * (nplc / line_frequency_Hz + CONVERSION_S) + OVERHEAD_S
+
+
 Event = Literal["none", "source", "delay", "sense"]
 EVENTS: dict[str, str] = {"none": "NONE", "source": "SOUR", "delay": "DEL", "sense": "SENS"}
 
@@ -119,7 +125,7 @@ class BiasSequence:
 
     def reading_s(self, line_frequency_Hz: float) -> float:
         """Return what one reading takes by the manual's speed tables, in s."""
-        return self.shortest_reading_s(line_frequency_Hz) + 2.0 * CONVERSION_S + OVERHEAD_S
+        return typical_reading_s(self.nplc, line_frequency_Hz)
 
     def delay_s(self, line_frequency_Hz: float) -> float:
         """Return the source delay, from the level to its reading, in s.

@@ -12,13 +12,24 @@ from stmtem_control.transport import Transport
 from .keithley_answers import Reading, parse_readings
 from .keithley_clock import LARGEST_DRIFT, OVERHEAD_S, TICK_S, SourceClock
 from .keithley_hold import OFF
-from .keithley_sequence import BACK_TO_FIXED, BiasSequence, SequencePoint, SequenceRun
+from .keithley_sequence import (
+    BACK_TO_FIXED,
+    IN_A_COMMAND,
+    BiasSequence,
+    SequencePoint,
+    SequenceRun,
+)
 from .keithley_settings import SourceSettings
-from .scpi import Scpi
+from .scpi import Scpi, near, says
 
 WAIT_S = 0.1  # wall seconds after which a wait lets a stop out, with any VISA library
 POINT_S = 0.06  # wall seconds that a reading of the buffer may take on a serial line at 9600 baud
 LOOKS = 4  # at the timer, before and after
+# What the sample depends on is read back; that a reading is missing tells by itself.
+READ_BACK = (
+    ":SOUR:VOLT:MODE", ":SOUR:DEL", ":TRIG:DEL", ":ARM:COUN", ":TRIG:COUN",
+    ":SOUR:CLE:AUTO", ":SOUR:CLE:AUTO:MODE",
+)  # fmt: skip
 SPARE = 1.1  # a sequence may take so much longer than planned: its timer is coarse
 
 OnStep = Callable[[float, float], None]
@@ -90,7 +101,7 @@ class Sequencer:
             self._nplc_before = self._settings.nplc
         self.prepared, self._started = sequence, None
         for command in sequence.commands(self._line_frequency_Hz):
-            self._scpi.set(transport, command)
+            self._scpi.set(transport, command, _taken(command))
         self._settings.nplc = sequence.nplc
         found = self._scpi.number(transport, ":SOUR:LIST:VOLT:POIN?")
         if round(found) != len(sequence.levels):
@@ -98,7 +109,20 @@ class Sequencer:
                 f"{self._scpi.name}: a list of {len(sequence.levels)} levels was sent but it "
                 f"holds {found:g}"
             )
+        if len(sequence.levels) <= IN_A_COMMAND:  # one message: the list before may be as long
+            self._check_levels(transport, sequence)
         self._clock.look(transport, LOOKS)
+
+    def _check_levels(self, transport: Transport, sequence: BiasSequence) -> None:
+        found = self._scpi.query(transport, ":SOUR:LIST:VOLT?").split(",")
+        slack = 1e-3 * max(1.0, *(abs(level) for level in sequence.levels))
+        if not all(
+            near(level, slack)(text) for level, text in zip(sequence.levels, found, strict=False)
+        ):
+            raise InstrumentError(
+                f"{self._scpi.name}: the list of levels reads back {','.join(found)[:60]}: its "
+                "message was lost on its way; look at the cable"
+            )
 
     def leave(self, transport: Transport) -> None:
         """Back to one level and one reading at a time; the output must be off."""
@@ -260,6 +284,14 @@ class Sequencer:
             low, high = edges[1]
             edges[0] = _both(edges[0], (low - step - know, high - step + know))
         return edges
+
+
+def _taken(command: str) -> Callable[[str], bool] | None:
+    """Return what judges the setting read back, for those that the sample depends on."""
+    header, _, value = command.partition(" ")
+    if header not in READ_BACK:
+        return None
+    return says(value) if value.isalpha() else near(float(value), 1e-4)
 
 
 def _both(one: Interval, other: Interval) -> Interval:

@@ -3,11 +3,13 @@
 import math
 
 from stmtem_control.errors import InstrumentError, LimitError
+from stmtem_control.exchanges import Exchange
 from stmtem_control.transport import Transport
 
 from .keithley_answers import SourceState
-from .scpi import Scpi
+from .scpi import Scpi, near
 
+RANGES_V = (0.2, 2.0, 20.0, 200.0, 1000.0)  # of the source; not all models have all
 AFTER_RESET = (
     ":OUTP:SMOD HIMP",  # a cell is a battery: "normal" would short it to 0 V
     ":SOUR:CLE:AUTO OFF",
@@ -23,6 +25,16 @@ AFTER_RESET = (
     ":ARM:COUN 1",
     ":TRIG:COUN 1",
 )
+
+
+LEVEL_AND_OUTPUT = (":SOUR:VOLT?", ":OUTP?")
+
+
+def not_at_rest(level: str, output: str) -> str:
+    """Return what is wrong with the answers of a source that should be off, at 0 V; "" if none."""
+    if output not in ("0", "OFF"):
+        return "the output is still on"
+    return "" if near(0.0, 1e-9)(level) else f"the output is off, but still set to {level} V"
 
 
 class SourceSettings:
@@ -46,6 +58,7 @@ class SourceSettings:
         self.may_have_forgotten = False
         self._scpi = scpi
         self._compliance_A: float | None = None
+        self._step_V = 1e-3  # between two levels that read back alike; of the 20 V range
 
     def forget(self) -> None:
         """Know nothing, as after a reset: there is nothing that it could have lost."""
@@ -68,6 +81,20 @@ class SourceSettings:
         if volts <= 20.0:
             self._scpi.set(transport, ":SOUR:VOLT:PROT 20")  # its lowest step
         self._scpi.set(transport, ":SOUR:VOLT 0")
+        # A range has 20 000 steps at least, and the nearest to a level is read back.
+        highest = next((volt for volt in RANGES_V if volts <= 1.05 * volt), RANGES_V[-1])
+        self._step_V = highest / 20_000
+
+    def set_level(self, transport: Transport, volts: float) -> Exchange:
+        """Set the level and read it back; return the exchange.
+
+        Raises
+        ------
+        InstrumentError
+            It is refused, or the level is another one now.
+        """
+        command = f":SOUR:VOLT {volts:.7E}"
+        return self._scpi.set(transport, command, near(volts, self._step_V))
 
     def check_compliance(self, amperes: float) -> None:
         """Raise LimitError unless it is a positive number of A."""

@@ -15,10 +15,13 @@ class LossLog:
     ----------
     name : str
         The camera's name.
+    word : str
+        For what is counted.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, word: str = "lost") -> None:
         self.name = name
+        self._word = word
         self._untold = 0
         self._next = 0.0
 
@@ -33,5 +36,7 @@ class LossLog:
         if now < self._next:
             return
         self._next = now + LOG_S
-        log.warning("%s: %d frames %s (%d lost in this run)", self.name, self._untold, how, total)
+        log.warning(
+            "%s: %d frames %s (%d %s in this run)", self.name, self._untold, how, total, self._word
+        )
         self._untold = 0

@@ -84,6 +84,7 @@ class Recorder:
             make_room=self._frames.make_room,
             on_frame=self._frames.receive,
             on_lost=self._frames.lost,
+            on_twice=self._frames.came_twice,
             on_come=lambda t: self._line.post({"say": "come", "t": t}),
             on_end=self._frames.reading_ended,
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-PATIENCE_S = 0.2  # wall seconds after which the next part begins, though the one before hangs
+PATIENCE_S = 0.05  # wall seconds after which the next part begins, though the one before hangs
 BY_HAND = "switch it off by hand now"
 
 
@@ -68,16 +68,21 @@ class SafeReport:
         """Whether every part that could hurt the sample is safe."""
         return bool(self.parts) and all(part.ok or part.harmless for part in self.parts)
 
+    def bad(self) -> str:
+        """Return what is not safe; "" when all is."""
+        if not self.parts:
+            return "nothing was done"
+        return "; ".join(f"{part.name}: {part.what}" for part in self.parts if not part.ok)
+
     def line(self) -> str:
         """Return one line for a person; what is not safe comes first."""
-        bad = "; ".join(f"{part.name}: {part.what}" for part in self.parts if not part.ok)
         good = ", ".join(f"{part.name} {part.what}" for part in self.parts if part.ok)
         if self.ok:
             return good
         if self.sample_safe:
-            return f"{bad} (the sample is safe: {good})"
+            return f"{self.bad()} (the sample is safe: {good})"
         rest = f" ({good})" if good else ""
-        return f"NOT SAFE: {bad or 'nothing was done'}; {BY_HAND}{rest}"
+        return f"NOT SAFE: {self.bad()}; {BY_HAND}{rest}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return what goes into a file, or to another process."""

@@ -76,9 +76,7 @@ class SafeState:
     @property
     def moving(self) -> bool:
         """Whether an axis of the probe is stepping."""
-        if self.probe is None:
-            return False
-        return any(axis.moving for axis in (self.probe.x, self.probe.y, self.probe.z))
+        return self.probe is not None and bool(self.probe.moving)
 
     @property
     def hazard(self) -> bool:
@@ -127,6 +125,23 @@ class SafeState:
             if enough or last_time:
                 return report
         raise AssertionError("unreachable")  # pragma: no cover
+
+    def begin(self) -> None:
+        """Have the words that make safe sent to every instrument, and wait for none of them.
+
+        For the moment in which something has failed: what cleans up after it comes later, and may
+        be held up by an instrument that is silent.  It is not the safe state yet, for nobody waits
+        for an answer, and nothing is reported.
+        """
+        for device in (self.bias, self.beam, self.probe):
+            if device is not None:
+                threading.Thread(
+                    target=device.stop, kwargs={"success": False}, name=f"stopping {device.name}",
+                    daemon=True,
+                ).start()  # fmt: skip
+        if self.camera is not None:
+            # Its stop comes later, when its last frames have; if it is silent that is known then.
+            self.camera.ask()
 
     def __call__(self, reason: str = "asked for at the prompt") -> SafeReport:
         """Make everything safe, see :meth:`make_safe`; short, for a prompt."""

@@ -1,5 +1,6 @@
 """Exchanges in SCPI: commands, questions, and the error queue that tells what was refused."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -109,32 +110,80 @@ class Scpi:
                 f"{self.name}: {command} was answered {answer!r}, not a number"
             ) from None
 
-    def set(self, transport: Transport, command: str) -> Exchange:
+    def set(
+        self, transport: Transport, command: str, taken: "Callable[[str], bool] | None" = None
+    ) -> Exchange:
         """Send a command and look for an error; return the exchange, in which it took effect.
 
         The question goes out in the same packet, as a message of its own: one round trip, which
         no delayed acknowledgement can prolong, and a command that the instrument discards cannot
         take the question with it.
 
+        Parameters
+        ----------
+        transport : Transport
+        command : str
+            A header and a value.
+        taken : callable, optional
+            Judges what is read back, in the same exchange: a message that was lost on its way
+            leaves no error behind.  See :func:`near` and :func:`says`.
+
         Raises
         ------
         InstrumentError
-            The instrument refused the command.
+            The instrument refused the command, or reads back something else.
         """
         sent = self.now()
         message, embedded = self._embedded(transport, command)
+        question = ERRORS if taken is None else f"{ERRORS};{command.partition(' ')[0]}?"
         # In a hold, the second starts it again even if the first was discarded.
-        transport.ask(_messages([message, f":ABOR;{ERRORS};:INIT" if embedded else ERRORS]))
+        transport.ask(_messages([message, f":ABOR;{question};:INIT" if embedded else question]))
         output = self.answer(transport, command) if embedded else ""
-        first = self.answer(transport, ERRORS)
+        first = self.answer(transport, question)
         if embedded and self.hold is not None:
             self.hold.confirm(transport, output)
         exchange = Exchange(sent, self.now())
+        found = ""
+        if taken is not None:
+            first, _, found = first.rpartition(";")
         code, text = parse_error(first)
         if code:
             errors = [f"{code:+d} {text}", *self.errors(transport)]
             raise InstrumentError(f"{self.name}: {command} was refused: {'; '.join(errors)}")
+        if taken is not None and not taken(found):
+            raise InstrumentError(
+                f"{self.name}: {command} was sent, but it reads back {found!r}: the message was "
+                "lost on its way, or somebody else uses the instrument; look at the cable"
+            )
         return exchange
+
+    def carry_out(
+        self, transport: Transport, commands: Iterable[str], *questions: str, first: str = ""
+    ) -> tuple[Exchange, list[str], list[str]]:
+        """Send commands and questions in one packet: one round trip, all is tried.
+
+        `first` stands before the questions, in their message.
+
+        Returns
+        -------
+        tuple
+            The exchange, the errors that were in the queue, and an answer to each question.
+
+        Raises
+        ------
+        ProtocolError
+            There are not as many answers as questions.
+        """
+        sent = self.now()
+        asked = ";".join((*([first] if first else []), ERRORS, *questions))
+        transport.ask(_messages([*commands, asked]))
+        answers = self.answer(transport, asked).rsplit(";", len(questions))
+        exchange = Exchange(sent, self.now())
+        if len(answers) != 1 + len(questions):
+            raise ProtocolError(f"{self.name}: {asked} was answered {answers!r}")
+        code, text = parse_error(answers[0])
+        errors = [f"{code:+d} {text}", *self.errors(transport)] if code else []
+        return exchange, errors, answers[1:]
 
     def errors(self, transport: Transport) -> list[str]:
         """Empty the error queue and return what was in it."""
@@ -145,6 +194,24 @@ class Scpi:
                 break
             errors.append(f"{code:+d} {text}")
         return errors
+
+
+def near(value: float, slack: float = 0.0) -> Callable[[str], bool]:
+    """Return what judges an answer: a number that is `value`, +- `slack` and a thousandth."""
+
+    def judge(answer: str) -> bool:
+        try:
+            return math.isclose(float(answer), value, rel_tol=1e-3, abs_tol=slack)
+        except ValueError:
+            return False
+
+    return judge
+
+
+def says(word: str) -> Callable[[str], bool]:
+    """Return what judges an answer: this word, in its short or long form; ON is 1, OFF is 0."""
+    accepted = {"ON": ("ON", "1"), "OFF": ("OFF", "0")}.get(word, (word,))
+    return lambda answer: answer.upper().startswith(accepted)
 
 
 def _messages(commands: Iterable[str]) -> bytes:

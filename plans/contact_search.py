@@ -19,6 +19,7 @@ from .retraction import AWAY_STEPS, back_off, check_travel
 from .roles import Plan, Probe, Source
 from .stubs import set_bias
 
+WRONG = 0.1  # share of the bias by which a measured one may differ
 BLIND = 5.0  # times the threshold; with more noise than that a contact may not be seen
 QUICK = 8.0  # readings for which the least step is made; slower ones take longer steps
 FINER = 5.0  # each finer sweep has steps so much smaller
@@ -179,10 +180,13 @@ class ContactSearch:
         ------
         ShortError
             So much flows, or the source is in compliance.
+        ApproachError
+            Another voltage is measured than was set.
         """
         sample: Sample = yield from read_current(
             self.bias, count, self.probe, self.stage, stream=STREAM
         )
+        self._check_bias(float((yield from bps.rd(self.bias.voltage))), sample)
         if count > 1 and (sample.limited or abs(sample.current_A) >= self.settings.short_A):
             raise ShortError(
                 f"approach: {abs(sample.current_A):.2e} A at {self.settings.approach_V:g} V"
@@ -190,6 +194,15 @@ class ContactSearch:
                 "the oxide"
             )
         return sample
+
+    def _check_bias(self, volts: float, sample: Sample) -> None:
+        """Raise ApproachError when the bias is not there: nothing would ever flow."""
+        wanted = self.settings.approach_V
+        if not sample.limited and abs(volts - wanted) > WRONG * abs(wanted):
+            raise ApproachError(
+                f"approach: the source was set to {wanted:g} V, but {volts:.3g} V are measured, so "
+                "no current tells of a contact; look at the source and its cables"
+            )
 
     def look(self) -> Plan:
         """Return a `Sample` when something flows, else None; one glitch is nothing.

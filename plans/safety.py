@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 import bluesky.preprocessors as bpp
 from bluesky import Msg
-from bluesky.utils import RunEngineControlException
+from bluesky.utils import FailedStatus, RunEngineControlException
 
-from stmtem_control.errors import InterlockError
+from stmtem_control.errors import InterlockError, ProtocolError, TransportError
 
 from .roles import Plan
 
@@ -39,6 +39,10 @@ class WholeStation(Protocol):
         """Tell whether these devices are all among its own."""
         ...
 
+    def begin(self) -> None:
+        """Send the words that make safe, and wait for nothing."""
+        ...
+
     def stop(self, *, success: bool = True) -> None:
         """Make safe; never raises."""
         ...
@@ -64,8 +68,9 @@ def make_safe(bias: Any, beam: Any, camera: Any = None, probe: Any = None) -> Pl
     for device in devices:
         try:
             yield Msg("stop", device)
-        except RunEngineControlException:
-            device.stop()  # aborted again while the message was on its way
+        except (RunEngineControlException, FailedStatus):
+            # Aborted again, or what a stop cut short has failed, while the message was on its way.
+            device.stop()
         except Exception as error:
             failures.append(f"{device.name}: {error}")
             continue
@@ -141,14 +146,32 @@ def covered(plan: Plan, whole: WholeStation, why: Callable[[], str] = str) -> Pl
             raise
         except BaseException as problem:
             error = problem
+            if not clean and is_of_the_wire(problem):
+                # The plan's own cleaning up may be held up by what is silent.
+                whole.begin()
         if msg.obj is whole and msg.command == "stop":
             clean = error is None
         elif msg.command not in HARMLESS:
             clean = False
-    if failure is None and clean and whole.unsafe is None:
-        return value
-    yield from _finish(whole, failure)
+    if not clean:
+        yield from _finish(whole, failure)
+    elif failure is not None:
+        raise failure
+    elif whole.unsafe is not None:
+        raise InterlockError(whole.unsafe)
     return value
+
+
+def is_of_the_wire(error: BaseException) -> bool:
+    """Tell whether an instrument that did not answer, or was not understood, is behind an error."""
+    seen: list[BaseException] = []
+    found: BaseException | None = error
+    while found is not None and found not in seen:
+        if isinstance(found, TransportError | ProtocolError):
+            return True
+        seen.append(found)
+        found = found.__cause__ or found.__context__
+    return False
 
 
 def _finish(whole: WholeStation, failure: Exception | None) -> Plan:

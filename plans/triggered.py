@@ -72,7 +72,7 @@ def triggered_cycles(
     deposit_s, strip_s, rest_s, pre_roll_s : float
         Durations in s, whole numbers of steps; rest and pre-roll are at 0 V, and may be 0.
     frame_rate_Hz, exposure_s : float
-        Of the frames.
+        Of the camera.
     frames_per_step : int
         Frames that each level of the source's list starts; 1 with the camera as the master.  More
         make a longer sequence possible, for the list has 2500 levels at most.

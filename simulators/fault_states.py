@@ -221,7 +221,7 @@ STATES: dict[str, Begin] = {
     "stall": _stall,
     "output_interlock": _output_interlock,
     "overheat": _overheat,
-    "missed_steps": _axes("missing", None, 0.0),
+    "missed_steps": _axes("missed", None, 0.0),
     "stuck_steps": _axes("stuck", True, False),
     "disconnected": _disconnected,
     "wrong_capacitance": _axes("capacitance_factor", None, 1.0),

@@ -10,7 +10,6 @@ from .ports import Mount
 
 CAPACITANCE_S = 1.0  # what a measurement of the capacitance takes
 CABLE_NF = 0.2  # 2 m of cable with nothing at its end
-_GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
 BEND_TICK_S = 1e-3  # how finely a bend in progress is handed on
 
 
@@ -80,7 +79,6 @@ class Axis:
         self.serial = f"{module.name}A-M-1545-{3010040 + number}"
         self.front_panel = False
         self.stuck = False
-        self.missing = 0.0  # share of the steps that are not made
         self.connected = True
         self.capacitance_factor = 1.0
         self.mode = "gnd"
@@ -104,6 +102,15 @@ class Axis:
         self._settled_at = -math.inf
         self._train: _Train | None = None
         self._measured_at = math.inf
+
+    @property
+    def missed(self) -> float:
+        """Share of the steps that do not slip, see :class:`.Gait`."""
+        return self.gait.missed
+
+    @missed.setter
+    def missed(self, share: float) -> None:
+        self.gait.missed = share
 
     # -- what happens by itself ---------------------------------------------------------------
 
@@ -138,10 +145,6 @@ class Axis:
         self.steps_made += count
         if self.stuck or not self.connected:
             return
-        if self.missing > 0.0:
-            # Evenly spread over the steps, so that the same ones are missed however time is cut.
-            numbers = np.arange(self.steps_made - count, self.steps_made)
-            lengths = lengths[(numbers * _GOLDEN) % 1.0 >= self.missing]
         for length in lengths[np.nonzero(lengths)]:
             self._mount.step(self.number - 1, float(length))
 

@@ -241,8 +241,7 @@ def connect(
     opened.callback(lock.release)
     drivers = open_drivers(station, clock, addresses, opened)
     source = station.bias_source
-    # Voltage and current are converted one after the other, each with its overhead.
-    reading_s = 2.0 * (source.nplc / source.line_frequency_Hz + 2.5e-3)
+    reading_s = drivers.source.longest_reading_s(source.nplc)
     bias = BiasSource(
         name="bias",
         source=drivers.source,
@@ -303,11 +302,13 @@ def connect(
     opened.callback(alignment.stop)
     specimen = fresh_specimen(station, attached=attached)
     dose = SessionDose(station, clock, beam, camera, specimen=specimen, opened=opened)
+    safe_state = SafeState(bias, beam, probe, camera, retract_steps=station.safe.retract_steps)
     interlocks = Interlocks(
         bias=bias,
         beam=beam,
         probe=probe,
         camera=camera,
+        safe_state=safe_state,
         clock=clock,
         timeline=timeline,
         table=station.interlocks,
@@ -317,5 +318,4 @@ def connect(
     opened.callback(interlocks.close)
     interlocks.start()
     dose.on_limit = lambda text: interlocks.trip_now("dose", text)
-    safe_state = SafeState(bias, beam, probe, camera, retract_steps=station.safe.retract_steps)
     return Devices(bias, probe, camera, beam, alignment, dose, interlocks, safe_state)

@@ -1,6 +1,7 @@
 """Declare frames that a run ended too abruptly to declare: they are on disk, and in the table.
 
-A halt, or a subscriber that fails, leaves a plan no time to collect its last frames.
+A halt, or a subscriber that fails, leaves a plan no time to collect its last frames; or they were
+collected, and their documents never came.
 """
 
 import logging
@@ -20,6 +21,39 @@ log = logging.getLogger(__name__)
 
 CAMERA = "camera"  # its name, where no document is left to tell
 FRAMES_PER_FILE = 256  # unless the files tell
+
+
+class FramesTold:
+    """A subscriber that counts what the present run's documents tell of a camera's frames.
+
+    Parameters
+    ----------
+    camera : str
+        Its name, with which its data keys begin.
+    """
+
+    def __init__(self, camera: str = CAMERA) -> None:
+        self._image = f"{camera}_image"
+        self._stream = ""
+        self._declared = self._rows = 0
+
+    def __call__(self, name: str, doc: dict[str, Any]) -> None:
+        """Take one document."""
+        if name == "start":
+            self._stream, self._declared, self._rows = "", 0, 0
+        elif name == "descriptor" and self._image in doc["data_keys"]:
+            self._stream = doc["uid"]
+        elif doc.get("descriptor") != self._stream:
+            return
+        elif name == "stream_datum":
+            self._declared += doc["indices"]["stop"] - doc["indices"]["start"]
+        elif name == "event_page":
+            self._rows += len(doc["seq_num"])
+
+    @property
+    def count(self) -> int:
+        """How many frames were declared, with their rows."""
+        return min(self._declared, self._rows)
 
 
 def declare_rest(folder: Path, unix_time: Callable[[float], float]) -> list[str]:

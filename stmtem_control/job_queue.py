@@ -137,9 +137,14 @@ class JobQueue:
             return None
 
     def stops(self) -> list[Job]:
-        """Return the jobs that wait and have something to say without an answer."""
+        """Return, in their order, the jobs that wait and can speak without an answer."""
         with self._condition:
-            return [job for _, _, job in self._ready if job.blind is not None]
+            return [job for _, _, job in sorted(self._ready) if job.blind is not None]
+
+    def take_stops(self, wanted: Callable[[Job], bool]) -> list[Job]:
+        """Take out and return the waiting SAFE jobs that are `wanted`."""
+        with self._condition:
+            return self._take(lambda job: job.priority == SAFE and wanted(job))
 
     def refuse(self, error: TransportError, *, instead: bool = False) -> None:
         """Fail what waits, and what comes, but what makes safe.

@@ -258,6 +258,8 @@ class Link:
                 self._transport.give_up_early()
             log.info("%s: %s", self.name, error)
             job.future.set_exception(error)
+            if job.priority == SAFE and isinstance(error, TransportTimeout):
+                self._end_alike(error)
         except TransportError as error:
             self._break(error)
             job.future.set_exception(again(error))
@@ -267,6 +269,16 @@ class Link:
             job.future.set_exception(error)
         else:
             job.future.set_result(result)
+
+    def _end_alike(self, error: TransportTimeout) -> None:
+        """End the stops whose words went out too while this one waited in vain for an answer.
+
+        Each would wait for as long as this one, to learn the same.
+        """
+        transport = self._transport
+        if isinstance(transport, BufferedTransport) and transport.silences > 1:
+            for stop in self._queue.take_stops(lambda other: other.said_to is transport):
+                stop.future.set_exception(TransportTimeout(*error.args))
 
     def _attempt(self, job: Job) -> Any:
         """Run a job; one that makes safe gets a second try when the wire let it down."""

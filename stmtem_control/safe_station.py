@@ -11,10 +11,7 @@ from .clock import StationClock
 from .config import Station
 from .connect import Addresses, open_controller, open_source
 from .errors import StmTemError, TransportError
-from .link import SAFE
 
-# Of the SCPI-2400 dialect; its trigger model is left by the first.
-FIRST_WORDS = b":ABOR;:SOUR:VOLT 0;:OUTP OFF\n"
 PART_S = 2.5  # wall seconds for a part, with its connection
 RETRACT_S = 10.0  # for the orders of a retraction; the steps end by themselves
 
@@ -102,11 +99,9 @@ class StationSafety:
 
 
 def _bias_off(source: Keithley2400) -> str:
-    # Said at once, before asking who is there: this was the source's address a moment ago, and the
-    # words harm nobody.  One that steps through a sequence hears nothing but the first of them.
-    said = source.link.submit(lambda wire: wire.write(FIRST_WORDS), SAFE, name="0 V, unconfirmed")
+    # At once, and without asking who is there: this was the source's address a moment ago.
     with contextlib.suppress(StmTemError):
-        said.result(PART_S)
+        source.say_off().result(PART_S)
     source.open().result(PART_S)
     source.zero_and_off().result(PART_S)
     return "0 V, output off"

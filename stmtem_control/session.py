@@ -22,7 +22,7 @@ from . import __version__
 from .bench_process import BenchProcess
 from .clock import StationClock
 from .config import Station, load_station
-from .declare_rest import declare_rest
+from .declare_rest import FramesTold, declare_rest
 from .during_task import PollingDuringTask
 from .end_signals import signals_held
 from .ending import END_S, PlanEnding
@@ -149,10 +149,12 @@ class Session:
             }
             opened.callback(self._end_run_engine)
             self.watch.begin(self.RE, self.safe_state, self.ending, self.timeline, opened)
-            bias: Any = self.bias
-            bias.alive = self.watch.alive  # a dead man's hold is renewed by the same judgement
+            self.bias.alive = self.watch.alive  # a hold is renewed by the same judgement
+            self.bias.on_lapse = lambda why: self.trip(f"{self.bias.name}: {why}")
             # The record of truth comes first: if it cannot be written, nothing else is told.
             self.RE.subscribe(self.run_folder)
+            self._told = FramesTold(self.camera.name)
+            self.RE.subscribe(self._told)
             self.RE.subscribe(self._run_closed, "stop")
             self.interlocks.on_trip = self._tripped
             self._opened = opened.pop_all()
@@ -194,7 +196,7 @@ class Session:
         self.dose.end_run()
         folder = self.run_folder.folder
         if folder is not None and (
-            self.alignment.model is not None or self.camera.undeclared or self.camera.running
+            self.alignment.model is not None or self._undeclared or self.camera.running
         ):
             # Not here: what makes the station safe comes first, and waits for this.
             self._dating = threading.Thread(
@@ -211,12 +213,16 @@ class Session:
         try:
             if self.camera.running:
                 raise RecordingError(f"{folder}: frames are still being taken")
-            if self.camera.undeclared:
+            if self._undeclared:
                 declare_rest(folder, self._unix_time)
             if self.alignment.model is not None:
                 self.alignment.finish_run(folder)
         except StmTemError as error:
             log.error("the run is not completed, frames keep the times they had: %s", error)
+
+    @property
+    def _undeclared(self) -> bool:
+        return self.camera.recorded > self._told.count
 
     def _unix_time(self, run_time_s: float) -> float:
         return self.clock.wall_time(self.timeline.run_start + run_time_s)
@@ -321,15 +327,16 @@ class Session:
         held = self.interlocks.trip
         if held is not None and held.ends_run and held.t >= self._run_began:
             error, self.ending.reason = InterlockError(held.text), ""
+        asked = self.ending.reason  # who asks from here on comes too late: the plan has ended
         # Files may have failed when they were closed, after the plan's last look.
         error = error or self.camera.failure()
-        reason = self.ending.reason or (one_line(error) if error else self.dose.limit)
+        reason = asked or (one_line(error) if error else self.dose.limit)
         # At its end, or when a person wanted it to end, the contact is kept.
-        retract = bool(reason) and self.ending.reason != "Ctrl-C"
+        retract = bool(reason) and asked != "Ctrl-C"
         report = self.safe_state.make_safe(reason or "the plan is done", retract=retract)
         self.wait_until_complete()
         folder = self.run_folder.folder
-        status = "aborted" if self.ending.reason else ("failed" if error else "success")
+        status = "aborted" if asked else ("failed" if error else "success")
         if not reason and self._stop.get("exit_status") == "abort":
             status = "aborted"
             reason = str(self._stop.get("reason") or "RE.abort() or RE.halt(), by a person")

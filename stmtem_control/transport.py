@@ -17,6 +17,8 @@ log = logging.getLogger("stmtem_control.wire")
 LONGEST_REPLY = 1 << 20  # a line longer than this is not an answer but noise
 PADDING = b" \t\r\n\0"  # what some instruments send after an answer's end
 SILENT_S = 0.25  # an answer may take so long once a whole deadline went by without a byte
+STILL_SILENT_S = 0.15  # the same, after a second time
+HEED_S = 0.05  # then, how often it is looked whether a stop waits
 SLICE_S = 0.2  # the longest single wait inside the operating system or a library
 
 
@@ -86,7 +88,7 @@ class BufferedTransport(ABC):
         self._quiet = False  # looked for unasked bytes since anything was sent or received
         self._greeted = False  # something has been sent
         self._heard = False  # since something was sent
-        self._silent = False
+        self._silences = 0  # questions in a row that had not a byte of an answer
         self._last_write = b""
         self._written_at = self._looked_at = time.monotonic()
 
@@ -215,7 +217,12 @@ class BufferedTransport(ABC):
         The first byte ends that.  A frozen instrument would otherwise cost a whole deadline for
         each part that is to be made safe.
         """
-        self._silent = not self._heard
+        self._silences = 0 if self._heard else self._silences + 1
+
+    @property
+    def silences(self) -> int:
+        """How many questions in a row, that were waited for in vain, had not a byte of answer."""
+        return self._silences
 
     def close(self) -> None:
         """Close; safe to call again, never raises."""
@@ -225,8 +232,11 @@ class BufferedTransport(ABC):
             log.debug("%s: closing: %s", self.address, error)
 
     def _fill(self, deadline: float) -> None:
-        if self._silent:
-            deadline = min(deadline, self._written_at + SILENT_S)
+        heed_s, slice_s = SLICE_S, self.slice_s
+        if self._silences:
+            patience_s = SILENT_S if self._silences == 1 else STILL_SILENT_S
+            deadline, heed_s = min(deadline, self._written_at + patience_s), HEED_S
+            slice_s = HEED_S if slice_s <= SLICE_S else slice_s
         left = deadline - time.monotonic()
         if left <= 0.0:
             waited = time.monotonic() - self._written_at
@@ -235,10 +245,10 @@ class BufferedTransport(ABC):
                 f"{self.address}: no complete answer to {excerpt(self._last_write)} within "
                 f"{waited:.2f} s (received {got})"
             )
-        if self.on_wait is not None and time.monotonic() - self._looked_at >= SLICE_S:
+        if self.on_wait is not None and time.monotonic() - self._looked_at >= heed_s:
             self._looked_at = time.monotonic()
             self.on_wait()
-        self._buffer += self._received(min(left, self.slice_s))
+        self._buffer += self._received(min(left, slice_s))
 
     def _received(self, seconds: float) -> bytes:
         try:
@@ -250,7 +260,7 @@ class BufferedTransport(ABC):
         except OSError as error:
             raise self._broken("receiving failed", error) from error
         if data:
-            self._heard, self._silent = True, False
+            self._heard, self._silences = True, 0
         return data
 
     def _take(self, n: int) -> bytes:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import InterlockError
@@ -29,7 +29,7 @@ from .trip import CLEAR, Finding, Trip
 from .watch import Watch
 
 if TYPE_CHECKING:
-    from stmtem_control.devices import BeamBlanker, BiasSource, FrameCamera, PiezoProbe
+    from stmtem_control.devices import BeamBlanker, BiasSource, FrameCamera, PiezoProbe, SafeState
 
 log = logging.getLogger(__name__)
 
@@ -45,21 +45,15 @@ READINGS = ("bias_set_V", "voltage_V", "current_A", "compliance")
 POSITIONS = ("probe_x_V", "probe_y_V", "probe_z_V", "probe_z_steps")
 
 
-class SafeState(Protocol):
-    """What makes a whole station safe, in order."""
-
-    def make_safe(self, reason: str) -> Any:
-        """Make safe; the report has ``parts`` with ``name``, ``ok`` and ``what``."""
-        ...
-
-
 class Interlocks:
     """Watches a station and makes it safe when a limit of ``[interlocks]`` is passed.
 
     Parameters
     ----------
     bias, beam, probe, camera : device
-        Whom it watches and stops.  They ask it before they act: see ``permit`` of each.
+        Whom it watches.  They ask it before they act: see ``permit`` of each.
+    safe_state : SafeState
+        What makes the station safe; a trip of the dose blanks the beam alone.
     clock, timeline : StationClock, Timeline
         The station's; every reading comes through the timeline, whoever took it.
     table : InterlocksTable
@@ -68,8 +62,6 @@ class Interlocks:
         Station seconds that a reading of the source takes.
     data : Path, optional
         Folder on the disk whose room is watched.
-    safe_state : SafeState, optional
-        What makes the station safe; by default bias, beam and probe are stopped, in this order.
 
     Attributes
     ----------
@@ -89,16 +81,16 @@ class Interlocks:
         beam: "BeamBlanker",
         probe: "PiezoProbe",
         camera: "FrameCamera",
+        safe_state: "SafeState",
         clock: StationClock,
         timeline: Timeline,
         table: InterlocksTable,
         reading_s: float,
         data: Path | None = None,
-        safe_state: SafeState | None = None,
     ) -> None:
         self.on_trip: Callable[[Trip], None] = lambda trip: None
-        self.safe_state = safe_state
         self._bias, self._beam, self._probe = bias, beam, probe
+        self._safe_state = safe_state
         self._clock, self._timeline = clock, timeline
         self._latch = Latch()
         self._judge = ReadingJudge(
@@ -270,12 +262,19 @@ class Interlocks:
             trip, noticed = order
             gone: Future[Any] | None = None
             if trip is None or trip.ends_run:
-                gone = self._bias.source.zero_and_off()
-                self._probe.controller.stop()
+                gone = self._order(self._bias.source.zero_and_off)
+                self._order(self._probe.controller.stop)
             if trip is not None:
                 with self._changed:
                     self._to_do.append((trip, noticed, gone))
                     self._changed.notify_all()
+
+    def _order(self, send: "Callable[[], Future[Any]]") -> "Future[Any] | None":
+        try:
+            return send()
+        except Exception:  # the other order, and the guard behind it, must not miss the trip
+            log.exception("an order could not be sent")
+            return None
 
     # In the guard's thread
 
@@ -336,10 +335,9 @@ class Interlocks:
         try:
             # First: what ends the run closes its files.
             self._timeline.record(CHANNEL, trip.t, trip.text)
-            unsafe = self._make_safe(trip)
-        except Exception as error:
-            log.exception("making safe failed")
-            unsafe = repr(error)
+        except Exception:  # such as of a file that cannot be written
+            log.exception("a trip could not be noted")
+        unsafe = self._make_safe(trip)
         reaction_s = (at[0] if at else time.monotonic()) - noticed
         done = self._latch.complete(trip, reaction_s, unsafe)
         log.error("%s, at %.3f s, after %.0f ms", done.text, done.t, 1e3 * reaction_s)
@@ -353,12 +351,4 @@ class Interlocks:
         if not trip.ends_run:
             self._beam.stop(success=False)
             return self._beam.unsafe or ""
-        if self.safe_state is not None:
-            report = self.safe_state.make_safe(trip.text)
-            return "; ".join(f"{part.name}: {part.what}" for part in report.parts if not part.ok)
-        unsafe: list[str] = []
-        for device in (self._bias, self._beam, self._probe):
-            device.stop(success=False)
-            if device.unsafe is not None:
-                unsafe.append(f"{device.name}: {device.unsafe}")
-        return "; ".join(unsafe)
+        return self._safe_state.make_safe(trip.text).bad()

@@ -97,8 +97,8 @@ class Watch:
     @property
     def live(self) -> bool:
         """Whether something is on that could hurt: bias, beam, or a moving probe."""
-        moving = any(axis.moving for axis, _ in self._axes)
-        return bool(self._bias.output.get() or not self._beam.blanked.get() or moving)
+        on = self._bias.output.get() or not self._beam.blanked.get()
+        return bool(on or self._probe.moving)
 
     @property
     def due(self) -> float:

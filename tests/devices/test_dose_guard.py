@@ -189,6 +189,41 @@ def test_a_ledger_that_fails_in_the_middle_blanks_the_beam(
     assert "cannot be booked" in told[0]
 
 
+def test_a_guard_that_fails_does_not_fail_open(
+    beam: BeamBlanker,
+    guard: DoseGuard,
+    clock: HandClock,
+    smu: FakeSource,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken() -> float:
+        raise RuntimeError("no arithmetic")
+
+    beam.set("open").wait(W)
+    monkeypatch.setattr(guard.meter, "dose", broken)
+    assert guard.check() is not None
+    assert blanked(smu)
+    assert told == ["beam blanked: its dose cannot be watched: RuntimeError('no arithmetic')"]
+
+
+def test_who_cannot_be_warned_does_not_end_the_watch(
+    beam: BeamBlanker, guard: DoseGuard, clock: HandClock, smu: FakeSource, told: list[str]
+) -> None:
+    def deaf(text: str) -> None:
+        raise OSError("the terminal is closed")
+
+    guard.on_warning = deaf
+    beam.set("open").wait(W)
+    clock.t += 0.5 * HARD / RATE
+    assert guard.check() is not None
+    assert not blanked(smu)
+    clock.t += 0.5 * HARD / RATE
+    assert guard.check() is not None
+    assert blanked(smu)
+    assert "the most for Li2O" in told[0]
+
+
 def test_what_a_plan_wants_is_held_against_what_is_left(
     beam: BeamBlanker, guard: DoseGuard, ledger: Ledger, clock: HandClock
 ) -> None:

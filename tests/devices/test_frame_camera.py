@@ -263,7 +263,7 @@ def test_a_pause_stops_and_resuming_goes_on_counting(
     camera.complete().wait(W)
 
 
-@pytest.mark.parametrize("how", ["stop", "unstage", "make_safe"])
+@pytest.mark.parametrize("how", ["stop", "unstage"])
 def test_whatever_ends_ends_thread_and_acquisition(
     camera: FrameCamera, merlin: Any, tmp_path: Path, how: str
 ) -> None:

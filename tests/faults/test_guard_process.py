@@ -68,8 +68,9 @@ class Running:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        if not line:
-            pytest.fail(str(self.process.communicate()[1]))
+        if not line.strip().isdigit():
+            self.process.kill()  # it would hold its bench's addresses, which the next one may have
+            pytest.fail(line + str(self.process.communicate()[1]))
         self.guard = int(line)
         self._guard_fd = os.pidfd_open(self.guard)
 

@@ -10,7 +10,7 @@ from benchmarks.fault_cases import Case, Verdict
 
 SEED = 5
 SAMPLE = 96
-PARTS = 16
+PARTS = 32
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     return fault_cases.sample(found, SAMPLE, rng)
 
 
+@pytest.mark.timeout(240)  # on a busy computer; a case that hangs is given up long before
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_sample_of_the_matrix(cases: list[Case], tmp_path: Path, part: int) -> None:
     """Each case: safe in time, readable, told in one line, nothing left, and ready again."""
@@ -28,7 +29,7 @@ def test_a_sample_of_the_matrix(cases: list[Case], tmp_path: Path, part: int) ->
     failed = [f"--only '{v.case}': {'; '.join(v.problems)}" for v in verdicts if v.problems]
     assert not failed, f"seed {SEED}; python -m benchmarks.fault_matrix\n" + "\n".join(failed)
     # Almost all messages come again in another run; a fault before them would hide the rest.
-    assert sum(v.reached for v in verdicts) >= 0.8 * len(verdicts)
+    assert sum(not v.reached for v in verdicts) <= 1
 
 
 def test_a_case_is_written_as_it_is_read(cases: list[Case]) -> None:

@@ -9,10 +9,10 @@ import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import pytest
 from bluesky import Msg
-from bluesky.utils import RunEngineInterrupted
+from bluesky.utils import FailedStatus, RunEngineInterrupted
 
 from stmtem_control.errors import InterlockError
-from stmtem_control.plans import covered, deposit
+from stmtem_control.plans import covered, deposit, make_safe
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 
@@ -171,10 +171,13 @@ class Whole:
 
     def __init__(self) -> None:
         self.unsafe: str | None = None
-        self.stops = 0
+        self.stops = self.begun = 0
 
     def covers(self, _devices: Any) -> bool:
         return True
+
+    def begin(self) -> None:
+        self.begun += 1
 
     def stop(self, *, success: bool = True) -> None:
         self.stops += 1
@@ -240,3 +243,14 @@ def test_an_abort_during_the_safe_state_changes_nothing() -> None:
     with pytest.raises(RequestAbort):
         run.throw(RequestAbort())
     assert whole.stops == 1
+
+
+def test_a_set_that_a_stop_cut_short_does_not_keep_anything_from_being_made_safe() -> None:
+    """It fails late: the RunEngine then throws instead of doing what it was given."""
+    bias, beam = Whole(), Whole()
+    run = make_safe(bias, beam)
+    assert next(run).obj is bias
+    assert run.throw(FailedStatus("of a set")).obj is beam
+    assert (bias.stops, beam.stops) == (1, 0)
+    with pytest.raises(StopIteration):
+        run.send(None)

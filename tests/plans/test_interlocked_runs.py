@@ -2,11 +2,12 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bluesky import plan_stubs as bps
 
 from stmtem_control.config import Station
 from stmtem_control.devices import Trip
@@ -124,6 +125,22 @@ def test_a_hold_without_any_plan_is_protected(session: Session, bench: Bench) ->
     assert not bench.source.output_on
     assert session.interlocks.trip is not None
     assert session.interlocks.trip.kind == "short"
+
+
+def test_a_source_that_lets_go_ends_a_plan_that_reads_nothing(
+    session: Session, bench: Bench
+) -> None:
+    def waits() -> Generator[Any, Any, None]:
+        yield from bps.mv(session.bias, -5.0)
+        session.bias.alive = lambda: False
+        yield from bps.sleep(3600.0)
+
+    outcome = session.run(waits())
+    assert outcome.status == "aborted"
+    assert outcome.reason.startswith("bias: the ")  # one that is late says so, too
+    assert outcome.reason.endswith("the session does not say that it is alive")
+    assert session.interlocks.trip is None  # nothing to clear: the next plan may bias again
+    assert all(bench.safe().values())
 
 
 def test_an_idle_session_is_told_of_a_trip_too(session: Session, bench: Bench) -> None:

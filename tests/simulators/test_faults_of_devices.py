@@ -253,22 +253,28 @@ def moved_nm(bench: Bench, clock: HandClock, probe: Callable[[str], str]) -> flo
 
 
 @pytest.mark.parametrize(
-    ("fault", "share"),
+    ("fault", "share", "scatter"),
     [
-        ("missed_steps", 0.5),
-        ("missed_steps@amount=0.1", 0.9),
-        ("stuck_steps", 0.0),
-        ("disconnected@amount=3", 0.0),
-        ("disconnected@amount=1", 1.0),
+        ("missed_steps", 0.5, 0.15),  # each of a hundred by chance
+        ("missed_steps@amount=0.1", 0.9, 0.09),
+        ("stuck_steps", 0.0, 0.0),
+        ("disconnected@amount=3", 0.0, 0.0),
+        ("disconnected@amount=1", 1.0, 0.03),
     ],
 )
 def test_steps_that_are_not_made(
-    bench: Bench, clock: HandClock, probe: Callable[[str], str], fault: str, share: float
+    bench: Bench,
+    clock: HandClock,
+    probe: Callable[[str], str],
+    fault: str,
+    share: float,
+    scatter: float,
 ) -> None:
     usual = moved_nm(bench, clock, probe)
     assert usual > 1000.0
     bench.inject(f"probe:{fault}")
-    assert moved_nm(bench, clock, probe) == pytest.approx(share * usual, rel=0.03, abs=1e-9)
+    moved = moved_nm(bench, clock, probe)
+    assert moved == pytest.approx(share * usual, abs=scatter * usual + 1e-9)
     assert bench.safe()["probe at rest"]
     bench.clear_faults()
     assert moved_nm(bench, clock, probe) == pytest.approx(usual, rel=0.03)

@@ -22,8 +22,14 @@ TAKE = b":ABOR;:OUTP?;:SENS:DATA?;:INIT\n"
 W = 5.0  # wall seconds that a test waits at most
 
 
-def sets(*commands: bytes) -> list[tuple[bytes, bytes]]:
-    return [step for command in commands for step in ((command + b"\n", b""), ASK)]
+def taken(*commands: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the script of commands that are read back in the same exchange."""
+    steps = []
+    for command in commands:
+        header, _, value = command.partition(b" ")
+        steps += [(command + b"\n", b"")]
+        steps += [(b":SYST:ERR?;" + header + b"?\n", NONE[:-1] + b";" + value + b"\n")]
+    return steps
 
 
 def held(
@@ -33,8 +39,8 @@ def held(
     source = Keithley2400(
         scripted(
             [
-                *sets(b":SOUR:VOLT -5.0000000E+00", b":SOUR:CLE:AUTO:MODE TCO"),
-                *sets(b":SOUR:CLE:AUTO ON", b":SOUR:DEL 0", b":ARM:COUN 1", b":TRIG:COUN 47"),
+                *taken(b":SOUR:VOLT -5.0000000E+00", b":SOUR:CLE:AUTO:MODE TCO"),
+                *taken(b":SOUR:CLE:AUTO ON", b":SOUR:DEL 0", b":ARM:COUN 1", b":TRIG:COUN 47"),
                 (b":INIT\n", b""),
                 (b":ABOR;:SYST:ERR?;:OUTP?;:INIT\n", on),
                 *steps,
@@ -58,18 +64,41 @@ def test_a_level_changes_in_one_message(scripted: Scripted) -> None:
     source = held(
         scripted,
         (b":ABOR;:OUTP?;:SOUR:VOLT 5.0000000E+00;:INIT\n", b"1\n"),
-        (b":ABOR;:SYST:ERR?;:INIT\n", NONE),
+        (b":ABOR;:SYST:ERR?;:SOUR:VOLT?;:INIT\n", NONE[:-1] + b";5.0\n"),
     )
     source.set_level(-5.0).result(W)
     source.set_level(5.0).result(W)
 
 
+def test_a_level_that_was_lost_in_a_hold_is_told(scripted: Scripted) -> None:
+    source = held(
+        scripted,
+        (b":ABOR;:OUTP?;:SOUR:VOLT 5.0000000E+00;:INIT\n", b"1\n"),
+        (b":ABOR;:SYST:ERR?;:SOUR:VOLT?;:INIT\n", NONE[:-1] + b";-5.0\n"),
+    )
+    source.set_level(-5.0).result(W)
+    with pytest.raises(InstrumentError, match=r"reads back '-5\.0'"):
+        source.set_level(5.0).result(W)
+
+
 def test_a_stop_is_one_message_too(scripted: Scripted) -> None:
     """An abort by itself would leave the output on, without an end."""
-    source = held(scripted, *sets(OFF[0][:-1]), (b":OUTP?\n", b"0\n"))
+    look = b":ABOR;:OUTP OFF;:SYST:ERR?;:SOUR:VOLT?;:OUTP?\n"
+    source = held(scripted, OFF, (look, NONE[:-1] + b";0;0\n"))
     source.set_level(-5.0).result(W)
     source.zero_and_off().result(W)
     assert not source.hold.running
+
+
+def test_a_slow_source_is_not_waited_for_until_its_hold_is_over(scripted: Scripted) -> None:
+    """However many readings in a row were not complete in time."""
+    source = held(scripted)
+    source.set_level(-5.0).result(W)
+    for _ in range(20):
+        source.hold.wait_longer()
+    plan = source.hold.plan
+    assert plan is not None
+    assert 0.1 < source.hold.first_left_s() < 0.5 * plan.shortest_s
 
 
 def test_a_reading_that_is_not_complete_is_waited_for(scripted: Scripted) -> None:
