@@ -11,6 +11,7 @@ from stmtem_control.devices import Anc300, Keithley2400
 
 from .clock import StationClock
 from .config import Station
+from .errors import StmTemError
 from .link import Link
 from .station_lock import StationLock
 from .station_tables import BENCH
@@ -97,14 +98,22 @@ class Devices:
     def mend_links(self) -> None:
         """Open the connections that broke in an earlier run; the drivers see who is there.
 
+        All are tried, whether or not one fails.
+
         Raises
         ------
         TransportError
             One cannot be opened, or leads to another instrument.
         """
+        first: StmTemError | None = None
         for link in (self.bias.source.link, self.probe.controller.link, self.camera.merlin.link):
             if not link.alive:
-                link.open(ANSWER_S)
+                try:
+                    link.open(ANSWER_S)
+                except StmTemError as error:
+                    first = first or error
+        if first is not None:
+            raise first
 
 
 def _link(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bluesky.utils import RunEngineInterrupted
+from bluesky.utils import FailedStatus, RunEngineInterrupted
 from rich.console import Console
 
 from .config import load_station
@@ -17,9 +17,12 @@ from .session import Session, one_line
 
 PLANS = (
     "approach_contact",
+    "beam_blocked_control",
+    "beam_irradiation_control",
     "clapperboard",
     "deposit",
     "deposition_stripping_cycles",
+    "dose_calibration",
     "leakage_baseline",
     "make_safe",
     "retract",
@@ -36,10 +39,12 @@ HELP = """\
 RE(plan) runs a plan; press Tab after a device's name to see what it has.
   devices  bias (V, A), probe (x, y, z), camera (frames), beam (blanked)
   plans    leakage_baseline, approach_contact, retract, deposit, strip,
-           deposition_stripping_cycles, triggered_cycles
+           deposition_stripping_cycles, triggered_cycles, dose_calibration,
+           beam_blocked_control, beam_irradiation_control
   e.g.     RE(approach_contact(probe, bias, beam))
            RE(deposit(bias, camera, beam, bias_V=-5, duration_s=1))
   safe_state()   bias to 0 V, output off, beam blanked, probe stopped
+  interlocks     what has tripped; interlocks.clear() when you know why
 A bias, and an open beam, last as long as the plan that set them.  Ctrl-C pauses a plan.
 """
 
@@ -56,6 +61,7 @@ def namespace(session: Session) -> dict[str, Any]:
         "session": session,
         "clock": session.clock,
         "safe_state": session.safe_state,
+        "interlocks": session.interlocks,
         "bp": bp,
         "bps": bps,
         **session.devices,
@@ -68,12 +74,14 @@ def _teller(session: Session) -> Callable[..., None]:
     """Return what tells an error that is meant for a person: one line, no stack."""
 
     def tell(_shell: Any, kind: type, error: BaseException, *_: object, **__: object) -> None:
-        if not isinstance(error, RunEngineInterrupted):
-            print(f"{kind.__name__}: {one_line(error)}", file=sys.stderr)
-        elif session.RE.state == "paused":
-            print(PAUSED, file=sys.stderr)
+        idle, reason = session.RE.state == "idle", session.ending.told
+        if isinstance(error, RunEngineInterrupted):
+            text = f"ended: {reason or 'from outside'}" if idle else PAUSED
+        elif isinstance(error, FailedStatus) and idle and reason:
+            text = f"ended: {reason}"  # what failed, failed because of that
         else:
-            print(f"ended: {session.ending.reason or 'from outside'}", file=sys.stderr)
+            text = f"{kind.__name__}: {one_line(error)}"
+        print(text, file=sys.stderr)
 
     return tell
 
@@ -95,8 +103,6 @@ def open_console(station: str, out: str | None = None, code: str | None = None) 
     check_writable(root)
     with log_to(root), Session(described) as session, session.ended_by_signals(leave=True):
         names = namespace(session)
-        from bluesky.utils import FailedStatus
-
         session.RE.subscribe(Progress(session, Console(force_terminal=False, width=160)))
         session.dose.tell = lambda text: print(text, file=sys.stderr)
         session.RE.subscribe(lambda _name, _doc: print(session.run_folder.folder), "stop")

@@ -40,6 +40,8 @@ class PlanEnding:
         To be set before anything is run; it takes :meth:`interrupts` as a context manager.
     reason : str
         Why the plan that runs, or ran last, was ended from outside; "" if it was not.
+    told : str
+        Why the last plan at the prompt ended early, whoever ended it; "" if it did not.
     to_the_end : bool
         Whether Ctrl-C ends the plan, as in :meth:`.Session.run`; otherwise it pauses it.
     """
@@ -47,7 +49,7 @@ class PlanEnding:
     RE: RunEngine
 
     def __init__(self, safe_state: "SafeState") -> None:
-        self.reason = ""
+        self.reason = self.told = ""
         self.to_the_end = False
         self._refused = ""
         self._safe_state = safe_state
@@ -55,7 +57,7 @@ class PlanEnding:
 
     def begin(self) -> None:
         """Forget why the last plan was ended: another one begins."""
-        self.reason = self._refused = ""
+        self.reason = self.told = self._refused = ""
 
     def refused(self) -> str:
         """Return why a plan that is about to begin must not; "" if it may."""

@@ -3,9 +3,10 @@
 import atexit
 import contextlib
 import logging
+import sys
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -96,6 +97,8 @@ class Session:
         check_writable(self.root)
         self._started = False
         self._run_began = 0.0
+        self._before: Path | None = None  # folder of the run before the plan that runs
+        self._stop: dict[str, Any] = {}  # the last stop document
         with contextlib.ExitStack() as opened:
             self.bench: BenchProcess | None = None
             if self.station.bench is not None and addresses is None:
@@ -133,7 +136,7 @@ class Session:
             self.RE = self.ending.RE = RunEngine(
                 {},
                 preprocessors=[self._cover],
-                context_managers=[self.ending.interrupts],
+                context_managers=[self._kept, self.ending.interrupts],
                 during_task=PollingDuringTask(self.ending.run_engine_lives),
             )
             self.RE.md.update(self.dose.metadata)
@@ -188,7 +191,8 @@ class Session:
         self.camera.directory = folder
         self.watch.run_folder(folder)
 
-    def _run_closed(self, _name: str, _stop: dict[str, Any]) -> None:
+    def _run_closed(self, _name: str, stop: dict[str, Any]) -> None:
+        self._stop = stop
         self.dose.end_run()
         folder = self.run_folder.folder
         if folder is not None and (
@@ -265,9 +269,7 @@ class Session:
 
         Ctrl-C, SIGTERM, SIGHUP and :meth:`trip` end the plan; the outcome says so.
         """
-        self._started = False
-        self._run_began = self.clock.now()
-        before = self.run_folder.folder
+        self._begin()
         error: BaseException | None = None
         ending = self.ending
         ending.begin()
@@ -287,14 +289,39 @@ class Session:
                     error, ending.reason = failure, ending.reason or "Ctrl-C"
                 except Exception as failure:
                     error = failure
-                outcome = self._outcome(before, error)
+                outcome = self._outcome(error)
                 if outcome.folder is not None:
                     write_outcome(outcome.folder, outcome.as_dict())
         finally:
             ending.to_the_end = False
         return outcome
 
-    def _outcome(self, before: Path | None, error: BaseException | None) -> Outcome:
+    def _begin(self) -> None:
+        """Note that a plan begins."""
+        self._started, self._stop = False, {}
+        self._run_began = self.clock.now()
+        self._before = self.run_folder.folder
+
+    @contextlib.contextmanager
+    def _kept(self, _engine: RunEngine) -> Iterator[None]:
+        """Keep how a plan at the prompt ended, in its run folder; :meth:`run` does it for its own.
+
+        A context manager of the RunEngine: entered when a plan begins, is resumed, or is ended.
+        """
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            if not self.ending.to_the_end and self.RE.state == "idle":
+                outcome = self._outcome(error)
+                self.ending.told = outcome.reason
+                if outcome.folder is not None:
+                    write_outcome(outcome.folder, outcome.as_dict())
+
+    def _outcome(self, error: BaseException | None) -> Outcome:
         # A plan that a trip made fail may end before the trip is told.
         self.interlocks.wait(END_S)
         held = self.interlocks.trip
@@ -310,7 +337,10 @@ class Session:
         self.wait_until_complete()
         folder = self.run_folder.folder
         status = "aborted" if asked else ("failed" if error else "success")
-        if not self._started or folder is None or folder == before:
+        if not reason and self._stop.get("exit_status") == "abort":
+            status = "aborted"
+            reason = str(self._stop.get("reason") or "RE.abort() or RE.halt(), by a person")
+        if not self._started or folder is None or folder == self._before:
             return Outcome(None, status, reason, report.line(), error=error)
         if not report.ok:
             error = error or InterlockError(report.line())
@@ -342,6 +372,11 @@ class Session:
         """Preprocess any plan, see :func:`.covered`."""
         if not self.ending.to_the_end:
             self.ending.begin()
+            self._begin()
+            try:
+                self._mend_links()
+            except StmTemError as error:  # whoever needs it fails; another plan must not
+                print(f"stmtem: {error}", file=sys.stderr, flush=True)
         return covered(plan, self.safe_state, self.watch.why_not_go_on)
 
     def ended_by_signals(self, *, leave: bool = False) -> AbstractContextManager[None]:
