@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bluesky import Msg
-from bluesky.utils import RunEngineInterrupted, TransitionError
+from bluesky.utils import RunEngineInterrupted
 
 from stmtem_control.errors import InstrumentError
 from stmtem_control.session import Outcome, one_line
@@ -144,9 +144,9 @@ class _Attempt:
         def work() -> None:
             try:
                 action()
-            except TransitionError:
-                pass  # it is being ended already, because of a fault
             except Exception as error:
+                if type(error).__name__ == "TransitionError":  # Bluesky's, which it keeps private
+                    return  # it is being ended already, because of a fault
                 self.ended.failures.append(f"{action}: {one_line(error)}")
 
         def look(msg: Msg) -> None:

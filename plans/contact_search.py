@@ -186,8 +186,8 @@ class ContactSearch:
         sample: Sample = yield from read_current(
             self.bias, count, self.probe, self.stage, stream=STREAM
         )
-        volts, wanted = self.bias.voltage, self.bias.setpoint  # half of approach_V in the I-V
-        self._check_bias((yield from bps.rd(volts)), (yield from bps.rd(wanted)), sample)
+        wanted = float((yield from bps.rd(self.bias.setpoint)))
+        self._check_bias(wanted, float((yield from bps.rd(self.bias.voltage))), sample)
         if count > 1 and (sample.limited or abs(sample.current_A) >= self.settings.short_A):
             raise ShortError(
                 f"approach: {abs(sample.current_A):.2e} A at {self.settings.approach_V:g} V"
@@ -196,7 +196,8 @@ class ContactSearch:
             )
         return sample
 
-    def _check_bias(self, volts: float, wanted: float, sample: Sample) -> None:
+    @staticmethod
+    def _check_bias(wanted: float, volts: float, sample: Sample) -> None:
         """Raise ApproachError when the bias is not there: nothing would ever flow."""
         if not sample.limited and abs(volts - wanted) > WRONG * abs(wanted):
             raise ApproachError(
