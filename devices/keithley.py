@@ -97,8 +97,7 @@ class Keithley2400:
             self._scpi, self._settings, self._clock,
             speed=speed, line_frequency_Hz=line_frequency_Hz,
         )  # fmt: skip
-        self._speed = speed
-        self._line_frequency_Hz = line_frequency_Hz
+        self._speed, self._line_frequency_Hz = speed, line_frequency_Hz
         self.on_lapse: Callable[[Lapse], None] | None = None
         self.hold.on_lapse = self._lapsed
         link.resync, link.identify = self._resync, self._identify_again
@@ -217,32 +216,34 @@ class Keithley2400:
     def zero_and_off(self) -> "Future[Exchange]":
         """Go to 0 V and switch the output off, before all that waits; read back that it is off.
 
-        Both are tried even if one is refused, and are sent at once when it does not answer; a
-        sequence is aborted first.  The Future gives the exchange from the first time they were.
+        Both are tried even if one is refused, and sent at once when it does not answer; a sequence
+        is aborted first.  The Future gives the exchange from the first time they were.
         """
         said: list[float] = []
 
         def job(transport: Transport) -> Exchange:
             self.hold.end()
             # In one message: an abort leaves the output on, and this host may die after it.
-            at_work = held or self._sequencer.running
-            commands = (OFF,) if at_work else (":SOUR:VOLT 0", ":OUTP OFF")
+            at_work = self.hold.wanted or self._sequencer.running
+            commands = (OFF,) if at_work else apart
             first = ":ABOR;:OUTP OFF" if at_work else ""  # or nothing is answered
-            for _ in range(2):  # a message may be lost, and leave no error behind
-                exchange, errors, found = self._scpi.carry_out(
-                    transport, commands, *LEVEL_AND_OUTPUT, first=first
-                )
-                if not (wrong := not_at_rest(*found)) or errors:
-                    break
+
+            def say() -> tuple[Exchange, list[str], str]:
+                done = self._scpi.carry_out(transport, commands, *LEVEL_AND_OUTPUT, first=first)
+                return done[0], done[1], not_at_rest(*done[2])
+
+            exchange, errors, wrong = say()
+            if wrong and not errors:  # a message may be lost, and leave no error behind
+                exchange, errors, wrong = say()
             if "still on" not in wrong:
                 self.output_on = self._sequencer.running = False
             if errors or wrong:
-                wrong = "; ".join([wrong or "refused (the output is off)", *errors])
-                raise InstrumentError(f"{self.link.name}: {wrong}")
+                what = "; ".join([wrong or "refused (the output is off)", *errors])
+                raise InstrumentError(f"{self.link.name}: {what}")
             return since(said, exchange)
 
-        held = self.hold.wanted
-        blind = self._blind(*((OFF,) if held else (":SOUR:VOLT 0", ":OUTP OFF")), said=said)
+        apart = (":SOUR:VOLT 0", ":OUTP OFF")
+        blind = self._blind(*((OFF,) if self.hold.wanted else apart), said=said)
         return self.link.submit(job, SAFE, name="0 V and output off", drops=("bias",), blind=blind)
 
     def say_off(self) -> "Future[None]":

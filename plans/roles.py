@@ -20,6 +20,7 @@ class Source(Movable[float], Readable[Any], Stageable, Stoppable, Protocol):
 
     clock: StationClock
     paused_s: float
+    setpoint: Any
     voltage: Any
     current: Any
     output: Any
