@@ -54,8 +54,9 @@ def test_a_connection_that_broke_is_opened_before_the_next_run(lab: Lab) -> None
         "by itself",
         lambda: lab.bench.inject("bias_source:close_before"),
     )
-    assert ended.status == "failed"
-    assert "bias_source" in ended.told
+    # The set that fails, the interlock, or the lapse of the hold: whichever is told first.
+    assert ended.status in ("failed", "aborted")
+    assert "bias" in ended.told
     lab.session.interlocks.clear()  # a lost link is one of them
     assert lab.session.run(MORE["short"](lab)).exit_code == 0
 

@@ -154,7 +154,11 @@ def test_a_soft_trigger_starts_each_burst(
             assert frames_of(stream, 3)[-1][0].sequence == last
             assert not stream.wait(0.005)
         merlin.command("STOPACQUISITION").result(W)
-    assert merlin.get("DETECTORSTATUS").result(W) == "0"
+    # It stops when the thread that sends has come round.
+    deadline = time.monotonic() + W
+    while (status := merlin.get("DETECTORSTATUS").result(W)) != "0" and time.monotonic() < deadline:
+        pass
+    assert status == "0"
 
 
 def test_what_it_cannot_do_is_refused(
