@@ -96,3 +96,12 @@ def unmount_later() -> Iterator[Callable[[Path], None]]:
     yield watch
     for watcher in watchers:
         watcher.communicate()
+
+
+@pytest.fixture
+def helpers() -> Iterator[list[threading.Thread]]:
+    """Provide a list for the threads that a test starts; they are joined at its end."""
+    threads: list[threading.Thread] = []
+    yield threads
+    for thread in threads:
+        thread.join(5.0)

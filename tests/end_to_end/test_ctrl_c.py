@@ -23,6 +23,7 @@ from stmtem_control.during_task import PollingDuringTask
 from stmtem_control.end_signals import INSISTENCE, signals_held
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
+from tests.bench_truth import assert_safe
 
 TIMES = int(os.environ.get("CTRL_C", "15"))
 LATEST_S = 0.05  # after the call in which a press comes
@@ -30,20 +31,8 @@ TAKEN_S = 0.4  # until the output is off; Bluesky's own handler needs half a sec
 W = 20.0
 
 
-def assert_safe(bench: Bench) -> None:
-    assert bench.safe() == dict.fromkeys(bench.safe(), True)
-
-
 def press() -> None:
     os.kill(os.getpid(), signal.SIGINT)
-
-
-@pytest.fixture
-def helpers() -> Iterator[list[threading.Thread]]:
-    threads: list[threading.Thread] = []
-    yield threads
-    for thread in threads:
-        thread.join(5.0)
 
 
 def holding(session: Session, seconds: float = 30.0) -> Any:

@@ -21,6 +21,7 @@ from stmtem_control.safe_channel import SafeListener, guards_of, private_folder
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 from stmtem_control.station_lock import StationLock
+from tests.bench_truth import assert_safe
 
 pytestmark = pytest.mark.skipif(not POSSIBLE, reason="there is no guard process on this system")
 
@@ -56,10 +57,6 @@ def attach(tmp_path: Path, bench: Bench) -> list[str]:
     path = tmp_path / "bench.json"
     path.write_text(json.dumps(bench.addresses.as_dict()))
     return ["--attach", str(path)]
-
-
-def assert_safe(bench: Bench) -> None:
-    assert bench.safe() == dict.fromkeys(bench.safe(), True)
 
 
 def endanger(session: Session) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from stmtem_control.simulators import Bench
+from tests.bench_truth import assert_safe
 
 PROGRAM = Path(__file__).with_name("guarded_session.py")
 W = 15.0
@@ -114,10 +115,6 @@ def start(watched: Bench, tmp_path: Path) -> Iterator[Start]:
             return running
 
         yield run
-
-
-def assert_safe(bench: Bench) -> None:
-    assert bench.safe() == dict.fromkeys(bench.safe(), True)
 
 
 def log_of(running: Running) -> str:

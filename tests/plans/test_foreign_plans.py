@@ -2,7 +2,6 @@
 
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -15,43 +14,19 @@ from stmtem_control.errors import InterlockError
 from stmtem_control.plans import covered, deposit, make_safe
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
+from tests.bench_truth import assert_safe
+
+from .messages import at_message
 
 
 class BoomError(RuntimeError):
     """An error that no one expects."""
 
 
-@pytest.fixture
-def helpers() -> Iterator[list[threading.Thread]]:
-    threads: list[threading.Thread] = []
-    yield threads
-    for thread in threads:
-        thread.join(5.0)
-
-
-def assert_safe(bench: Bench) -> None:
-    assert bench.safe() == dict.fromkeys(bench.safe(), True)
-
-
 def scan(session: Session) -> Any:
     """A foreign plan that opens the beam and steps the bias; it cleans nothing up."""
     yield from bps.mv(session.beam, "open")
     yield from bp.list_scan([session.bias], session.bias, [1.0, 2.0, 3.0])
-
-
-def at_message(plan: Any, command: str, number: int, action: Any) -> Any:
-    """Do something before the n-th message of a kind."""
-    seen, response = 0, None
-    while True:
-        try:
-            msg = plan.send(response)
-        except StopIteration:
-            return
-        if msg.command == command:
-            seen += 1
-            if seen == number:
-                action()
-        response = yield msg
 
 
 def in_thread(helpers: list[threading.Thread], call: Any, *arguments: Any) -> None:

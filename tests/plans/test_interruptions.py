@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,14 +25,6 @@ from stmtem_control.simulators import Bench
 
 class BoomError(RuntimeError):
     """An error that no one expects."""
-
-
-@pytest.fixture
-def helpers() -> Iterator[list[threading.Thread]]:
-    threads: list[threading.Thread] = []
-    yield threads
-    for thread in threads:
-        thread.join(5.0)
 
 
 def cycles(session: Session, deposit_s: float = 3.0) -> Any:

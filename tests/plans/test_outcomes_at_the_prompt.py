@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -16,22 +16,9 @@ from stmtem_control.run_folder import summarise
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 
+from .messages import at_message
+
 W = 5.0
-
-
-def at_message(plan: Any, command: str, number: int, action: Callable[[], object]) -> Any:
-    """Do something before the n-th message of a kind."""
-    seen, response = 0, None
-    while True:
-        try:
-            msg = plan.send(response)
-        except StopIteration:
-            return
-        if msg.command == command:
-            seen += 1
-            if seen == number:
-                action()
-        response = yield msg
 
 
 @pytest.fixture

@@ -12,24 +12,14 @@ from stmtem_control.devices.keithley_hold import Lapse, plan_hold
 from stmtem_control.errors import InstrumentError, InterlockError, LimitError
 from stmtem_control.link import Link
 
+from .source_scripts import ASK, NONE, taken
+
 Scripted = Callable[[Sequence[tuple[bytes, bytes]]], Link]
 
-NONE = b'0,"No error"\n'
-ASK = (b":SYST:ERR?\n", NONE)
 OFF = (b":ABOR;:SOUR:VOLT 0;:OUTP OFF\n", b"")
 START = (b":ABOR;:OUTP?;:INIT\n", b"1\n")
 TAKE = b":ABOR;:OUTP?;:SENS:DATA?;:INIT\n"
 W = 5.0  # wall seconds that a test waits at most
-
-
-def taken(*commands: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the script of commands that are read back in the same exchange."""
-    steps = []
-    for command in commands:
-        header, _, value = command.partition(b" ")
-        steps += [(command + b"\n", b"")]
-        steps += [(b":SYST:ERR?;" + header + b"?\n", NONE[:-1] + b";" + value + b"\n")]
-    return steps
 
 
 def held(

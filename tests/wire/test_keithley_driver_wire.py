@@ -27,28 +27,18 @@ from stmtem_control.errors import (
 from stmtem_control.link import DroppedError, Link
 from stmtem_control.transport import BufferedTransport
 
+from .source_scripts import ASK, NONE, taken
+
 Scripted = Callable[[Sequence[tuple[bytes, bytes]]], Link]
 ByTheManual = Callable[[str], tuple[Link, list[bytes]]]
 
 IDN = b"KEITHLEY INSTRUMENTS INC.,MODEL 6430,1175680,C30   Mar 17 2006 09:29:29/A02  /K/J\n"
-NONE = b'0,"No error"\n'
-ASK = (b":SYST:ERR?\n", NONE)
 W = 5.0  # wall seconds that a test waits at most
 
 
 def sets(*commands: bytes) -> list[tuple[bytes, bytes]]:
     """Return the script of commands that are accepted: each is followed by a look at the queue."""
     return [step for command in commands for step in ((command + b"\n", b""), ASK)]
-
-
-def taken(*commands: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the script of commands that are read back in the same exchange."""
-    steps = []
-    for command in commands:
-        header, _, value = command.partition(b" ")
-        steps += [(command + b"\n", b"")]
-        steps += [(b":SYST:ERR?;" + header + b"?\n", NONE[:-1] + b";" + value + b"\n")]
-    return steps
 
 
 def prepared(*commands: bytes) -> list[tuple[bytes, bytes]]:
