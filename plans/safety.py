@@ -11,7 +11,6 @@ from stmtem_control.errors import InterlockError, ProtocolError, TransportError
 
 from .roles import Plan
 
-BY_HAND = "switch it off by hand now"
 HARMLESS = {
     "checkpoint",
     "null",
@@ -75,10 +74,11 @@ def make_safe(bias: Any, beam: Any, camera: Any = None, probe: Any = None) -> Pl
             failures.append(f"{device.name}: {error}")
             continue
         if (problem := getattr(device, "unsafe", None)) is not None:
-            failures.append(problem if device is whole else f"{device.name}: {problem}")
+            if device is whole:
+                raise InterlockError(problem)  # it is the only one, and says what to do
+            failures.append(f"{device.name}: {problem}")
     if failures:
-        text = "; ".join(failures)
-        raise InterlockError(text if BY_HAND in text else f"NOT SAFE: {text}; {BY_HAND}")
+        raise InterlockError(f"NOT SAFE: {'; '.join(failures)}; switch it off by hand now")
 
 
 def safe(plan: Plan, bias: Any, beam: Any, camera: Any = None, probe: Any = None) -> Plan:

@@ -209,6 +209,17 @@ def test_a_part_that_is_not_safe_is_told() -> None:
         next(run)
 
 
+def test_a_camera_that_does_not_stop_is_told_in_the_words_of_the_safe_state() -> None:
+    whole, bias = Whole(), Whole()
+    bias.safe_state = whole  # type: ignore[attr-defined]
+    whole.unsafe = "camera: no answer (the sample is safe: bias 0 V, output off)"
+    run = make_safe(bias, Whole(), Whole())
+    assert next(run).obj is whole
+    with pytest.raises(InterlockError) as told:
+        run.send(None)
+    assert str(told.value) == whole.unsafe
+
+
 def test_an_abort_during_the_safe_state_changes_nothing() -> None:
     from bluesky.utils import RequestAbort
 
