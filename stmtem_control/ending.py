@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -82,9 +82,7 @@ class PlanEnding:
 
         A second abort would cut short the plan's own cleaning up.
         """
-        deadline, idle = time.monotonic() + END_S, threading.Event()
-        while self.RE.state == "pausing" and time.monotonic() < deadline:
-            idle.wait(0.01)
+        _wait_while(lambda: self.RE.state == "pausing")
         if self.RE.state in ("running", "paused"):
             try:
                 self.RE.abort(reason)
@@ -115,9 +113,7 @@ class PlanEnding:
         if self.RE.state == "idle" or not self.run_engine_lives():
             return
         threading.Thread(target=self.abort, args=(reason,), name="abort", daemon=True).start()
-        deadline, idle = time.monotonic() + END_S, threading.Event()
-        while self.RE.state not in ("idle", "panicked") and time.monotonic() < deadline:
-            idle.wait(0.01)
+        _wait_while(lambda: self.RE.state not in ("idle", "panicked"))
 
     def end_run_engine(self) -> None:
         """End the RunEngine's thread; nothing can be run any more."""
@@ -219,10 +215,15 @@ class PlanEnding:
         def abort(number: int, name: str) -> None:
             self.trip(name)
             if leave:
-                deadline, idle = time.monotonic() + END_S, threading.Event()
-                while self.RE.state != "idle" and time.monotonic() < deadline:
-                    idle.wait(0.02)
+                _wait_while(lambda: self.RE.state != "idle")
                 os.kill(os.getpid(), number)
 
         with on_end_signals(end):
             yield
+
+
+def _wait_while(busy: Callable[[], bool]) -> None:
+    """Wait as long as something is so, but no longer than :data:`END_S`."""
+    deadline, idle = time.monotonic() + END_S, threading.Event()
+    while busy() and time.monotonic() < deadline:
+        idle.wait(0.01)
