@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bluesky import RunEngine
 
 from .end_signals import on_end_signals
+from .outcome import one_line
 
 if TYPE_CHECKING:
     from stmtem_control.devices import SafeState
@@ -102,6 +103,14 @@ class PlanEnding:
             elif self.RE.state != "idle":
                 return
             idle.wait(0.01)
+
+    def resume_failed(self, error: BaseException) -> None:
+        """End a paused plan in which a device could not go on; others may have done so."""
+        pressed = isinstance(error, KeyboardInterrupt)
+        why = "Ctrl-C" if pressed else f"no way on after the pause: {one_line(error)}"
+        self.reason = self.reason or why
+        self._safe_state.make_safe(self.reason, retract=False)
+        self.abort(self.reason)
 
     def run_engine_lives(self) -> bool:
         """Tell whether the RunEngine's thread is there."""

@@ -47,7 +47,7 @@ FLOORS = [
     {"dose_picture"},
     {"dose_command"},
     {"session_dose"},
-    {"safe_channel", "during_task", "outcome"},
+    {"safe_channel", "during_task", "outcome", "run_engine"},
     {"connect", "declare_rest"},
     {"safe_station", "ending", "heartbeat", "guard"},
     {"guard_process", "safe_command", "watch"},

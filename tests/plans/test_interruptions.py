@@ -15,7 +15,7 @@ from bluesky.preprocessors import msg_mutator
 from bluesky.utils import RunEngineInterrupted
 
 from stmtem_control.clock import StationClock
-from stmtem_control.errors import RecordingError
+from stmtem_control.errors import RecordingError, TransportTimeout
 from stmtem_control.plans import deposition_stripping_cycles
 from stmtem_control.plans.stubs import watch
 from stmtem_control.run_folder import count_rows
@@ -308,6 +308,34 @@ def test_readings_go_on_after_a_pause(
     stop = next(t for t, volts in edges if volts == 5.0)
     assert len(contact.timeline.between("current_A", start, stop)) >= 2
     check(contact, bench, "success")
+
+
+@pytest.mark.parametrize("stuck", ["bias", "beam", "camera"])
+def test_a_device_that_cannot_go_on_ends_the_plan(
+    contact: Session,
+    bench: Bench,
+    helpers: list[threading.Thread],
+    monkeypatch: pytest.MonkeyPatch,
+    stuck: str,
+) -> None:
+    """Bluesky would leave it paused, with what had gone on before it: the bias, or the beam."""
+
+    def refuse() -> None:
+        raise TransportTimeout(f"{stuck}: no answer")
+
+    pause_at(contact, 8, helpers)
+    with pytest.raises(RunEngineInterrupted):
+        contact.RE(cycles(contact))
+    monkeypatch.setattr(getattr(contact, stuck), "resume", refuse)
+    with pytest.raises(TransportTimeout, match=f"^{stuck}: no answer$"):
+        contact.RE.resume()
+    assert contact.RE.state == "idle"
+    check(contact, bench, "abort")
+    folder = contact.run_folder.folder
+    assert folder is not None
+    outcome = json.loads((folder / "outcome.json").read_text())
+    assert outcome["status"] == "aborted"
+    assert outcome["reason"] == f"no way on after the pause: {stuck}: no answer"
 
 
 def test_a_second_run_after_an_abort(
