@@ -269,7 +269,7 @@ def bare_writer(size: int, seconds: float, root: str) -> float:
     from .frame_writers import frame_ring
 
     frame_bytes = 2 * size * size
-    frames = [memoryview(frame) for frame in frame_ring(size, RAW_BYTES // frame_bytes)]
+    frames = [frame.data for frame in frame_ring(size, RAW_BYTES // frame_bytes)]
     folder = Path(tempfile.mkdtemp(prefix="streaming-", dir=root))
     descriptor = os.open(folder / "raw", os.O_RDWR | os.O_CREAT | getattr(os, "O_DIRECT", 0), 0o600)
     try:
