@@ -242,11 +242,12 @@ PLACES = [
     ("set beam", 1),
     ("set bias", 3),
     ("sleep", 4),
-    ("save", 12),
+    ("save", 4),
     ("collect", 2),
     ("complete", 1),
     ("stop", 1),
 ]
+IN_APPROACH = ("set probe_z_fine", "trigger")  # the others need none before them
 
 
 @pytest.mark.parametrize(("kind", "number"), PLACES)
@@ -267,11 +268,15 @@ def test_a_pause_anywhere_can_be_resumed(
                 thread.start()
 
     session.RE.msg_hook = watch
+    approach = kind in IN_APPROACH
+    if not approach:
+        bench.specimen.step(2, 41.0)
     plan = deposition_stripping_cycles(
         session.bias,
         session.camera,
         session.beam,
         probe=session.probe,
+        approach=approach,
         cycles=1,
         frame_rate_Hz=10.0,
         exposure_s=0.08,
