@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .config import Station
-    from .dose.ledger import Exposure, Ledger, SiteTotal
+    from .dose.bookings import Exposure, SiteTotal
+    from .dose.ledger import Ledger
 
 
 def add_dose_command(commands: "argparse._SubParsersAction[Any]") -> None:

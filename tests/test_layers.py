@@ -31,6 +31,7 @@ MAY_IMPORT = {  # folder -> the stmtem_control names it may use
 FLOORS = [
     {"errors", "units", "exchanges", "permit"},
     {"clock", "clock_model", "timeline", "transport", "nucleation_transients"},
+    {"nucleation_coverage"},
     {"recording", "dose"},
     {"config", "station_tables", "interlock_table"},
     {"station_dose"},

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from stmtem_control.cli import main
+from stmtem_control.dose.bookings import Account, Exposure
 from stmtem_control.dose.calibration import CalibrationFile, DoseCalibration
-from stmtem_control.dose.ledger import Account, Exposure, Ledger
+from stmtem_control.dose.ledger import Ledger
 
 NOON = 1795680000.0
 
