@@ -29,7 +29,7 @@ MAY_IMPORT = {  # folder -> the stmtem_control names it may use
 }
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
-    {"errors", "units", "exchanges", "permit"},
+    {"errors", "units", "exchanges", "permit", "terminal"},
     {"clock", "clock_model", "timeline", "transport", "nucleation_transients"},
     {"nucleation_coverage"},
     {"recording", "dose"},
