@@ -114,6 +114,11 @@ class Keithley2400:
         return self._identity.found
 
     @property
+    def has_forgotten(self) -> bool:
+        """Whether it lost its settings, and was not configured since."""
+        return self._settings.lost
+
+    @property
     def digital_word(self) -> int | None:
         """The digital port as set last; None while it is not known."""
         return self._port.word

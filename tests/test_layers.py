@@ -49,6 +49,7 @@ FLOORS = [
     {"dose_command"},
     {"session_dose"},
     {"safe_channel", "during_task", "outcome"},
+    {"mend_links"},
     {"connect", "declare_rest"},
     {"safe_station", "ending", "heartbeat", "guard"},
     {"guard_process", "safe_command", "watch"},

@@ -38,7 +38,9 @@ def test_the_outcome_says_who_made_it_safe_in_the_end(station: Station, bench: B
 
 
 def report(*parts: tuple[str, bool, str]) -> SafeReport:
-    return SafeReport("", tuple(SafePart(name, ok, what, 0.1) for name, ok, what in parts), 0.1, 0.0)
+    return SafeReport(
+        "", tuple(SafePart(name, ok, what, 0.1) for name, ok, what in parts), 0.1, 0.0
+    )
 
 
 def test_what_the_guard_could_not_do_either_stays_as_it_is() -> None:
