@@ -35,7 +35,7 @@ FLOORS = [
     {"recording", "dose"},
     {"config", "station_tables", "interlock_table"},
     {"station_dose"},
-    {"socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
+    {"answer", "socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
     {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
     {
         "contact_sheet",
