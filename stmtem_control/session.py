@@ -336,6 +336,7 @@ class Session:
         retract = bool(reason) and asked != "Ctrl-C"
         report = self.safe_state.make_safe(reason or "the plan is done", retract=retract)
         self.wait_until_complete()
+        report = self.watch.settled(report)
         folder = self.run_folder.folder
         status = "aborted" if asked else ("failed" if error else "success")
         if not reason and self._stop.get("exit_status") == "abort":

@@ -29,12 +29,13 @@ MAY_IMPORT = {  # folder -> the stmtem_control names it may use
 }
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
-    {"errors", "units", "exchanges", "permit"},
+    {"errors", "units", "exchanges", "permit", "terminal"},
     {"clock", "clock_model", "timeline", "transport", "nucleation_transients"},
+    {"nucleation_coverage"},
     {"recording", "dose"},
     {"config", "station_tables", "interlock_table"},
     {"station_dose"},
-    {"socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
+    {"answer", "socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
     {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
     {
         "contact_sheet",
@@ -48,6 +49,7 @@ FLOORS = [
     {"dose_command"},
     {"session_dose"},
     {"safe_channel", "during_task", "outcome", "run_engine"},
+    {"mend_links"},
     {"connect", "declare_rest"},
     {"safe_station", "ending", "heartbeat", "guard"},
     {"guard_process", "safe_command", "watch"},
