@@ -51,7 +51,7 @@ class CameraSettings(Device):
         "Whether the trigger output is low while that is true.", value=False, kind="config"
     )
     frame_count = reading(
-        "Frames of the next acquisition; 0: until it is stopped.", value=0, kind="omitted"
+        "Frames of the next acquisition; 0: until it is stopped.", value=0, kind="config"
     )
     software_version = reading("Version of the camera's software.", value="", kind="config")
 
