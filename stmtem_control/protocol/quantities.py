@@ -126,7 +126,7 @@ def parse_quantity(text: str, kind: Kind) -> float:
     >>> parse_quantity("5 A", VOLTAGE)
     Traceback (most recent call last):
     stmtem_control.protocol.quantities.QuantityError: found '5 A', a current; give a voltage, \
-for example '-5 V'; did you mean '5 V'?
+for example '-5 V'
     """
     wanted = f"give {kind.name}, for example {kind.example!r}"
     plain = unicodedata.normalize("NFC", text).strip().translate(_SIGNS)
@@ -256,11 +256,11 @@ def _unit(text: str) -> tuple[Decimal, tuple[tuple[str, Decimal], ...]]:
     return Decimal(root.magnitude), dimension
 
 
-def _name_of(dimension: object) -> str:
+def _name_of(dimension: tuple[tuple[str, Decimal], ...]) -> str:
     names = {_unit(kind.unit)[1]: kind.name for kind in KINDS}
     others = {"S": "a conductance", "W": "a power", "F": "a capacitance"}
     names.update({_unit(unit)[1]: name for unit, name in others.items()})
-    return names.get(dimension, "something else")  # type: ignore[call-overload]
+    return names.get(dimension, "which is something else")
 
 
 def _nearest(unknown: str, kind: Kind) -> str:
@@ -284,4 +284,6 @@ def _meant(digits: str, unit: str, kind: Kind) -> str:
             value = float(1 / (number * factor))
             return write_quantity(float(f"{value:.6g}"), kind)
     alike = [name for name in known_units(kind) if name.lower() == unit.lower()]
-    return f"{digits} {alike[0] if alike else kind.unit}"
+    if kind is DOSE or kind is DOSE_RATE:
+        alike.append(kind.unit)
+    return f"{digits} {alike[0]}" if alike else ""

@@ -32,7 +32,7 @@ class StepPart(Part):
 
     def __eq__(self, other: object) -> bool:
         """Compare what is to be done, not where it is written."""
-        return type(self) is type(other) and self._content() == other._content()  # type: ignore[attr-defined]
+        return isinstance(other, type(self)) and self._content() == other._content()
 
     def __hash__(self) -> int:
         """Return a hash of what is to be done."""
@@ -104,7 +104,7 @@ class Biased(StepPart):
 
 
 def _refused(field: str, allowed: str) -> PydanticCustomError:
-    return PydanticCustomError("step", "{allowed}", {"field": field, "allowed": allowed})
+    return PydanticCustomError("together", "{allowed}", {"field": field, "allowed": allowed})
 
 
 class Approach(StepPart):
