@@ -105,7 +105,7 @@ def unknown_key(
 
 
 def keys_at(top: type[BaseModel], path: Path) -> dict[str, str]:
-    """Return the keys that may stand at a place of a file whose model is `top`, with their names."""
+    """Return the keys that may stand at a place of a file of a model, with their names."""
     models: list[type[BaseModel]] = [top]
     for part in path:
         if isinstance(part, int):

@@ -204,7 +204,8 @@ def _registry() -> Any:
     # The import takes longer than all the rest.
     import pint
 
-    return pint.UnitRegistry(list(_DEFINITIONS), non_int_type=Decimal)
+    settings: dict[str, Any] = {"filename": list(_DEFINITIONS), "non_int_type": Decimal}
+    return pint.UnitRegistry(**settings)
 
 
 @lru_cache(maxsize=1)

@@ -96,7 +96,7 @@ def _step(step: Any, path: Path, tree: Tree) -> dict[str, Any]:
     ((kind, body),) = step.items()
     here = (*path, kind)
     if kind not in models:
-        raise unknown_key(here, models, tree)
+        raise unknown_key(here, list(models), tree)
     model = models[kind]
     if model in (Prompt, Comment):
         return {"kind": kind, "text": body}

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from .conditions import Condition, Until
+from .conditions import Until
 from .fields import (
     Count,
     Duration,
@@ -338,6 +338,3 @@ Step = Annotated[
 def kind_of(model: type[StepPart]) -> str:
     """Return the key of a step's model."""
     return str(model.model_fields["kind"].default)
-
-
-__all__ = ["Condition", *(model.__name__ for model in STEPS), "STEPS", "Step"]
