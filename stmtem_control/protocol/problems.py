@@ -116,7 +116,7 @@ def keys_at(top: type[BaseModel], path: Path) -> dict[str, str]:
             inner
             for model in models
             if part in file_keys(model)
-            for inner in _models(model.model_fields[file_keys(model)[part]])
+            for inner in models_in(model.model_fields[file_keys(model)[part]])
         ]
     return {key: name for model in models for key, name in file_keys(model).items()}
 
@@ -125,12 +125,12 @@ def _kind(model: type[BaseModel]) -> object:
     return model.model_fields["kind"].default
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
     """Return the models in a field's annotation, however they are wrapped."""
     annotation = getattr(annotation, "annotation", annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [m for inner in getattr(annotation, "__args__", ()) for m in _models(inner)]
+    return [m for inner in getattr(annotation, "__args__", ()) for m in models_in(inner)]
 
 
 def _shown(value: object) -> str:

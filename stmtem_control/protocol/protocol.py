@@ -94,7 +94,7 @@ class Protocol(Part):
     """Blank the beam in a code at both ends of a recorded block, and date the frames by it."""
     steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=1000)]
     """What is done, one after the other."""
-    text: str = Field("", exclude=True, repr=False)
+    text: str = Field(default="", exclude=True, repr=False)
     """The file as it was read; "" of a protocol that was made otherwise."""
 
     def __eq__(self, other: object) -> bool:

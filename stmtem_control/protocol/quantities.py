@@ -85,7 +85,9 @@ _WORDS = {
 
 _NUMBER = re.compile(r"[+-]?(?:\d{1,25}(?:\.\d{0,25})?|\.\d{1,25})(?:[eE][+-]?\d{1,3})?")
 _FACTOR = re.compile(r"(?P<name>[A-Za-z]+)(?:(?:\^|\*\*)?(?P<power>[+-]?\d))?")
-_SIGNS = str.maketrans({"−": "-", "µ": "u", "μ": "u", "Ω": "ohm", "Å": "A", "·": "*", "⁻": "-"})
+_SIGNS = str.maketrans(
+    {"−": "-", "µ": "u", "μ": "u", "Ω": "ohm", "Å": "angstrom", "·": "*", "⁻": "-"}
+)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 
 
@@ -170,7 +172,7 @@ def write_quantity(value: float, kind: Kind) -> str:
     """
     exact = Decimal(repr(float(value)))
     symbol, power = kind.unit, 0
-    if kind.unit in _SYMBOLS and exact:
+    if kind.unit in _SYMBOLS and exact and exact.adjusted() < -1:
         steps = {0: "", **{PREFIXES[p]: p for p in _SYMBOLS[kind.unit] if PREFIXES[p] < 0}}
         fitting = [step for step in steps if step <= exact.adjusted()]
         power = max(fitting) if fitting else min(steps)
@@ -185,6 +187,17 @@ def known_units(kind: Kind) -> tuple[str, ...]:
     _, wanted = _unit(kind.unit)
     found = [name for name in _tokens() if _unit(name)[1] == wanted]
     return tuple(dict.fromkeys([kind.unit, *found]))
+
+
+def quantity_pattern(kind: Kind) -> str:
+    """Return the regular expression by which an editor checks a quantity of a kind."""
+    number = r"\s*[-+\u2212]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*"
+    if kind.unit not in _tokens():
+        return f"^{number}[^\\s\\d.,].*$"  # of several parts, which can be written in many ways
+    names = [name for name in known_units(kind) if name.isascii()]
+    names += [mu + name[1:] for name in names if name[:1] == "u" for mu in "µμ"]
+    names += [name.replace("ohm", "Ω") for name in names if name.endswith("ohm")]
+    return f"^{number}({'|'.join(dict.fromkeys(names))})\\s*$"
 
 
 def _quoted(text: str) -> str:
