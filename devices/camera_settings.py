@@ -1,7 +1,6 @@
 """A Merlin detector's identity, image size, exposure and rate, as a device."""
 
 import logging
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,8 @@ from ophyd import Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
-from stmtem_control.errors import InterlockError, LimitError
+from stmtem_control.device_limits import check_known, check_timing
+from stmtem_control.errors import InterlockError
 
 from .merlin import DEPTH_OF_COUNTER, IDLE, Merlin
 from .merlin_stream import DEPTHS
@@ -90,14 +90,7 @@ class CameraSettings(Device):
 
     def check_timing(self, *, exposure_s: float, frame_rate_Hz: float) -> None:
         """Raise LimitError when frames of that exposure cannot come at that rate."""
-        for name, value in (("exposure_s", exposure_s), ("frame_rate_Hz", frame_rate_Hz)):
-            if not (math.isfinite(value) and value > 0.0):
-                raise LimitError(f"{self.name}: {name} is {value:g}; give a positive number")
-        if exposure_s * frame_rate_Hz > 1.0 + 1e-9:
-            raise LimitError(
-                f"{self.name}: an exposure of {exposure_s:g} s does not fit "
-                f"{frame_rate_Hz:g} frames a second; at most {1.0 / frame_rate_Hz:.4g} s does"
-            )
+        check_timing(self.name, exposure_s=exposure_s, frame_rate_Hz=frame_rate_Hz)
 
     def configure(
         self, d: Mapping[str, Any] | None = None, **settings: Any
@@ -133,12 +126,7 @@ class CameraSettings(Device):
             "trigger_out": self.trigger_out,
             "trigger_out_inverted": self.trigger_out_inverted,
         }
-        unknown = set(value) - set(timing) - set(signals)
-        if unknown:
-            raise LimitError(
-                f"{self.name}: {', '.join(sorted(unknown))} cannot be set; "
-                f"exposure_s, frame_rate_Hz, {', '.join(signals)} can"
-            )
+        check_known(self.name, value, ("exposure_s", "frame_rate_Hz", *signals))
         wanted = [value.get(name, signal.get()) for name, signal in signals.items()]
         MerlinTrigger(*wanted)  # refuses what cannot be
         status = self._set_timing(**timing)
