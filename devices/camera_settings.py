@@ -10,7 +10,7 @@ from ophyd import Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
-from stmtem_control.device_limits import check_known, check_timing
+from stmtem_control.device_limits import check_frame_count, check_known, check_timing
 from stmtem_control.errors import InterlockError
 
 from .merlin import DEPTH_OF_COUNTER, IDLE, Merlin
@@ -49,6 +49,7 @@ class CameraSettings(Device):
     trigger_out_inverted = reading(
         "Whether the trigger output is low while that is true.", value=False, kind="config"
     )
+    frame_count = reading("Frames of the next acquisition; 0: until it is stopped.", value=0, kind="omitted")
     software_version = reading("Version of the camera's software.", value="", kind="config")
 
     def __init__(
@@ -118,6 +119,8 @@ class CameraSettings(Device):
             Any of ``exposure_s`` and ``frame_rate_Hz``, and of ``trigger_in``,
             ``frames_per_trigger``, ``trigger_out`` and ``trigger_out_inverted``, which the next
             start gives to the camera; see :class:`~.merlin_trigger.MerlinTrigger`.
+            ``frame_count``: how many frames the camera takes by itself from the next start on; 0,
+            also while frames are taken: until it is stopped.
         """
         timing = {name: value[name] for name in ("exposure_s", "frame_rate_Hz") if name in value}
         signals = {
@@ -126,10 +129,12 @@ class CameraSettings(Device):
             "trigger_out": self.trigger_out,
             "trigger_out_inverted": self.trigger_out_inverted,
         }
-        check_known(self.name, value, ("exposure_s", "frame_rate_Hz", *signals))
+        check_known(self.name, value, ("exposure_s", "frame_rate_Hz", "frame_count", *signals))
+        count = check_frame_count(self.name, value.get("frame_count", self.frame_count.get()))
         wanted = [value.get(name, signal.get()) for name, signal in signals.items()]
         MerlinTrigger(*wanted)  # refuses what cannot be
-        status = self._set_timing(**timing)
+        status = self._set_timing(**timing) if timing else done(self)
+        self.frame_count.publish(count)
         for signal, new in zip(signals.values(), wanted, strict=True):
             signal.publish(new)
         return status

@@ -286,6 +286,7 @@ def connect(
         line=station.beam.line,
         blanked_level=station.beam.blanked_level,
         dose_rate_e_per_A2_s=station.beam.dose_rate_e_per_A2_s,
+        energy_keV=station.beam.energy_keV or 0.0,
     )
     for device in (bias, beam, probe, camera):
         opened.callback(device.disconnect)

@@ -10,7 +10,8 @@ from typing import Any
 
 from .errors import LimitError
 
-LONGEST_RATE_EXCESS = 1e-9  # by which exposure x rate may exceed 1, for rounding
+ROUNDING = 1e-9  # by which exposure x rate may exceed 1
+MOST_FRAMES = 100_000  # that a Merlin counts in one acquisition
 
 
 def check_range(name: str, value: Any, low: float, high: float, unit: str, key: str = "") -> None:
@@ -55,11 +56,27 @@ def check_timing(name: str, *, exposure_s: float, frame_rate_Hz: float) -> None:
     for what, value in (("exposure_s", exposure_s), ("frame_rate_Hz", frame_rate_Hz)):
         if not (math.isfinite(value) and value > 0.0):
             raise LimitError(f"{name}: {what} is {value:g}; give a positive number")
-    if exposure_s * frame_rate_Hz > 1.0 + LONGEST_RATE_EXCESS:
+    if exposure_s * frame_rate_Hz > 1.0 + ROUNDING:
         raise LimitError(
             f"{name}: an exposure of {exposure_s:g} s does not fit "
             f"{frame_rate_Hz:g} frames a second; at most {1.0 / frame_rate_Hz:.4g} s does"
         )
+
+
+def check_frame_count(name: str, count: Any) -> int:
+    """Return how many frames a camera shall take by itself, 0 for until it is stopped.
+
+    Raises
+    ------
+    LimitError
+        It is no whole number, or more than a camera counts.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MOST_FRAMES:
+        raise LimitError(
+            f"{name}: frame_count is {count!r}; give a whole number up to {MOST_FRAMES}, "
+            "or 0 for frames until the camera is stopped"
+        )
+    return count
 
 
 def wants_blanked(name: str, value: object) -> bool:

@@ -5,7 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stmtem_control.config import Station
-from stmtem_control.device_limits import check_known, check_timing, wants_blanked
+from stmtem_control.device_limits import (
+    check_frame_count,
+    check_known,
+    check_timing,
+    wants_blanked,
+)
 from stmtem_control.devices import MerlinTrigger
 from stmtem_control.dose.budgets import Phase
 from stmtem_control.dose.planned import VACUUM, check_planned
@@ -18,6 +23,7 @@ from .stand_in import DeviceStandIn, SignalStandIn
 from .tally import Tally
 from .walked_clock import WalkedClock
 
+TIMING = ("exposure_s", "frame_rate_Hz")
 EDGE_S = 0.01  # wall seconds of a blanker's command in a clapperboard, as its device has it
 ROUNDING = 1e-6  # of a frame
 
@@ -140,11 +146,15 @@ class CameraStandIn(DeviceStandIn):
         self.cycle = SignalStandIn(
             f"{name}_cycle", 0, apply=lambda value: self._mark(cycle=int(value))
         )
+        self.mode = SignalStandIn(f"{name}_mode", "imaging")
+        self.camera_length_m = SignalStandIn(f"{name}_camera_length_m", 0.0)
+        self.frame_count = SignalStandIn(f"{name}_frame_count", 0)
         self.dropped = SignalStandIn(f"{name}_dropped", 0)
         self.frames_captured = CountStandIn(f"{name}_frames_captured", self.captured)
         self.alignment = AlignmentStandIn("alignment", self, latencies)
         self._trigger = MerlinTrigger()
         self._begun: float | None = None
+        self._counted = 0  # frames that it takes by itself; 0: until it is stopped
         self._triggered = 0  # frames that a sequence of the source starts
         self._captured = 0  # in the run, of acquisitions that have ended
 
@@ -181,13 +191,17 @@ class CameraStandIn(DeviceStandIn):
             "trigger_out": self._trigger.output,
             "trigger_out_inverted": self._trigger.inverted,
         }
-        check_known(self.name, value, ("exposure_s", "frame_rate_Hz", *triggers))
+        check_known(self.name, value, (*TIMING, "frame_count", *triggers))
+        self.frame_count.value = check_frame_count(
+            self.name, value.get("frame_count", self.frame_count.value)
+        )
         exposure = float(value.get("exposure_s", self.exposure_s.value))
         rate = float(value.get("frame_rate_Hz", self.frame_rate_Hz.value))
         self.check_timing(exposure_s=exposure, frame_rate_Hz=rate)
         self._trigger = MerlinTrigger(*(value.get(key, now) for key, now in triggers.items()))
         self.exposure_s.value, self.frame_rate_Hz.value = exposure, rate
-        return self._latencies.configure * self.clock.speed
+        set_up = any(name in value for name in TIMING)
+        return self._latencies.configure * self.clock.speed if set_up else 0.0
 
     # Flyable
 
@@ -196,6 +210,7 @@ class CameraStandIn(DeviceStandIn):
         seconds = self._latencies.kickoff * self.clock.speed
         self._begun = self.clock.t + seconds
         self._triggered = 0
+        self._counted = 0 if self._trigger.external else int(self.frame_count.value)
         self._tally.running = self.captured_now
         return seconds
 
@@ -211,7 +226,8 @@ class CameraStandIn(DeviceStandIn):
         if self._trigger.external:
             return self._triggered
         gone = (self.clock.t - self._begun) * self.frame_rate_Hz.value
-        return max(0, math.ceil(gone - ROUNDING))
+        begun = max(0, math.ceil(gone - ROUNDING))
+        return min(begun, self._counted) if self._counted else begun
 
     def captured(self) -> int:
         """Return how many frames have come in this run."""
@@ -222,13 +238,21 @@ class CameraStandIn(DeviceStandIn):
         if self._begun is None:
             return 0.0
         left = 0.0 if self._trigger.external else self.exposure_s.value
-        self._end()
+        if counted := self._counted:
+            # It takes them all by itself, and is waited for.
+            over = self._begun + (counted - 1) / self.frame_rate_Hz.value + self.exposure_s.value
+            left = max(0.0, over - self.clock.t)
+        self._end(counted)
         return left + self._latencies.complete * self.clock.speed
 
-    def _end(self) -> None:
+    def latest_frame(self) -> None:
+        """Return None: there is no image."""
+
+    def _end(self, counted: int = 0) -> None:
+        """End what is under way; `counted`: it has as many frames as it was told."""
         if self._begun is None:
             return
-        frames, external = self.captured_now(), self._trigger.external
+        frames, external = counted or self.captured_now(), self._trigger.external
         begun, self._begun = self._begun, None
         self._captured += frames
         self._tally.take(
@@ -236,7 +260,7 @@ class CameraStandIn(DeviceStandIn):
                 begun_s=begun,
                 ended_s=self.clock.t,
                 frames=frames,
-                exact=external,
+                exact=external or counted > 0,
                 exposure_s=self.exposure_s.value,
                 frame_rate_Hz=self.frame_rate_Hz.value,
                 electrons_per_pixel=self._tally.electrons_per_pixel(self.exposure_s.value),
@@ -255,6 +279,7 @@ class CameraStandIn(DeviceStandIn):
     def unstage(self) -> float:
         """End what is under way; the next acquisition starts by itself again."""
         self._trigger = MerlinTrigger()
+        self.frame_count.value = 0
         return self.stop()
 
 

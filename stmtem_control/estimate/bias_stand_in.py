@@ -15,6 +15,7 @@ from .stand_in import DeviceStandIn, SignalStandIn, signals
 from .tally import Tally
 from .walked_clock import WalkedClock
 
+KNOWN = ("elapsed", "dose")  # conditions that come when the time has passed
 MOST_COMPLIANCE = 100.0  # times that of the station file, as the device has it
 
 
@@ -114,6 +115,13 @@ class BiasStandIn(DeviceStandIn):
     def refuse(self, error: LimitError) -> None:
         """Take note of what the device would refuse."""
         self._tally.refuse(self.name, error)
+
+    def judges(self, condition: Any) -> bool:
+        """Tell whether it is known here when a condition of ``until`` comes; if not, say so."""
+        if condition.kind in KNOWN:
+            return True
+        self._tally.assume(f"until {condition}: counted to its time-out, the longest it can take")
+        return False
 
     def locate(self) -> dict[str, float]:
         """Return the level set and the voltage last read, in V."""

@@ -1,6 +1,6 @@
 """What a plan would come to: time, frames, bytes, dose, charge, and why it would be refused."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -205,6 +205,10 @@ class Estimate:
     def electrons_per_pixel(self) -> float:
         """The fewest electrons of all acquisitions in a pixel of a frame; 0 without any."""
         return min((one.electrons_per_pixel for one in self.acquisitions), default=0.0)
+
+    def with_refusals(self, refusals: tuple[Refusal, ...]) -> "Estimate":
+        """Return the same with other refusals."""
+        return replace(self, refusals=refusals)
 
     def left_s(self, station_s: float) -> float:
         """Return how many wall seconds are left, `station_s` after the plan began."""

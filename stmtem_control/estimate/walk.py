@@ -8,10 +8,13 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from .latencies import Latencies
+from .stand_in import DeviceStandIn, SignalStandIn
 from .stand_ins import StandIns
 
 MOST_MESSAGES = 5_000_000
 PERSON = "questions to a person are answered at once"
+
+STAND_INS = (SignalStandIn, DeviceStandIn)
 
 Answer = Callable[[Any], Any]
 
@@ -101,10 +104,22 @@ class Walk:
         self._ends[group] = max(end, self._ends.get(group, 0.0))
 
     def _set(self, msg: Any) -> None:
-        self._later(msg, msg.obj.set(*msg.args))
+        if isinstance(msg.obj, STAND_INS):
+            self._later(msg, msg.obj.set(*msg.args))
+        elif hasattr(msg.obj, "answer"):
+            self._tally.assume(PERSON)
+        else:
+            self._foreign(msg.obj)
+
+    def _foreign(self, obj: Any) -> None:
+        """Leave another device as it is: nothing is sent, and it takes no time."""
+        name = getattr(obj, "name", type(obj).__name__)
+        self._tally.assume(f"{name}: nothing is known of it; it takes no time")
 
     def _trigger(self, msg: Any) -> None:
-        self._later(msg, msg.obj.trigger())
+        if not isinstance(msg.obj, STAND_INS):
+            return self._foreign(msg.obj)
+        return self._later(msg, msg.obj.trigger())
 
     def _prepare(self, msg: Any) -> None:
         self._later(msg, msg.obj.prepare(*msg.args))
@@ -145,14 +160,17 @@ class Walk:
         return []
 
     def _now(self, msg: Any) -> None:
-        self._clock.let_pass(msg.obj.stop())
+        if isinstance(msg.obj, STAND_INS):
+            self._clock.let_pass(msg.obj.stop())
 
     def _unstage(self, msg: Any) -> list[Any]:
-        self._clock.let_pass(msg.obj.unstage())
+        if isinstance(msg.obj, STAND_INS):
+            self._clock.let_pass(msg.obj.unstage())
         return []
 
     def _stage(self, msg: Any) -> list[Any]:
-        self._clock.let_pass(msg.obj.stage())
+        if isinstance(msg.obj, STAND_INS):
+            self._clock.let_pass(msg.obj.stage())
         return []
 
     def _configure(self, msg: Any) -> tuple[Any, Any]:
