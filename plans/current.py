@@ -42,6 +42,8 @@ class Sample(NamedTuple):
 
 def sample_of(currents: Sequence[float], limited: Sequence[bool]) -> Sample:
     """Return what some readings (A) say."""
+    if len(currents) == 1:
+        return Sample(float(currents[0]), 0.0, 1, bool(limited[0]))
     middle = median(currents)
     kept = sorted(abs(value - middle) for value in currents)[: math.ceil(KEPT * len(currents))]
     noise = _widened(len(kept) / len(currents)) * math.sqrt(fmean(off * off for off in kept))

@@ -120,6 +120,8 @@ class CameraStandIn(DeviceStandIn):
     latencies : Latencies
     tally : Tally
     station : Station
+    reading_s : float
+        Station seconds of a reading of the source: rows wait for half of one.
     """
 
     directory = None
@@ -131,6 +133,7 @@ class CameraStandIn(DeviceStandIn):
         latencies: Latencies,
         tally: Tally,
         station: Station,
+        reading_s: float,
     ) -> None:
         super().__init__(name)
         self.clock = clock
@@ -154,6 +157,8 @@ class CameraStandIn(DeviceStandIn):
         self.alignment = AlignmentStandIn("alignment", self, latencies)
         self._trigger = MerlinTrigger()
         self._begun: float | None = None
+        self._first_s = latencies.first_kickoff
+        self._settle_s = latencies.settle * clock.speed + 0.5 * reading_s
         self._counted = 0  # frames that it takes by itself; 0: until it is stopped
         self._triggered = 0  # frames that a sequence of the source starts
         self._captured = 0  # in the run, of acquisitions that have ended
@@ -207,7 +212,8 @@ class CameraStandIn(DeviceStandIn):
 
     def kickoff(self, **_: Any) -> float:
         """Start; return the station seconds until the first exposure begins."""
-        seconds = self._latencies.kickoff * self.clock.speed
+        seconds = (self._latencies.kickoff + self._first_s) * self.clock.speed
+        self._first_s = 0.0
         self._begun = self.clock.t + seconds
         self._triggered = 0
         self._counted = 0 if self._trigger.external else int(self.frame_count.value)
@@ -237,13 +243,17 @@ class CameraStandIn(DeviceStandIn):
         """Stop, and wait for the frame under way; return the station seconds that takes."""
         if self._begun is None:
             return 0.0
-        left = 0.0 if self._trigger.external else self.exposure_s.value
-        if counted := self._counted:
-            # It takes them all by itself, and is waited for.
-            over = self._begun + (counted - 1) / self.frame_rate_Hz.value + self.exposure_s.value
-            left = max(0.0, over - self.clock.t)
+        counted, external = self._counted, self._trigger.external
+        # A camera that counts takes all of them by itself, and is waited for.
+        frames = counted or self.captured_now()
+        over = (
+            self.clock.t
+            if external or not frames
+            else (self._begun + (frames - 1) / self.frame_rate_Hz.value + self.exposure_s.value)
+        )
         self._end(counted)
-        return left + self._latencies.complete * self.clock.speed
+        least_s = self._latencies.camera_stop * self.clock.speed
+        return max(least_s, over + self._settle_s - self.clock.t)
 
     def latest_frame(self) -> None:
         """Return None: there is no image."""

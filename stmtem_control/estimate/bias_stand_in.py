@@ -61,6 +61,8 @@ class BiasStandIn(DeviceStandIn):
         self.setpoint = SignalStandIn(f"{name}_setpoint")
         self.voltage = SignalStandIn(f"{name}_voltage")
         self.current = SignalStandIn(f"{name}_current")
+        self._voltage, self._current = self.voltage.reading(), self.current.reading()
+        self._readings = {f"{name}_voltage": self._voltage, f"{name}_current": self._current}
         self.output = SignalStandIn(f"{name}_output", False)
         self.in_compliance = SignalStandIn(f"{name}_in_compliance", False)
         self.compliance = SignalStandIn(
@@ -143,12 +145,13 @@ class BiasStandIn(DeviceStandIn):
         self.voltage.value = volts
         self.current.value = amperes
         self.in_compliance.value = limited
+        self._voltage["value"], self._current["value"] = volts, amperes
         self._tally.readings += 1
         return self._reading_s
 
     def read(self) -> Mapping[str, dict[str, Any]]:
         """Return voltage and current as read last."""
-        return {**self.voltage.read(), **self.current.read()}
+        return self._readings
 
     def stop(self, *, success: bool = True) -> float:
         """Go to 0 V and switch the output off."""

@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ MakePlan = Callable[[StandIns], Generator[Any, Any, Any]]
 
 UNKNOWN_SHAPE = (512, 512)  # of a Merlin with four chips
 PIXEL_BYTES = 2  # of a counter of 12 bits
-FRAME_ROW_BYTES = 420  # of frames.csv and of the documents, as runs on the bench have them
-READING_BYTES = 900
+FRAME_ROW_BYTES = 1000  # of frames.csv and of the documents, as runs on the bench have them
+READING_BYTES = 1600
 RUN_BYTES = 60_000  # station file, descriptors, start and stop
 FULL = 0.8  # share of the free disk beyond which a warning is told
 
@@ -44,6 +45,7 @@ def estimate_plan(
     site: str = "",
     name: str = "",
     budget_e_per_A2: float | None = None,
+    first: bool = True,
 ) -> Estimate:
     """Return what a plan would come to at a station; no instrument is asked.
 
@@ -63,6 +65,8 @@ def estimate_plan(
         Of the estimate; by default that of the plan.
     budget_e_per_A2 : float, optional
         A lower limit for every site than the station has.
+    first : bool
+        Whether it is the first plan of its session: then the recorder has to wake up.
 
     Returns
     -------
@@ -78,13 +82,13 @@ def estimate_plan(
     """
     station = station if isinstance(station, Station) else load_station(station)
     latencies, how = latencies_of(station)
+    if not first:
+        latencies = replace(latencies, first_kickoff=0.0)
     hard = station.dose.budget().hard
     calibration = calibration_now(station)
     had, fresh = _doses(station, ledger)
     home = (specimen or SPECIMEN, site or SITE)
-    stand_ins = StandIns(
-        station, latencies, home=home, had=had, hard=hard, calibration=calibration
-    )
+    stand_ins = StandIns(station, latencies, home=home, had=had, hard=hard, calibration=calibration)
     tally = stand_ins.tally
     tally.assume(how)
     _assume_probe(station, tally.assume)
@@ -107,9 +111,7 @@ def _go(walk: Walk, make_plan: MakePlan, stand_ins: StandIns) -> None:
         stand_ins.tally.refuse("", error)
 
 
-def _doses(
-    station: Station, ledger: Ledger | None
-) -> tuple[Callable[[str, str], float], bool]:
+def _doses(station: Station, ledger: Ledger | None) -> tuple[Callable[[str, str], float], bool]:
     """Return what tells the dose of a site, and whether nothing can have had any."""
     if ledger is not None:
         return ledger.dose, False
@@ -131,9 +133,7 @@ def _assume_probe(station: Station, assume: Callable[[str], None]) -> None:
             "bench, with steps of 60 nm; each further sweep of the fine offset takes longer"
         )
     else:
-        assume(
-            "where a plan approaches, the probe stands where the bench has it at its start"
-        )
+        assume("where a plan approaches, the probe stands where the bench has it at its start")
 
 
 def _summary(

@@ -21,8 +21,8 @@ class Latencies:
 
     Attributes
     ----------
-    message : float
-        Any message, in the RunEngine.
+    message, set_up, sleep : float
+        Any message, in the RunEngine; beside that one that sets something, or waits for a time.
     save : float
         An event, with its documents on disk.
     bias, line, reading : float
@@ -31,37 +31,42 @@ class Latencies:
         A fine offset; the look whether coarse steps have ended.
     source_off : float
         0 V and output off.
-    configure, kickoff, complete, collect, camera_stop : float
-        Of the camera; ``complete`` beside the frame under way.
+    configure, kickoff, first_kickoff, collect, camera_stop : float
+        Of the camera; the first kickoff of a session takes longer by so much.
+    settle : float
+        From the end of the last exposure until its row is final and on disk, beside half of a
+        reading.
     prepare_level, prepare : float
         Each level of a sequence, and the rest of what sets it up.
     align : float
         The fit of a clapperboard, with the frames that it waits for.
-    open_run, close_run, declare, stage, begin, end : float
+    open_run, close_run, declare, begin, end : float
         Documents and folders; before the first message and after the last, in the safe state.
     """
 
     message: float = 3e-5
-    save: float = 1e-3
-    bias: float = 4e-3
-    line: float = 3e-3
-    reading: float = 2e-3
-    fine: float = 3e-3
-    look: float = 4e-3
-    source_off: float = 4e-3
-    configure: float = 2e-2
-    kickoff: float = 4e-2
-    complete: float = 6e-2
-    collect: float = 4e-3
-    camera_stop: float = 4e-3
+    set_up: float = 3e-4
+    sleep: float = 4e-4
+    save: float = 6e-4
+    bias: float = 1.8e-3
+    line: float = 1.7e-3
+    reading: float = 3e-3
+    fine: float = 8e-4
+    look: float = 2e-3
+    source_off: float = 1e-3
+    configure: float = 5e-3
+    kickoff: float = 5e-2
+    first_kickoff: float = 0.3
+    collect: float = 1.5e-3
+    camera_stop: float = 1e-3
+    settle: float = 0.26
     prepare_level: float = 2e-4
     prepare: float = 0.1
     align: float = 0.2
-    open_run: float = 1e-2
-    close_run: float = 5e-3
-    declare: float = 2e-3
-    stage: float = 1e-4
-    begin: float = 5e-3
+    open_run: float = 4e-3
+    close_run: float = 7e-3
+    declare: float = 8e-3
+    begin: float = 2e-3
     end: float = 2e-2
 
 

@@ -59,6 +59,10 @@ class SignalStandIn:
         self.value = value
         return seconds
 
+    def reading(self) -> dict[str, Any]:
+        """Return the value, with a time that says nothing."""
+        return {"value": self.value, "timestamp": 0.0}
+
     def read(self) -> dict[str, dict[str, Any]]:
         """Return the value, as Bluesky reads it."""
         return {self.name: {"value": self.value, "timestamp": 0.0}}

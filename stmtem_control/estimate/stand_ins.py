@@ -10,7 +10,7 @@ from stmtem_control.dose.calibration import DoseCalibration, check_age
 from stmtem_control.station_dose import find_calibration
 
 from .beam_stand_in import BeamStandIn, CameraStandIn
-from .bias_stand_in import BiasStandIn
+from .bias_stand_in import BiasStandIn, reading_s
 from .latencies import Latencies
 from .probe_stand_in import Circuit, ProbeStandIn
 from .stand_in import DeviceStandIn
@@ -68,7 +68,7 @@ class StandIns:
         clock, tally = self.clock, self.tally
         self.bias = BiasStandIn("bias", station, clock, latencies, circuit, tally)
         self.probe = ProbeStandIn("probe", station, clock, latencies, circuit)
-        self.camera = CameraStandIn("camera", clock, latencies, tally, station)
+        self.camera = CameraStandIn("camera", clock, latencies, tally, station, reading_s(station))
         self.beam = BeamStandIn(
             "beam", clock, latencies, tally, hard, lambda: self._check_age(calibration)
         )

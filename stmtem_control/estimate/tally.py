@@ -170,8 +170,7 @@ class Tally:
             phase=self.phase,
             cycle=self.cycle,
             frames=self.taken + (0 if self.running is None else self.running()),
-            dose_e_per_A2=here.had_e_per_A2
-            + (here.open_s + going_on) * self.dose_rate_e_per_A2_s,
+            dose_e_per_A2=here.had_e_per_A2 + (here.open_s + going_on) * self.dose_rate_e_per_A2_s,
         )
         if self.points and self.points[-1].t_s == now:
             self.points[-1] = point

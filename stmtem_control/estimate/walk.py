@@ -41,6 +41,8 @@ class Walk:
         self._camera = stand_ins.camera
         self._speed = stand_ins.clock.speed
         self._message_s = latencies.message * self._speed
+        self._set_s = latencies.set_up * self._speed
+        self._sleep_s = latencies.sleep * self._speed
         self._save_s = latencies.save * self._speed
         self._collect_s = latencies.collect * self._speed
         self._open_s = latencies.open_run * self._speed
@@ -105,7 +107,7 @@ class Walk:
 
     def _set(self, msg: Any) -> None:
         if isinstance(msg.obj, STAND_INS):
-            self._later(msg, msg.obj.set(*msg.args))
+            self._later(msg, msg.obj.set(*msg.args) + self._set_s)
         elif hasattr(msg.obj, "answer"):
             self._tally.assume(PERSON)
         else:
@@ -147,7 +149,8 @@ class Walk:
         return True
 
     def _sleep(self, msg: Any) -> None:
-        self._clock.let_pass(msg.args[0] * self._speed)
+        if msg.args[0] > 0.0:
+            self._clock.let_pass(msg.args[0] * self._speed + self._sleep_s)
 
     def _read(self, msg: Any) -> Any:
         return msg.obj.read()
