@@ -12,8 +12,8 @@ from ophyd import Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
+from stmtem_control.device_limits import wants_blanked
 from stmtem_control.dose.calibration import DoseCalibration
-from stmtem_control.errors import LimitError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
@@ -264,11 +264,7 @@ class BeamBlanker(Device):
         return list(super().unstage())
 
     def _wants_blanked(self, value: object) -> bool:
-        if isinstance(value, bool):
-            return value
-        if value in ("blanked", "open"):
-            return value == "blanked"
-        raise LimitError(f'{self.name}: {value!r}; set it to "blanked" or "open"')
+        return wants_blanked(self.name, value)
 
     def _send(self, blanked: bool, *, safe: bool = True) -> "Future[Exchange]":
         return self.source.set_line(self._line, blanked == self._high_is_blanked, safe=safe)

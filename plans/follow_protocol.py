@@ -246,6 +246,7 @@ class _Follower:
             given["shows"] = protocol.shows
         return {
             "protocol": protocol.name,
+            "protocol_text": protocol.text or protocol.to_yaml(),
             "plan_args": {"protocol": protocol.to_json_dict()},
             **leak_metadata(self._lab.bias),
             **({} if self._lab.probe is None else step_metadata(self._lab.probe)),

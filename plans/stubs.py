@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import bluesky.plan_stubs as bps
 from bluesky import Msg
 
 from .roles import Camera, Plan, Source
@@ -52,9 +51,9 @@ def read_bias(bias: Source, *others: Any, stream: str = "readings") -> Plan:
 
 def collect_frames(camera: Camera) -> Plan:
     """Hand the frames that are on disk to the documents."""
-    yield from bps.collect(camera, name="frames", return_payload=False)
+    yield Msg("collect", camera, stream=False, return_payload=False, name="frames")
     # Without a checkpoint here, a resumed pause would collect new frames under old numbers.
-    yield from bps.checkpoint()
+    yield Msg("checkpoint")
 
 
 def mark(camera: Camera, phase: str, cycle: int) -> Plan:

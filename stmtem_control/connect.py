@@ -235,7 +235,8 @@ def connect(
         SafeState,
     )
 
-    from .session_dose import SessionDose, fresh_specimen
+    from .session_dose import SessionDose
+    from .station_dose import fresh_specimen
 
     lock = StationLock(instrument_addresses(station, addresses))
     opened.callback(lock.release)

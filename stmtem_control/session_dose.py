@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import Any
 
 from stmtem_control.devices import BeamBlanker, DoseGuard, FrameCamera
@@ -17,13 +16,9 @@ from .dose.calibration import SIMULATED, CalibrationFile, DoseCalibration
 from .dose.ledger import Account, Exposure, Ledger
 from .errors import ConfigError, InterlockError, LimitError, RecordingError
 from .recording.site_dose import SiteDose
-from .station_dose import calibrations_path, find_calibration, ledger_path
+from .station_dose import SITE, calibrations_path, find_calibration, ledger_path
 
 log = logging.getLogger(__name__)
-
-SPECIMEN = "unnamed specimen"
-SITE = "site 1"
-
 
 class SessionDose:
     """What is in the beam, what it has had, and what it may have.
@@ -262,15 +257,3 @@ class SessionDose:
             f"{hard.hard_e_per_A2:.4g} e/A^2 ({hard.name}); "
             f"{guard.calibration.one_line(time.time())}"
         )
-
-
-def fresh_specimen(station: Station, *, attached: bool) -> str:
-    """Return the name of the specimen until somebody gives it one.
-
-    A simulated bench that a session starts brings a new specimen every time.
-    """
-    if station.bench is None:
-        return SPECIMEN
-    now = datetime.now(UTC)
-    kind = "attached at" if attached else "made"
-    return f"simulated {station.bench.preset}, {kind} {now:%Y-%m-%d %H:%M:%S}.{now.microsecond:06d}"

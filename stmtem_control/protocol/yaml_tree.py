@@ -135,7 +135,7 @@ class _Builder:
         if name == "ScalarEvent":
             if event.style not in (None, ""):
                 return event.value
-            value = _plain(event.value)
+            value = plain_value(event.value)
             if isinstance(value, int | float) and not isinstance(value, bool):
                 self._tree.numbers[path] = event.value
             return value
@@ -174,7 +174,7 @@ class _Builder:
         )
 
 
-def _plain(text: str) -> Any:
+def plain_value(text: str) -> Any:
     """Return the value of a word without quotes."""
     if text.lower() in _WORDS and (text == text.lower() or text in ("True", "False")):
         return _WORDS[text.lower()]
