@@ -49,7 +49,9 @@ class CameraSettings(Device):
     trigger_out_inverted = reading(
         "Whether the trigger output is low while that is true.", value=False, kind="config"
     )
-    frame_count = reading("Frames of the next acquisition; 0: until it is stopped.", value=0, kind="omitted")
+    frame_count = reading(
+        "Frames of the next acquisition; 0: until it is stopped.", value=0, kind="omitted"
+    )
     software_version = reading("Version of the camera's software.", value="", kind="config")
 
     def __init__(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from . import __version__
+from .check_command import add_check_command
 from .dose_command import add_dose_command
 from .end_signals import on_end_signals
 from .errors import StmTemError
@@ -15,6 +16,7 @@ from .run_commands import add_run_commands
 EXAMPLES = """\
 examples:
   stmtem demo                         the main job on simulated instruments
+  stmtem check burst.yaml             what a protocol takes, and what would be refused
   stmtem sim                          only the simulated instruments, to attach to
   stmtem doctor --station my_lab.toml say whether a station's instruments answer
   stmtem safe --station my_lab.toml   bias off, beam blanked, from any terminal
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     safe.set_defaults(run=_safe)
 
+    add_check_command(commands)
     add_run_commands(commands)
     add_dose_command(commands)
 

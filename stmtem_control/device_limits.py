@@ -32,9 +32,7 @@ def check_bias(name: str, value: Any, max_bias_V: float) -> None:
 
 def check_compliance(name: str, amperes: Any, highest_A: float) -> None:
     """Raise LimitError unless a limit of the current (A) is positive and not beyond the highest."""
-    check_range(
-        f"{name} compliance", amperes, 0.0, highest_A, "A", "[bias_source] compliance_A"
-    )
+    check_range(f"{name} compliance", amperes, 0.0, highest_A, "A", "[bias_source] compliance_A")
     if float(amperes) <= 0.0:
         raise LimitError(f"{name}: a compliance of {amperes} A; give a positive one")
 

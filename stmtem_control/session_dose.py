@@ -20,6 +20,7 @@ from .station_dose import SITE, calibrations_path, find_calibration, ledger_path
 
 log = logging.getLogger(__name__)
 
+
 class SessionDose:
     """What is in the beam, what it has had, and what it may have.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from stmtem_control.config import Station
 from stmtem_control.device_limits import check_fine, check_steps
+from stmtem_control.errors import LimitError
 from stmtem_control.simulators.contact import OPEN_OHM, SHORT_OHM, Contact
 from stmtem_control.simulators.piezo import Gait, Stack
 from stmtem_control.simulators.presets import PRESETS, resolve
@@ -19,6 +20,7 @@ from stmtem_control.simulators.source_models import fitting, model_named
 
 from .latencies import Latencies
 from .stand_in import DeviceStandIn, SignalStandIn, signals
+from .tally import Tally
 from .walked_clock import WalkedClock
 
 GAP_NM = 420.0  # at which the bench begins
@@ -46,7 +48,7 @@ class Circuit:
             parameters["series_resistance_GOhm"] + parameters["parallel_resistance_GOhm"]
         )
         self._place: tuple[float, float, float] | None = None
-        self._known_S = 0.0
+        self._known_S: float = 0.0
         model = model_named(source.model or "6430")
         scale = fitting(model.amps, source.compliance_A)
         self.noise_A = scale.noise / math.sqrt(source.nplc)
@@ -68,7 +70,7 @@ class Circuit:
         elif (gap := contact.gap_ohm) < OPEN_OHM:
             siemens = 1.0 / (self._path_ohm + gap) + 1.0 / contact.film_ohm
         self._place, self._known_S = place, siemens
-        return siemens
+        return float(siemens)
 
 
 class AxisStandIn(DeviceStandIn):
@@ -84,6 +86,8 @@ class AxisStandIn(DeviceStandIn):
     latencies : Latencies
     contact : Contact
         That it moves.
+    tally : Tally
+        Told of what would be refused.
     """
 
     def __init__(
@@ -94,9 +98,11 @@ class AxisStandIn(DeviceStandIn):
         clock: WalkedClock,
         latencies: Latencies,
         contact: Contact,
+        tally: Tally,
     ) -> None:
         super().__init__(name)
         table = station.probe
+        self._tally = tally
         self._number = number
         self._contact = contact
         self._stack = Stack()
@@ -107,14 +113,29 @@ class AxisStandIn(DeviceStandIn):
         self._fine_s = latencies.fine * clock.speed
         self._look_s = latencies.look * clock.speed
         coarse, fine = f"{name}_coarse", f"{name}_fine"
-        self.coarse: Any = SignalStandIn(
-            coarse, 0, check=lambda v: check_steps(coarse, v, table.max_steps), apply=self._go
+        self.coarse = SignalStandIn(
+            coarse,
+            0,
+            check=lambda v: self._checked(check_steps, coarse, v, table.max_steps),
+            apply=self._go,
         )
-        self.fine: Any = SignalStandIn(
-            fine, 0.0, check=lambda v: check_fine(fine, v, table.max_fine_V), apply=self._bend
+        self.fine = SignalStandIn(
+            fine,
+            0.0,
+            check=lambda v: self._checked(check_fine, fine, v, table.max_fine_V),
+            apply=self._bend,
         )
         self.fine.limits = (0.0, table.max_fine_V)
         self.coarse.limits = (-table.max_steps, table.max_steps)
+
+    def _checked(self, check: Callable[..., None], *arguments: Any) -> None:
+        """Take note of what is refused before a run; in it, a plan is told and goes by it."""
+        try:
+            check(*arguments)
+        except LimitError as error:
+            if self._tally.runs:
+                raise
+            self._tally.refuse("probe", error)
 
     def _bend(self, volts: float) -> float:
         self.fine.check_value(volts)
@@ -145,6 +166,8 @@ class ProbeStandIn(DeviceStandIn):
     latencies : Latencies
     circuit : Circuit
         Whose contact it makes.
+    tally : Tally
+        Told of what would be refused.
     """
 
     def __init__(
@@ -154,13 +177,17 @@ class ProbeStandIn(DeviceStandIn):
         clock: WalkedClock,
         latencies: Latencies,
         circuit: Circuit,
+        tally: Tally,
     ) -> None:
         super().__init__(name)
         self.clock = clock
         self._stop_s = latencies.fine * clock.speed
-        made: Callable[[int], AxisStandIn] = lambda number: AxisStandIn(
-            f"{name}_{'xyz'[number]}", number, station, clock, latencies, circuit.contact
-        )
+
+        def made(number: int) -> AxisStandIn:
+            return AxisStandIn(
+                f"{name}_{'xyz'[number]}", number, station, clock, latencies, circuit.contact, tally
+            )
+
         self.x, self.y, self.z = made(0), made(1), made(Z)
         self.contact = SignalStandIn(f"{name}_contact", "open")
         self.step_size = signals(

@@ -67,7 +67,7 @@ class StandIns:
         self.tally.siemens = circuit.series_S
         clock, tally = self.clock, self.tally
         self.bias = BiasStandIn("bias", station, clock, latencies, circuit, tally)
-        self.probe = ProbeStandIn("probe", station, clock, latencies, circuit)
+        self.probe = ProbeStandIn("probe", station, clock, latencies, circuit, tally)
         self.camera = CameraStandIn("camera", clock, latencies, tally, station, reading_s(station))
         self.beam = BeamStandIn(
             "beam", clock, latencies, tally, hard, lambda: self._check_age(calibration)
