@@ -9,7 +9,7 @@ import bluesky.preprocessors as bpp
 from bluesky.protocols import Flyable, Movable, Readable
 
 from stmtem_control.errors import InterlockError, LimitError
-from stmtem_control.protocol import Protocol, read_protocol
+from stmtem_control.protocol import Biased, Protocol, read_protocol
 from stmtem_control.units import si
 
 from .approach import check_approach, seek_contact
@@ -90,7 +90,15 @@ def follow_protocol(
     wanted = _protocol_of(protocol)
     return (
         yield from follow(
-            "follow_protocol", bias, camera, beam, probe, wanted, detectors=detectors, ask=ask, md=md
+            "follow_protocol",
+            bias,
+            camera,
+            beam,
+            probe,
+            wanted,
+            detectors=detectors,
+            ask=ask,
+            md=md,
         )
     )
 
@@ -172,9 +180,9 @@ class _Follower:
         """Raise LimitError or InterlockError for what the station does not allow."""
         protocol, lab = self._protocol, self._lab
         camera = protocol.camera
-        for step in protocol.biased():
-            for volts in getattr(step, "biases_V", None) or (getattr(step, "bias_V", 0.0) or 0.0,):
-                _told(step, lab.bias.check_value, volts)
+        for biased in protocol.biased():
+            for volts in biased.biases_V if isinstance(biased, Biased) else (biased.bias_V,):
+                _told(biased, lab.bias.check_value, volts)
         lab.camera.check_timing(exposure_s=camera.exposure_s, frame_rate_Hz=camera.rate_Hz)
         if protocol.clapperboard:
             check_clapperboard(lab.bias, lab.camera)
@@ -238,6 +246,7 @@ class _Follower:
             given["shows"] = protocol.shows
         return {
             "protocol": protocol.name,
+            "protocol_text": protocol.text or protocol.to_yaml(),
             "plan_args": {"protocol": protocol.to_json_dict()},
             **leak_metadata(self._lab.bias),
             **({} if self._lab.probe is None else step_metadata(self._lab.probe)),
@@ -325,16 +334,22 @@ class _Follower:
             coulombs.take()
             return False
 
+        frames = 0
         yield from set_bias(lab.bias, step.bias_V)
         for moment, frames in _moments(step):
             table.extend(moment - table.due)
-            yield from watch(lab.bias, lab.camera, table.left(), collect=False, over=over)
+            yield from watch(
+                lab.bias, lab.camera, table.left(), *lab.others, collect=False, over=over
+            )
+            if moment > step.duration_s - 1e-9:
+                break
             if frames:
                 yield from snapshot(lab.bias, lab.camera, lab.beam, "snapshot", frames)
                 yield from mark(lab.camera, "blank", 0)
-        if step.bias_V:
-            yield from set_bias(lab.bias, 0.0)
+        yield from set_bias(lab.bias, 0.0)
         coulombs.part()
+        if frames:  # what it came to
+            yield from snapshot(lab.bias, lab.camera, lab.beam, "snapshot", frames)
         return "its time was over"
 
 

@@ -194,9 +194,7 @@ def leakage_baseline(
 
     def body() -> Plan:
         # Not all of Bluesky's wrappers hand on what a plan returns.
-        found.update(
-            (yield from measure_leak(source, probe, max_V, levels, readings, longest_s))
-        )
+        found.update((yield from measure_leak(source, probe, max_V, levels, readings, longest_s)))
 
     start = {"plan_name": "leakage_baseline", "plan_args": parameters, **(md or {})}
     found: dict[str, Any] = {}

@@ -1,6 +1,7 @@
 """What is due when in a recorded block, on the station's clock: late commands do not add up."""
 
 import math
+
 from .roles import Plan, Source
 
 MOST_COUNTED = 100_000  # frames that a camera counts by itself in one acquisition
@@ -52,4 +53,3 @@ class Timetable:
         """Wait until all that was put in is over."""
         while (left := self.left()) > 0.0:
             yield from self._bias.clock.sleep(left)
-

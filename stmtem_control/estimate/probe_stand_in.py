@@ -13,10 +13,17 @@ from typing import Any
 from stmtem_control.config import Station
 from stmtem_control.device_limits import check_fine, check_steps
 from stmtem_control.errors import LimitError
-from stmtem_control.simulators.contact import OPEN_OHM, SHORT_OHM, Contact
-from stmtem_control.simulators.piezo import Gait, Stack
-from stmtem_control.simulators.presets import PRESETS, resolve
-from stmtem_control.simulators.source_models import fitting, model_named
+from stmtem_control.simulators import (
+    OPEN_OHM,
+    PRESETS,
+    SHORT_OHM,
+    Contact,
+    Gait,
+    Stack,
+    fitting,
+    model_named,
+    resolve,
+)
 
 from .latencies import Latencies
 from .stand_in import DeviceStandIn, SignalStandIn, signals

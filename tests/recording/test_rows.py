@@ -138,6 +138,9 @@ def slow_row(known: dict[str, Entries], run_start: float, frame: FrameFacts) -> 
         "prior_dose_e_per_A2": 55.5,
         "calibration_age_s": round(100.0 + frame.host_monotonic_s, 3),
         "mean_counts": frame.mean_counts,
+        "mode": held(entries["mode"], middle, "imaging"),
+        "camera_length_m": held(entries["camera_length_m"], middle, math.nan) or math.nan,
+        "beam_energy_keV": math.nan,
     }
 
 
@@ -162,6 +165,8 @@ histories = st.fixed_dictionaries(
         "blanked": channel(st.booleans()),
         "probe_x_V": channel(numbers),
         "probe_z_steps": channel(st.integers(-9, 9)),
+        "mode": channel(st.sampled_from(["imaging", "survey", "diffraction"])),
+        "camera_length_m": channel(st.sampled_from([0.0, 0.5])),
     }
 )
 frames = st.lists(
