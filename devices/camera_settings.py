@@ -50,11 +50,7 @@ class CameraSettings(Device):
         "Whether the trigger output is low while that is true.", value=False, kind="config"
     )
     frame_count = reading(
-<<<<<<< HEAD
-        "Frames of the next acquisition; 0: until it is stopped.", value=0, kind="omitted"
-=======
         "Frames of the next acquisition; 0: until it is stopped.", value=0, kind="config"
->>>>>>> 8c9eee332d67be33bddf376fb682f8e446e68f46
     )
     software_version = reading("Version of the camera's software.", value="", kind="config")
 
