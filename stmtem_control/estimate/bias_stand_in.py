@@ -1,5 +1,6 @@
 """The biasing source while a plan is walked through."""
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -76,6 +77,11 @@ class BiasStandIn(DeviceStandIn):
             f"{name}_baseline", leak_std=0.0, offset=0.0, offset_std=0.0, noise=0.0,
             measured_at=0.0,
         )  # fmt: skip
+        known = self.baseline
+        self._kept = (
+            self.setpoint, self.output, self.compliance, self.nplc, self.leak, known.leak_std,
+            known.offset, known.offset_std, known.noise,
+        )  # fmt: skip
         self.sequence = SequenceStandIn(f"{name}_sequence", self, station, latencies)
 
     @property
@@ -132,6 +138,20 @@ class BiasStandIn(DeviceStandIn):
             return True
         self._tally.assume(f"until {condition}: counted to its time-out, the longest it can take")
         return False
+
+    def state(self) -> dict[str, Any]:
+        """Return what it is like, but for when the leak was measured."""
+        known = self.baseline
+        return {
+            "signals": [signal.value for signal in self._kept],
+            "measured": bool(known.measured_at.value),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Be as it was once."""
+        for signal, value in zip(self._kept, state["signals"], strict=True):
+            signal.value = value
+        self.baseline.measured_at.value = time.time() if state["measured"] else 0.0
 
     def locate(self) -> dict[str, float]:
         """Return the level set and the voltage last read, in V."""

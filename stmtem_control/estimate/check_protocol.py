@@ -11,6 +11,7 @@ from stmtem_control.protocol import Cycles, Protocol, read_protocol
 
 from .estimate_plan import estimate_plan
 from .result import Estimate, Refusal
+from .walked_legs import WalkedLegs
 
 WHOLE = ("camera", "disk")  # what is refused of the protocol, not of a step
 OVER = "beam: the protocol would give"  # how its own budget is told by the plan
@@ -30,6 +31,8 @@ def check_protocol(
     *,
     ledger: Ledger | None = None,
     specimen: str = "",
+    first: bool = True,
+    memory: WalkedLegs | None = None,
 ) -> Estimate:
     """Return what a protocol would come to at a station; no instrument is asked.
 
@@ -43,6 +46,10 @@ def check_protocol(
         Of the doses; by default the station's, read only.
     specimen : str, optional
         What is in the beam.
+    first : bool
+        Whether it is the first plan of its session: then the recorder has to wake up.
+    memory : WalkedLegs, optional
+        What approaches and baselines came to that were walked before, at this station.
 
     Returns
     -------
@@ -59,7 +66,8 @@ def check_protocol(
     if not isinstance(protocol, Protocol):
         protocol = read_protocol(protocol)
     station = station if isinstance(station, Station) else load_station(station)
-    check = _Check(protocol, station, ledger, specimen)
+    known = WalkedLegs() if memory is None else memory
+    check = _Check(protocol, station, ledger, specimen, first=first, memory=known)
     found = check.whole()
     return found if found.ok else found.with_refusals(check.refusals(found))
 
@@ -72,8 +80,16 @@ class _Check:
     """
 
     def __init__(
-        self, protocol: Protocol, station: Station, ledger: Ledger | None, specimen: str
+        self,
+        protocol: Protocol,
+        station: Station,
+        ledger: Ledger | None,
+        specimen: str,
+        *,
+        first: bool,
+        memory: WalkedLegs,
     ) -> None:
+        self._first, self._memory = first, memory
         self._protocol = protocol
         self._station = station
         self._ledger = ledger
@@ -151,6 +167,8 @@ class _Check:
             site=protocol.site or "",
             name=protocol.name,
             budget_e_per_A2=budget_e_per_A2,
+            first=self._first,
+            memory=self._memory,
         )
 
 

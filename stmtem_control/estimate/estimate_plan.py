@@ -20,6 +20,7 @@ from .result import Acquisition, Estimate, Refusal, SiteEstimate
 from .stand_ins import StandIns, calibration_now
 from .tally import Tally
 from .walk import Walk
+from .walked_legs import WalkedLegs
 
 MakePlan = Callable[[StandIns], Generator[Any, Any, Any]]
 
@@ -49,6 +50,7 @@ def estimate_plan(
     name: str = "",
     budget_e_per_A2: float | None = None,
     first: bool = True,
+    memory: WalkedLegs | None = None,
 ) -> Estimate:
     """Return what a plan would come to at a station; no instrument is asked.
 
@@ -70,6 +72,9 @@ def estimate_plan(
         A lower limit for every site than the station has.
     first : bool
         Whether it is the first plan of its session: then the recorder has to wake up.
+    memory : WalkedLegs, optional
+        What approaches and baselines came to that were walked before, at this station: they are
+        not walked again.
 
     Returns
     -------
@@ -97,7 +102,7 @@ def estimate_plan(
     _assume_probe(station, tally.assume)
     if fresh:
         tally.assume("the bench that is started for it has a new specimen, which had no dose")
-    walk = Walk(stand_ins, latencies)
+    walk = Walk(stand_ins, latencies, memory)
     stand_ins.clock.let_pass(latencies.begin * stand_ins.clock.speed)
     _go(walk, make_plan, stand_ins)
     stand_ins.clock.let_pass(latencies.end * stand_ins.clock.speed)

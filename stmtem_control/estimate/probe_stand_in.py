@@ -59,7 +59,12 @@ class Circuit:
         model = model_named(source.model or "6430")
         scale = fitting(model.amps, source.compliance_A)
         self.noise_A = scale.noise / math.sqrt(source.nplc)
-        self._draw = random.Random(0 if bench is None else bench.seed)
+        self._seed = 0 if bench is None else bench.seed
+        self._draw = random.Random(self._seed)
+
+    def begin_leg(self) -> None:
+        """Draw the noise anew, so that a leg is the same whatever was before it."""
+        self._draw.seed(self._seed)
 
     def current_A(self, volts: float) -> float:
         """Return one reading of the current in A at a level."""
@@ -135,6 +140,21 @@ class AxisStandIn(DeviceStandIn):
         self.fine.limits = (0.0, table.max_fine_V)
         self.coarse.limits = (-table.max_steps, table.max_steps)
 
+    def state(self) -> list[float]:
+        """Return what it is like, as :meth:`restore` takes it."""
+        return [
+            self.fine.value,
+            self.coarse.value,
+            self._steps_made,
+            self._stack.lagging_V,
+        ]
+
+    def restore(self, state: list[float]) -> None:
+        """Be as it was once."""
+        self.fine.value, self.coarse.value = state[0], int(state[1])
+        self._steps_made = int(state[2])
+        self._stack.lagging_V = state[3]
+
     def _checked(self, check: Callable[..., None], *arguments: Any) -> None:
         """Take note of what is refused before a run; in it, a plan is told and goes by it."""
         try:
@@ -196,12 +216,31 @@ class ProbeStandIn(DeviceStandIn):
             )
 
         self.x, self.y, self.z = made(0), made(1), made(Z)
+        self._made = circuit.contact
         self.contact = SignalStandIn(f"{name}_contact", "open")
         self.step_size = signals(
             f"{name}_step_size",
             up_V=0.0, up_std_V=0.0, up_count=0,
             down_V=0.0, down_std_V=0.0, down_count=0, missed=0,
         )  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        """Return what it is like, as :meth:`restore` takes it."""
+        return {
+            "axes": [axis.state() for axis in (self.x, self.y, self.z)],
+            "kind": self.contact.value,
+            "sizes": {key: signal.value for key, signal in vars(self.step_size).items()},
+            "contact": self._made.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Be as it was once."""
+        for axis, its in zip((self.x, self.y, self.z), state["axes"], strict=True):
+            axis.restore(its)
+        self.contact.value = state["kind"]
+        for key, value in state["sizes"].items():
+            getattr(self.step_size, key).value = value
+        self._made.restore(state["contact"])
 
     def ground(self) -> None:
         """Take all outputs to ground."""

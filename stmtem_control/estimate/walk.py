@@ -10,10 +10,12 @@ from typing import Any
 from .latencies import Latencies
 from .stand_in import DeviceStandIn, SignalStandIn
 from .stand_ins import StandIns
+from .walked_legs import LegRecorder, WalkedLegs
 
 MOST_MESSAGES = 5_000_000
 PERSON = "questions to a person are answered at once"
 
+LEG, LEG_DONE = "leg", "leg_done"  # of null messages, see plans/legs.py
 LONG_S = 0.25  # wall seconds: whoever waits so long with the output on would read meanwhile
 STAND_INS = (SignalStandIn, DeviceStandIn)
 
@@ -28,6 +30,8 @@ class Walk:
     stand_ins : StandIns
         The devices that the plan was made with.
     latencies : Latencies
+    memory : WalkedLegs, optional
+        Of legs that were walked before.
 
     Attributes
     ----------
@@ -35,8 +39,11 @@ class Walk:
         How many there were.
     """
 
-    def __init__(self, stand_ins: StandIns, latencies: Latencies) -> None:
+    def __init__(
+        self, stand_ins: StandIns, latencies: Latencies, memory: WalkedLegs | None = None
+    ) -> None:
         self.messages = 0
+        self._legs = LegRecorder(stand_ins, WalkedLegs() if memory is None else memory)
         self._clock = stand_ins.clock
         self._tally = stand_ins.tally
         self._camera = stand_ins.camera
@@ -72,6 +79,7 @@ class Walk:
             "declare_stream": self._declare,
             "input": self._input,
             "pause": self._input,
+            "null": self._null,
             "rewindable": lambda msg: True,
         }
 
@@ -203,6 +211,14 @@ class Walk:
     def _declare(self, msg: Any) -> tuple[Any, Any]:
         self._clock.let_pass(self._declare_s)
         return {}, None
+
+    def _null(self, msg: Any) -> Any:
+        kwargs = msg.kwargs
+        if LEG in kwargs:
+            return self._legs.begin(kwargs[LEG], kwargs["settings"])
+        if LEG_DONE in kwargs:
+            self._legs.end(kwargs["found"])
+        return None
 
     def _input(self, msg: Any) -> str:
         self._tally.assume(PERSON)
