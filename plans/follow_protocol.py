@@ -334,16 +334,22 @@ class _Follower:
             coulombs.take()
             return False
 
+        frames = 0
         yield from set_bias(lab.bias, step.bias_V)
         for moment, frames in _moments(step):
             table.extend(moment - table.due)
-            yield from watch(lab.bias, lab.camera, table.left(), collect=False, over=over)
+            yield from watch(
+                lab.bias, lab.camera, table.left(), *lab.others, collect=False, over=over
+            )
+            if moment > step.duration_s - 1e-9:
+                break
             if frames:
                 yield from snapshot(lab.bias, lab.camera, lab.beam, "snapshot", frames)
                 yield from mark(lab.camera, "blank", 0)
-        if step.bias_V:
-            yield from set_bias(lab.bias, 0.0)
+        yield from set_bias(lab.bias, 0.0)
         coulombs.part()
+        if frames:  # what it came to
+            yield from snapshot(lab.bias, lab.camera, lab.beam, "snapshot", frames)
         return "its time was over"
 
 
