@@ -13,6 +13,7 @@ from bluesky.protocols import Movable, Readable
 from stmtem_control.errors import ApproachError, LimitError
 
 from .current import Sample, read_current, steady_current
+from .legs import leg
 from .limits import check_count, check_number, check_roles
 from .notes import Fact, Notes
 from .retraction import AWAY_STEPS, back_off, check_travel
@@ -241,6 +242,23 @@ def measure_leak(
     dict
         What stands in the event of stream "leak".
     """
+    settings = {
+        "max_V": max_V, "levels": levels, "readings": readings, "longest_s": longest_s,
+        "probe": probe is not None,
+    }  # fmt: skip
+    return (
+        yield from leg(
+            "leakage_baseline",
+            source,
+            settings,
+            lambda: _measured_leak(source, probe, max_V, levels, readings, longest_s),
+        )
+    )
+
+
+def _measured_leak(
+    source: Any, probe: Any, max_V: float, levels: int, readings: int, longest_s: float
+) -> Plan:
     others = () if probe is None else (probe,)
     yield from _refuse_contact(source, probe, readings)
     steps = [k * max_V / levels for k in range(1, levels + 1)]

@@ -86,10 +86,11 @@ def watch(
     clock = bias.clock
     end = clock.now() + seconds
     paused = bias.paused_s
-    period = READING_PERIOD_S * clock.speed
+    slow = clock.speed * clock.pace
+    period = READING_PERIOD_S * slow
     cost = period
     seen = False
-    collected = clock.now() - COLLECT_PERIOD_S * clock.speed
+    collected = clock.now() - COLLECT_PERIOD_S * slow
     while True:
         begun, paused_before = clock.now(), bias.paused_s
         left = end + (bias.paused_s - paused) - begun
@@ -105,7 +106,7 @@ def watch(
             yield from read_bias(bias, camera.phase, camera.cycle, *others)
             if over is not None and over():
                 return
-        if collect and clock.now() - collected >= COLLECT_PERIOD_S * clock.speed:
+        if collect and clock.now() - collected >= COLLECT_PERIOD_S * slow:
             collected = clock.now()
             yield from collect_frames(camera)
         else:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from . import __version__
+from .check_command import add_check_command
 from .dose_command import add_dose_command
 from .end_signals import on_end_signals
 from .errors import StmTemError
@@ -16,6 +17,7 @@ from .run_commands import add_run_commands
 EXAMPLES = """\
 examples:
   stmtem demo                         the main job on simulated instruments
+  stmtem check burst.yaml             what a protocol takes, and what would be refused
   stmtem run protocols/small_particles.yaml --station sim
                                       a protocol file, with live progress
   stmtem sim                          only the simulated instruments, to attach to
@@ -84,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     safe.set_defaults(run=_safe)
 
+    add_check_command(commands)
     add_protocol_commands(commands)
     add_run_commands(commands)
     add_dose_command(commands)

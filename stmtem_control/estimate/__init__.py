@@ -3,6 +3,7 @@
 from .check_protocol import check_protocol
 from .estimate_plan import estimate_plan
 from .result import Acquisition, Estimate, Refusal, SiteEstimate, TimelinePoint
+from .walked_legs import WalkedLegs
 
 __all__ = [
     "Acquisition",
@@ -10,6 +11,7 @@ __all__ = [
     "Refusal",
     "SiteEstimate",
     "TimelinePoint",
+    "WalkedLegs",
     "check_protocol",
     "estimate_plan",
 ]

@@ -236,7 +236,7 @@ class CameraStandIn(DeviceStandIn):
             return 0
         if self._trigger.external:
             return self._triggered
-        gone = (self.clock.t - self._begun) * self.frame_rate_Hz.value
+        gone: float = (self.clock.t - self._begun) * self.frame_rate_Hz.value
         begun = max(0, math.ceil(gone - ROUNDING))
         return min(begun, self._counted) if self._counted else begun
 

@@ -1,5 +1,6 @@
 """The biasing source while a plan is walked through."""
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from .tally import Tally
 from .walked_clock import WalkedClock
 
 KNOWN = ("elapsed", "dose")  # conditions that come when the time has passed
+READING_PERIOD_S = 0.05  # wall seconds from one reading of a hold to the next, as plans have it
 MOST_COMPLIANCE = 100.0  # times that of the station file, as the device has it
 
 
@@ -58,6 +60,7 @@ class BiasStandIn(DeviceStandIn):
         self._set_s = latencies.bias * speed
         self._off_s = latencies.source_off * speed
         self._reading_s = reading_s(station) + latencies.reading * speed
+        self._reading_wall_s = self._reading_s / speed + latencies.save
         self.setpoint = SignalStandIn(f"{name}_setpoint")
         self.voltage = SignalStandIn(f"{name}_voltage")
         self.current = SignalStandIn(f"{name}_current")
@@ -73,6 +76,11 @@ class BiasStandIn(DeviceStandIn):
         self.baseline = signals(
             f"{name}_baseline", leak_std=0.0, offset=0.0, offset_std=0.0, noise=0.0,
             measured_at=0.0,
+        )  # fmt: skip
+        known = self.baseline
+        self._kept = (
+            self.setpoint, self.output, self.compliance, self.nplc, self.leak, known.leak_std,
+            known.offset, known.offset_std, known.noise,
         )  # fmt: skip
         self.sequence = SequenceStandIn(f"{name}_sequence", self, station, latencies)
 
@@ -114,6 +122,11 @@ class BiasStandIn(DeviceStandIn):
         """Count readings of a sequence."""
         self._tally.readings += readings
 
+    def skipped(self, wall_s: float) -> None:
+        """Count the readings that a run takes while it holds a level for so many wall seconds."""
+        if self.output.value:
+            self._tally.readings += round(wall_s / max(READING_PERIOD_S, self._reading_wall_s))
+
     def refuse(self, error: LimitError) -> None:
         """Take note of what the device would refuse."""
         self._tally.refuse(self.name, error)
@@ -121,9 +134,24 @@ class BiasStandIn(DeviceStandIn):
     def judges(self, condition: Any) -> bool:
         """Tell whether it is known here when a condition of ``until`` comes; if not, say so."""
         if condition.kind in KNOWN:
+            self.clock.pace = 1.0  # it is judged at each reading
             return True
         self._tally.assume(f"until {condition}: counted to its time-out, the longest it can take")
         return False
+
+    def state(self) -> dict[str, Any]:
+        """Return what it is like, but for when the leak was measured."""
+        known = self.baseline
+        return {
+            "signals": [signal.value for signal in self._kept],
+            "measured": bool(known.measured_at.value),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Be as it was once."""
+        for signal, value in zip(self._kept, state["signals"], strict=True):
+            signal.value = value
+        self.baseline.measured_at.value = time.time() if state["measured"] else 0.0
 
     def locate(self) -> dict[str, float]:
         """Return the level set and the voltage last read, in V."""

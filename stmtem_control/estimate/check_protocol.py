@@ -1,16 +1,20 @@
 """Estimates a protocol: the plan that follows it, walked through; all that is refused, by step."""
 
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from stmtem_control.config import Station, load_station
 from stmtem_control.dose.ledger import Ledger
 from stmtem_control.plans import follow_protocol
-from stmtem_control.protocol import Protocol, read_protocol
+from stmtem_control.protocol import Cycles, Protocol, read_protocol
 
 from .estimate_plan import estimate_plan
 from .result import Estimate, Refusal
-from .stand_ins import StandIns
+from .walked_legs import WalkedLegs
+
+WHOLE = ("camera", "disk")  # what is refused of the protocol, not of a step
+OVER = "beam: the protocol would give"  # how its own budget is told by the plan
 
 
 class NeverSeen:
@@ -27,6 +31,8 @@ def check_protocol(
     *,
     ledger: Ledger | None = None,
     specimen: str = "",
+    first: bool = True,
+    memory: WalkedLegs | None = None,
 ) -> Estimate:
     """Return what a protocol would come to at a station; no instrument is asked.
 
@@ -40,6 +46,10 @@ def check_protocol(
         Of the doses; by default the station's, read only.
     specimen : str, optional
         What is in the beam.
+    first : bool
+        Whether it is the first plan of its session: then the recorder has to wake up.
+    memory : WalkedLegs, optional
+        What approaches and baselines came to that were walked before, at this station.
 
     Returns
     -------
@@ -56,78 +66,124 @@ def check_protocol(
     if not isinstance(protocol, Protocol):
         protocol = read_protocol(protocol)
     station = station if isinstance(station, Station) else load_station(station)
-    found = _estimate(protocol, station, ledger, specimen)
-    if found.ok:
-        return found
-    return found.with_refusals(_refusals(protocol, station, ledger, specimen, found))
+    known = WalkedLegs() if memory is None else memory
+    check = _Check(protocol, station, ledger, specimen, first=first, memory=known)
+    found = check.whole()
+    return found if found.ok else found.with_refusals(check.refusals(found))
 
 
-def _estimate(
-    protocol: Protocol, station: Station, ledger: Ledger | None, specimen: str
-) -> Estimate:
-    def plan(stand_ins: StandIns) -> Any:
-        for event in protocol.events:
-            stand_ins.detectors[event] = NeverSeen()
-            stand_ins.tally.assume(
-                f"the session has a detector {event!r} (session.detectors), and it sees nothing "
-                "before the time-out"
-            )
-        return follow_protocol(
-            stand_ins.bias,
-            stand_ins.camera,
-            stand_ins.beam,
-            stand_ins.probe,
-            protocol,  # type: ignore[arg-type]
-            detectors=stand_ins.detectors,
-            ask=lambda question: "",
+class _Check:
+    """The walks that a protocol needs: the whole, and each step alone where something is refused.
+
+    The budget of the protocol's own is judged here, on all that the beam is open, so that the walk
+    does not end with it before it begins.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        station: Station,
+        ledger: Ledger | None,
+        specimen: str,
+        *,
+        first: bool,
+        memory: WalkedLegs,
+    ) -> None:
+        self._first, self._memory = first, memory
+        self._protocol = protocol
+        self._station = station
+        self._ledger = ledger
+        self._specimen = specimen
+        self._unlimited = protocol.model_copy(
+            update={
+                "beam": protocol.beam.model_copy(
+                    update={"budget_e_per_A2": None, "dose_rate_e_per_A2_s": None}
+                )
+            }
         )
 
-    return estimate_plan(
-        plan,
-        station,
-        ledger=ledger,
-        specimen=specimen,
-        site=protocol.site or "",
-        name=protocol.name,
-        budget_e_per_A2=protocol.beam.budget_e_per_A2,
-    )
+    def whole(self) -> Estimate:
+        """Walk through all of it, and see whether the plan as it is written begins."""
+        found = self._walk(self._unlimited, self._protocol.beam.budget_e_per_A2)
+        first = self._walk(self._protocol, None, begin_only=True).refusals
+        known = {one.message for one in found.refusals}
+        over = any(one.is_dose for one in found.refusals)
+        more = [
+            one
+            for one in first
+            if one.message not in known and not (over and one.message.startswith(OVER))
+        ]
+        return found.with_refusals((*found.refusals, *more)) if more else found
+
+    def refusals(self, whole: Estimate) -> tuple[Refusal, ...]:
+        """Return all refusals with their places: of each step alone, then of the whole."""
+        found: list[Refusal] = []
+        for step in self._pieces():
+            alone = self._unlimited.model_copy(update={"steps": (step,)})
+            for one in self._walk(alone, None).refusals:
+                if one.key not in WHOLE and not one.is_dose:
+                    found.append(_placed(one, step))
+        told = [one.message for one in found]
+        for one in whole.refusals:
+            # What a step alone is refused for stands there already, with its place.
+            if not any(one.message.endswith(message) for message in told):
+                found.append(one)
+        return tuple(dict.fromkeys(found))
+
+    def _pieces(self) -> Iterator[Any]:
+        """Go through the steps; of cycles through their parts, which have lines of their own."""
+        for step in self._protocol.steps:
+            if isinstance(step, Cycles):
+                yield from (step.deposit, step.strip)
+            else:
+                yield step
+
+    def _walk(
+        self, protocol: Protocol, budget_e_per_A2: float | None, *, begin_only: bool = False
+    ) -> Estimate:
+        def plan(stand_ins: Any) -> Generator[Any, Any, Any]:
+            for event in protocol.events:
+                stand_ins.detectors[event] = NeverSeen()
+                stand_ins.tally.assume(
+                    f"the session has a detector {event!r} (session.detectors), and it sees "
+                    "nothing before the time-out"
+                )
+            made: Any = follow_protocol(
+                stand_ins.bias,
+                stand_ins.camera,
+                stand_ins.beam,
+                stand_ins.probe,
+                cast(Any, protocol),
+                detectors=stand_ins.detectors,
+                ask=lambda question: "",
+            )
+            return _first_of(made) if begin_only else made
+
+        return estimate_plan(
+            plan,
+            self._station,
+            ledger=self._ledger,
+            specimen=self._specimen,
+            site=protocol.site or "",
+            name=protocol.name,
+            budget_e_per_A2=budget_e_per_A2,
+            first=self._first,
+            memory=self._memory,
+        )
 
 
-def _refusals(
-    protocol: Protocol,
-    station: Station,
-    ledger: Ledger | None,
-    specimen: str,
-    whole: Estimate,
-) -> tuple[Refusal, ...]:
-    """Return all refusals with their places: those of each step alone, then those of the whole.
-
-    The plan itself ends at the first that it finds, as a run does.
-    """
-    found: list[Refusal] = []
-    for step in protocol.steps:
-        alone = protocol.model_copy(update={"steps": (step,)})
-        for one in _estimate(alone, station, ledger, specimen).refusals:
-            found.append(_placed(one, step))
-    told = {one.message for one in found}
-    for one in whole.refusals:
-        message = one.message
-        # What a step alone was refused for, its place in front; or the dose, of which the whole
-        # gives more.
-        if not any(message.endswith(known) or known.endswith(message) for known in told):
-            found.append(one)
-    kept: dict[tuple[str, str], Refusal] = {}
-    whole_protocol = {one.message for one in whole.refusals}
-    for one in found:
-        # What is refused of the protocol as a whole (camera, dose, disk) is told once.
-        general = one.message in whole_protocol and one.key in ("camera", "disk")
-        place = "" if general else one.where
-        kept.setdefault((place, one.message), one)
-    return tuple(kept.values())
+def _first_of(plan: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Go to the first message of a plan only: by then all is checked."""
+    try:
+        yield next(plan)
+    finally:
+        plan.close()
 
 
 def _placed(refusal: Refusal, step: Any) -> Refusal:
-    where, message = step.where, refusal.message
-    if where and message.startswith(f"{where}: "):
-        message = message[len(where) + 2 :]
-    return Refusal(where, refusal.key or step.kind, message)
+    """Return a refusal with the place of its step, and without what stands twice."""
+    where, message, key = step.where, refusal.message, step.kind
+    message = message.removeprefix(f"{where}: ").removeprefix(f"{key}: ")
+    if refusal.key == "bias":
+        key, message = f"{key}: bias", message.removeprefix("bias: ")
+    return Refusal(where, key, message)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stmtem_control.config import Station, load_station
+from stmtem_control.dose.budgets import Phase
 from stmtem_control.dose.ledger import Ledger
 from stmtem_control.dose.planned import VACUUM, check_planned
 from stmtem_control.errors import InterlockError, StmTemError
@@ -17,7 +18,9 @@ from stmtem_control.station_dose import SITE, SPECIMEN, ledger_path
 from .latencies import Latencies, latencies_of
 from .result import Acquisition, Estimate, Refusal, SiteEstimate
 from .stand_ins import StandIns, calibration_now
+from .tally import Tally
 from .walk import Walk
+from .walked_legs import WalkedLegs
 
 MakePlan = Callable[[StandIns], Generator[Any, Any, Any]]
 
@@ -26,6 +29,7 @@ PIXEL_BYTES = 2  # of a counter of 12 bits
 FRAME_ROW_BYTES = 1000  # of frames.csv and of the documents, as runs on the bench have them
 READING_BYTES = 1600
 RUN_BYTES = 60_000  # station file, descriptors, start and stop
+OWN = "the protocol"  # whose budget it is
 FULL = 0.8  # share of the free disk beyond which a warning is told
 
 #: Of the paper: the burst of nuclei, and when their number is stable, in s.
@@ -46,6 +50,7 @@ def estimate_plan(
     name: str = "",
     budget_e_per_A2: float | None = None,
     first: bool = True,
+    memory: WalkedLegs | None = None,
 ) -> Estimate:
     """Return what a plan would come to at a station; no instrument is asked.
 
@@ -67,6 +72,9 @@ def estimate_plan(
         A lower limit for every site than the station has.
     first : bool
         Whether it is the first plan of its session: then the recorder has to wake up.
+    memory : WalkedLegs, optional
+        What approaches and baselines came to that were walked before, at this station: they are
+        not walked again.
 
     Returns
     -------
@@ -94,7 +102,7 @@ def estimate_plan(
     _assume_probe(station, tally.assume)
     if fresh:
         tally.assume("the bench that is started for it has a new specimen, which had no dose")
-    walk = Walk(stand_ins, latencies)
+    walk = Walk(stand_ins, latencies, memory)
     stand_ins.clock.let_pass(latencies.begin * stand_ins.clock.speed)
     _go(walk, make_plan, stand_ins)
     stand_ins.clock.let_pass(latencies.end * stand_ins.clock.speed)
@@ -108,7 +116,10 @@ def _go(walk: Walk, make_plan: MakePlan, stand_ins: StandIns) -> None:
     try:
         walk.go(make_plan(stand_ins))
     except StmTemError as error:
-        stand_ins.tally.refuse("", error)
+        tally = stand_ins.tally
+        # With values that would have been refused, what comes of them says nothing more.
+        if not (tally.refusals and tally.runs):
+            tally.refuse("", error)
 
 
 def _doses(station: Station, ledger: Ledger | None) -> tuple[Callable[[str, str], float], bool]:
@@ -151,8 +162,10 @@ def _summary(
     written = bytes_of(shape, frames, tally.readings, tally.runs)
     free = _free(Path(station.station.data))
     found = list(tally.refusals)
-    if not any(one.key == "beam" and one.message.startswith("dose:") for one in found):
-        found += [Refusal("", "beam", problem) for one in sites if (problem := _over(one, tally))]
+    told = any(one.is_dose for one in found)
+    for one in sites:
+        problem = _over(one, tally, own=budget_e_per_A2, told=told)
+        found += [Refusal("", "beam", text) for text in problem]
     if written > free:
         found.append(
             Refusal(
@@ -217,9 +230,9 @@ def _sites(stand_ins: StandIns, budget_e_per_A2: float | None) -> tuple[SiteEsti
             continue  # the plan says where else it is
         budget, phase = hard.hard_e_per_A2, hard.name
         if budget_e_per_A2 is not None and budget_e_per_A2 < budget:
-            budget, phase = budget_e_per_A2, "the protocol"
+            budget, phase = budget_e_per_A2, OWN
         if specimen == VACUUM:
-            budget, phase = math.inf, "vacuum"
+            budget, phase = math.inf, VACUUM
         made.append(
             SiteEstimate(
                 specimen=specimen,
@@ -234,10 +247,16 @@ def _sites(stand_ins: StandIns, budget_e_per_A2: float | None) -> tuple[SiteEsti
     return tuple(made)
 
 
-def _over(one: SiteEstimate, tally: Any) -> str:
-    """Return why a site may not have so much; "" if it may."""
-    from stmtem_control.dose.budgets import Phase
-
+def _over(one: SiteEstimate, tally: Tally, *, own: float | None, told: bool) -> list[str]:
+    """Return why a site may not have so much: its budget, that of the protocol, or both."""
+    found = []
+    if own is not None and one.dose_e_per_A2 > own and one.specimen != VACUUM:
+        found.append(
+            f"dose: the protocol would give {one.dose_e_per_A2:.4g} e/A^2, its own budget is "
+            f"{own:.4g}; make it shorter, blank more, or raise 'budget' under 'beam'"
+        )
+    if told or one.phase in (OWN, VACUUM):
+        return found
     limit = Phase(one.phase, one.budget_e_per_A2, one.budget_e_per_A2, "", "")
     try:
         check_planned(
@@ -249,8 +268,8 @@ def _over(one: SiteEstimate, tally: Any) -> str:
             site=one.site,
         )
     except InterlockError as error:
-        return str(error)
-    return ""
+        found.append(str(error))
+    return found
 
 
 def bytes_of(shape: tuple[int, int], frames: int, readings: int, runs: int) -> int:

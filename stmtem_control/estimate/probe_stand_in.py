@@ -12,13 +12,22 @@ from typing import Any
 
 from stmtem_control.config import Station
 from stmtem_control.device_limits import check_fine, check_steps
-from stmtem_control.simulators.contact import OPEN_OHM, SHORT_OHM, Contact
-from stmtem_control.simulators.piezo import Gait, Stack
-from stmtem_control.simulators.presets import PRESETS, resolve
-from stmtem_control.simulators.source_models import fitting, model_named
+from stmtem_control.errors import LimitError
+from stmtem_control.simulators import (
+    OPEN_OHM,
+    PRESETS,
+    SHORT_OHM,
+    Contact,
+    Gait,
+    Stack,
+    fitting,
+    model_named,
+    resolve,
+)
 
 from .latencies import Latencies
 from .stand_in import DeviceStandIn, SignalStandIn, signals
+from .tally import Tally
 from .walked_clock import WalkedClock
 
 GAP_NM = 420.0  # at which the bench begins
@@ -46,11 +55,16 @@ class Circuit:
             parameters["series_resistance_GOhm"] + parameters["parallel_resistance_GOhm"]
         )
         self._place: tuple[float, float, float] | None = None
-        self._known_S = 0.0
+        self._known_S: float = 0.0
         model = model_named(source.model or "6430")
         scale = fitting(model.amps, source.compliance_A)
         self.noise_A = scale.noise / math.sqrt(source.nplc)
-        self._draw = random.Random(0 if bench is None else bench.seed)
+        self._seed = 0 if bench is None else bench.seed
+        self._draw = random.Random(self._seed)
+
+    def begin_leg(self) -> None:
+        """Draw the noise anew, so that a leg is the same whatever was before it."""
+        self._draw.seed(self._seed)
 
     def current_A(self, volts: float) -> float:
         """Return one reading of the current in A at a level."""
@@ -68,7 +82,7 @@ class Circuit:
         elif (gap := contact.gap_ohm) < OPEN_OHM:
             siemens = 1.0 / (self._path_ohm + gap) + 1.0 / contact.film_ohm
         self._place, self._known_S = place, siemens
-        return siemens
+        return float(siemens)
 
 
 class AxisStandIn(DeviceStandIn):
@@ -84,6 +98,8 @@ class AxisStandIn(DeviceStandIn):
     latencies : Latencies
     contact : Contact
         That it moves.
+    tally : Tally
+        Told of what would be refused.
     """
 
     def __init__(
@@ -94,9 +110,11 @@ class AxisStandIn(DeviceStandIn):
         clock: WalkedClock,
         latencies: Latencies,
         contact: Contact,
+        tally: Tally,
     ) -> None:
         super().__init__(name)
         table = station.probe
+        self._tally = tally
         self._number = number
         self._contact = contact
         self._stack = Stack()
@@ -107,14 +125,44 @@ class AxisStandIn(DeviceStandIn):
         self._fine_s = latencies.fine * clock.speed
         self._look_s = latencies.look * clock.speed
         coarse, fine = f"{name}_coarse", f"{name}_fine"
-        self.coarse: Any = SignalStandIn(
-            coarse, 0, check=lambda v: check_steps(coarse, v, table.max_steps), apply=self._go
+        self.coarse = SignalStandIn(
+            coarse,
+            0,
+            check=lambda v: self._checked(check_steps, coarse, v, table.max_steps),
+            apply=self._go,
         )
-        self.fine: Any = SignalStandIn(
-            fine, 0.0, check=lambda v: check_fine(fine, v, table.max_fine_V), apply=self._bend
+        self.fine = SignalStandIn(
+            fine,
+            0.0,
+            check=lambda v: self._checked(check_fine, fine, v, table.max_fine_V),
+            apply=self._bend,
         )
         self.fine.limits = (0.0, table.max_fine_V)
         self.coarse.limits = (-table.max_steps, table.max_steps)
+
+    def state(self) -> list[float]:
+        """Return what it is like, as :meth:`restore` takes it."""
+        return [
+            self.fine.value,
+            self.coarse.value,
+            self._steps_made,
+            self._stack.lagging_V,
+        ]
+
+    def restore(self, state: list[float]) -> None:
+        """Be as it was once."""
+        self.fine.value, self.coarse.value = state[0], int(state[1])
+        self._steps_made = int(state[2])
+        self._stack.lagging_V = state[3]
+
+    def _checked(self, check: Callable[..., None], *arguments: Any) -> None:
+        """Take note of what is refused before a run; in it, a plan is told and goes by it."""
+        try:
+            check(*arguments)
+        except LimitError as error:
+            if self._tally.runs:
+                raise
+            self._tally.refuse("probe", error)
 
     def _bend(self, volts: float) -> float:
         self.fine.check_value(volts)
@@ -145,6 +193,8 @@ class ProbeStandIn(DeviceStandIn):
     latencies : Latencies
     circuit : Circuit
         Whose contact it makes.
+    tally : Tally
+        Told of what would be refused.
     """
 
     def __init__(
@@ -154,20 +204,43 @@ class ProbeStandIn(DeviceStandIn):
         clock: WalkedClock,
         latencies: Latencies,
         circuit: Circuit,
+        tally: Tally,
     ) -> None:
         super().__init__(name)
         self.clock = clock
         self._stop_s = latencies.fine * clock.speed
-        made: Callable[[int], AxisStandIn] = lambda number: AxisStandIn(
-            f"{name}_{'xyz'[number]}", number, station, clock, latencies, circuit.contact
-        )
+
+        def made(number: int) -> AxisStandIn:
+            return AxisStandIn(
+                f"{name}_{'xyz'[number]}", number, station, clock, latencies, circuit.contact, tally
+            )
+
         self.x, self.y, self.z = made(0), made(1), made(Z)
+        self._made = circuit.contact
         self.contact = SignalStandIn(f"{name}_contact", "open")
         self.step_size = signals(
             f"{name}_step_size",
             up_V=0.0, up_std_V=0.0, up_count=0,
             down_V=0.0, down_std_V=0.0, down_count=0, missed=0,
         )  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        """Return what it is like, as :meth:`restore` takes it."""
+        return {
+            "axes": [axis.state() for axis in (self.x, self.y, self.z)],
+            "kind": self.contact.value,
+            "sizes": {key: signal.value for key, signal in vars(self.step_size).items()},
+            "contact": self._made.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Be as it was once."""
+        for axis, its in zip((self.x, self.y, self.z), state["axes"], strict=True):
+            axis.restore(its)
+        self.contact.value = state["kind"]
+        for key, value in state["sizes"].items():
+            getattr(self.step_size, key).value = value
+        self._made.restore(state["contact"])
 
     def ground(self) -> None:
         """Take all outputs to ground."""

@@ -24,8 +24,14 @@ class Refusal:
 
     def one_line(self) -> str:
         """Return all of it in one line."""
-        place = ": ".join(part for part in (self.where, self.key) if part)
+        known = self.message.startswith(f"{self.key}:")
+        place = ": ".join(part for part in (self.where, "" if known else self.key) if part)
         return f"{place}: {self.message}" if place else self.message
+
+    @property
+    def is_dose(self) -> bool:
+        """Whether it is for the dose of a site."""
+        return self.message.startswith("dose:")
 
 
 @dataclass(frozen=True)

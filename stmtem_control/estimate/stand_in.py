@@ -39,6 +39,7 @@ class SignalStandIn:
         self.value = value
         self._check = check
         self._apply = apply
+        self.limits = (0.0, 0.0)  # none, as ophyd has it
 
     def get(self) -> Any:
         """Return the value."""

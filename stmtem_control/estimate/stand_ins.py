@@ -38,6 +38,10 @@ class StandIns:
     ----------
     bias, camera, beam, probe, alignment : device stand-ins
     clock : WalkedClock
+    circuit : Circuit
+        What flows through probe and fibre.
+    station_key : str
+        All of the station file, to tell stations apart.
     detectors : dict
         Of named events; none of them is ever seen.
     tally : Tally
@@ -63,11 +67,12 @@ class StandIns:
             home,
             had,
         )
-        circuit = Circuit(station)
+        circuit = self.circuit = Circuit(station)
+        self.station_key = station.model_dump_json()
         self.tally.siemens = circuit.series_S
         clock, tally = self.clock, self.tally
         self.bias = BiasStandIn("bias", station, clock, latencies, circuit, tally)
-        self.probe = ProbeStandIn("probe", station, clock, latencies, circuit)
+        self.probe = ProbeStandIn("probe", station, clock, latencies, circuit, tally)
         self.camera = CameraStandIn("camera", clock, latencies, tally, station, reading_s(station))
         self.beam = BeamStandIn(
             "beam", clock, latencies, tally, hard, lambda: self._check_age(calibration)
@@ -83,6 +88,15 @@ class StandIns:
         warning = check_age(calibration, time.time(), allow_stale=allow)
         if warning is not None:
             self.tally.warn(warning)
+
+    def state(self) -> dict[str, Any]:
+        """Return what source and probe are like, as :meth:`restore` takes it."""
+        return {"bias": self.bias.state(), "probe": self.probe.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Let source and probe be as they were once."""
+        self.bias.restore(state["bias"])
+        self.probe.restore(state["probe"])
 
     @property
     def devices(self) -> dict[str, DeviceStandIn]:

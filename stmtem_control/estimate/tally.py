@@ -132,10 +132,14 @@ class Tally:
         """Take in what the estimate rests on; each is told once."""
         self.assumptions[text] = None
 
-    def finish(self) -> None:
-        """Count what is still going on."""
+    def settle(self) -> None:
+        """Count what is still going on, up to now."""
         self._count_bias()
         self._count_beam()
+
+    def finish(self) -> None:
+        """Come to the end."""
+        self.settle()
         self.note()
 
     # What is

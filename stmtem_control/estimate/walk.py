@@ -10,10 +10,13 @@ from typing import Any
 from .latencies import Latencies
 from .stand_in import DeviceStandIn, SignalStandIn
 from .stand_ins import StandIns
+from .walked_legs import LegRecorder, WalkedLegs
 
 MOST_MESSAGES = 5_000_000
 PERSON = "questions to a person are answered at once"
 
+LEG, LEG_DONE = "leg", "leg_done"  # of null messages, see plans/legs.py
+LONG_S = 0.25  # wall seconds: whoever waits so long with the output on would read meanwhile
 STAND_INS = (SignalStandIn, DeviceStandIn)
 
 Answer = Callable[[Any], Any]
@@ -27,6 +30,8 @@ class Walk:
     stand_ins : StandIns
         The devices that the plan was made with.
     latencies : Latencies
+    memory : WalkedLegs, optional
+        Of legs that were walked before.
 
     Attributes
     ----------
@@ -34,11 +39,15 @@ class Walk:
         How many there were.
     """
 
-    def __init__(self, stand_ins: StandIns, latencies: Latencies) -> None:
+    def __init__(
+        self, stand_ins: StandIns, latencies: Latencies, memory: WalkedLegs | None = None
+    ) -> None:
         self.messages = 0
+        self._legs = LegRecorder(stand_ins, WalkedLegs() if memory is None else memory)
         self._clock = stand_ins.clock
         self._tally = stand_ins.tally
         self._camera = stand_ins.camera
+        self._bias = stand_ins.bias
         self._speed = stand_ins.clock.speed
         self._message_s = latencies.message * self._speed
         self._set_s = latencies.set_up * self._speed
@@ -70,6 +79,7 @@ class Walk:
             "declare_stream": self._declare,
             "input": self._input,
             "pause": self._input,
+            "null": self._null,
             "rewindable": lambda msg: True,
         }
 
@@ -106,7 +116,7 @@ class Walk:
         self._ends[group] = max(end, self._ends.get(group, 0.0))
 
     def _set(self, msg: Any) -> None:
-        if isinstance(msg.obj, STAND_INS):
+        if _is_known(msg.obj):
             self._later(msg, msg.obj.set(*msg.args) + self._set_s)
         elif hasattr(msg.obj, "answer"):
             self._tally.assume(PERSON)
@@ -119,7 +129,7 @@ class Walk:
         self._tally.assume(f"{name}: nothing is known of it; it takes no time")
 
     def _trigger(self, msg: Any) -> None:
-        if not isinstance(msg.obj, STAND_INS):
+        if not _is_known(msg.obj):
             return self._foreign(msg.obj)
         return self._later(msg, msg.obj.trigger())
 
@@ -149,8 +159,11 @@ class Walk:
         return True
 
     def _sleep(self, msg: Any) -> None:
-        if msg.args[0] > 0.0:
-            self._clock.let_pass(msg.args[0] * self._speed + self._sleep_s)
+        wall_s = msg.args[0]
+        if wall_s > 0.0:
+            self._clock.let_pass(wall_s * self._speed + self._sleep_s)
+        if wall_s > LONG_S:
+            self._bias.skipped(wall_s)
 
     def _read(self, msg: Any) -> Any:
         return msg.obj.read()
@@ -163,16 +176,16 @@ class Walk:
         return []
 
     def _now(self, msg: Any) -> None:
-        if isinstance(msg.obj, STAND_INS):
+        if _is_known(msg.obj):
             self._clock.let_pass(msg.obj.stop())
 
     def _unstage(self, msg: Any) -> list[Any]:
-        if isinstance(msg.obj, STAND_INS):
+        if _is_known(msg.obj):
             self._clock.let_pass(msg.obj.unstage())
         return []
 
     def _stage(self, msg: Any) -> list[Any]:
-        if isinstance(msg.obj, STAND_INS):
+        if _is_known(msg.obj):
             self._clock.let_pass(msg.obj.stage())
         return []
 
@@ -199,6 +212,19 @@ class Walk:
         self._clock.let_pass(self._declare_s)
         return {}, None
 
+    def _null(self, msg: Any) -> Any:
+        kwargs = msg.kwargs
+        if LEG in kwargs:
+            return self._legs.begin(kwargs[LEG], kwargs["settings"])
+        if LEG_DONE in kwargs:
+            self._legs.end(kwargs["found"])
+        return None
+
     def _input(self, msg: Any) -> str:
         self._tally.assume(PERSON)
         return ""
+
+
+def _is_known(obj: Any) -> bool:
+    """Tell whether something stands in for a device of the station."""
+    return isinstance(obj, STAND_INS)

@@ -6,6 +6,8 @@ from itertools import count
 
 from stmtem_control.clock import StationClock
 
+PACE = 40.0  # of a run's readings while nothing else happens, one is walked through
+
 
 class WalkedClock(StationClock):
     """Station time that begins at 0 and passes when somebody lets it.
@@ -23,6 +25,7 @@ class WalkedClock(StationClock):
 
     def __init__(self, speed: float = 1.0) -> None:
         super().__init__(speed)
+        self.pace = PACE
         self.t = 0.0
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._number = count()
