@@ -6,6 +6,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+from bluesky import Msg
 from bluesky.protocols import Flyable, Movable, Readable
 
 from stmtem_control.errors import InterlockError, LimitError
@@ -28,7 +29,7 @@ from .safety import safe
 from .step_record import StepRecord
 from .step_sizes import step_metadata
 from .step_words import words_of
-from .stubs import announce_exposure, mark, set_bias, watch
+from .stubs import mark, set_bias, watch
 from .timetable import Timetable
 from .until import check_detectors
 
@@ -120,10 +121,21 @@ def follow(
     follower = _Follower(Lab(bias, camera, beam, probe), protocol, detectors, ask)
     follower.check()
     start = {**follower.metadata(), "plan_name": plan_name, **(md or {})}
-    yield from announce_exposure(beam, follower.open_s(), start)
+    yield from _announce(beam, follower.open_s(), start)
     staged = bpp.stage_wrapper(follower.run(start), [bias, beam, camera])
     yield from safe(staged, bias, beam, camera, probe)
     return follower.endings
+
+
+def _announce(beam: Any, open_s: dict[str, float], start: dict[str, Any]) -> Plan:
+    """Before anything moves: refuse the protocol if a site has not so much dose left."""
+    first, *later = open_s
+    check = getattr(beam, "check_exposure", None)
+    if check is not None:
+        for site in later:
+            check(open_s[site], {**start, "site": site})
+        check(open_s[first], {**start, "site": first} if first else start)
+    yield Msg("null", beam, planned_open_s=sum(open_s.values()))
 
 
 def _protocol_of(given: Any) -> Protocol:
@@ -195,7 +207,7 @@ class _Follower:
         lab = self._lab
         if step.kind in ("approach", "retract") and lab.probe is None:
             raise LimitError(f"{_place(step)}{step.kind}: there is no probe")
-        if step.kind in ("prompt", SURVEY, DIFFRACTION) and self._person is None:
+        if step.kind in ("prompt", "site", SURVEY, DIFFRACTION) and self._person is None:
             raise LimitError(
                 f"{_place(step)}{step.kind}: a person must be asked, and nobody can be; give the "
                 "plan ask=, a function that takes the question and returns the answer"
@@ -216,24 +228,30 @@ class _Follower:
                 "the station is calibrated; set the beam to the setting that is meant, or change "
                 "the protocol"
             )
-        dose, most = self.open_s() * rate, wanted.budget_e_per_A2
+        dose, most = max(self.open_s().values()) * rate, wanted.budget_e_per_A2
         if most is not None and dose > most:
             raise InterlockError(
-                f"beam: the protocol would give {dose:.4g} e/A^2, its own budget is {most:.4g}; "
+                f"beam: the protocol would give a site {dose:.4g} e/A^2, its own budget is "
+                f"{most:.4g}; "
                 "make it shorter, blank more, or raise the budget"
             )
 
-    def open_s(self) -> float:
-        """Return for how many seconds the beam is open, at most."""
-        camera, open_s = self._protocol.camera, 0.0
+    def open_s(self) -> dict[str, float]:
+        """Return for how many seconds the beam is open, at most, by site; "" for no name."""
+        camera, site = self._protocol.camera, self._protocol.site or ""
+        open_s = {site: 0.0}
         for part in self._parts:
             if isinstance(part, Block):
-                open_s += part.longest_s
+                open_s[site] += part.longest_s
                 if part.clapperboard:
-                    open_s += 2.0 * lit_s(self._lab.camera, camera.rate_Hz, camera.exposure_s)
+                    lit = lit_s(self._lab.camera, camera.rate_Hz, camera.exposure_s)
+                    open_s[site] += 2.0 * lit
+            elif part[1].kind == "site":
+                site = part[1].text.strip()
+                open_s.setdefault(site, 0.0)
             else:
                 for frames in _looks(part[1]):
-                    open_s += snapshot_s(frames, camera.rate_Hz)
+                    open_s[site] += snapshot_s(frames, camera.rate_Hz)
         return open_s
 
     def metadata(self) -> dict[str, Any]:
@@ -283,7 +301,7 @@ class _Follower:
 
     def _single(self, number: int, step: Any) -> Plan:
         lab, kind = self._lab, step.kind
-        text = step.text if kind in ("prompt", "comment") else words_of(step)
+        text = words_of(step)
         log.info("step %d: %s: %s", number, kind, text)
         more = {"where": step.where, "bias_V": float(getattr(step, "bias_V", None) or 0.0)}
         if kind == DIFFRACTION:
@@ -310,6 +328,15 @@ class _Follower:
             yield from bps.stop(lab.bias)
             answer = yield from ask_person(self._asked, Question(step.text))
             reason = "answered"
+        elif kind == "site":
+            yield from bps.stop(lab.bias)
+            where = Question(
+                f"Move the stage to {step.text!r}, and focus; the beam is blanked when you answer"
+            )
+            answer = yield from ask_person(self._asked, where)
+            yield Msg("set", lab.beam.site, step.text.strip(), group="site")
+            yield Msg("wait", None, group="site")
+            self._record.always(site=step.text.strip())
         elif kind in (SURVEY, DIFFRACTION):
             answer = yield from look_in(
                 lab.bias, lab.camera, lab.beam, self._asked, kind, step.frames,

@@ -229,8 +229,10 @@ class SessionDose:
             site=str(start.get("site") or home_site),
             run=str(start["uid"]),
         )
+        had = self.guard.dose_e_per_A2()
+        self._beam.at_site(self.guard.site, had)
         self._camera.site_dose = SiteDose(
-            prior_e_per_A2=self.guard.dose_e_per_A2(),
+            prior_e_per_A2=had,
             pixel_size_nm=float(self._camera.pixel_size_nm.get()),
             calibrated_unix_s=self.calibrated_unix_s(),
         )
