@@ -1,7 +1,7 @@
 """What a person sees while a protocol runs: the step, the state, the dose, and what is left."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .session import Session
 
 STREAM = "step"  # of the events that say which step begins and ends
+KEYS = "p pauses, q ends"
+ANSWERING = "Enter answers; the answer 'no' ends the run"
 
 
 class ProtocolProgress(Progress):
@@ -25,8 +27,11 @@ class ProtocolProgress(Progress):
     session : Session
     console : rich.console.Console
     left : callable, optional
-        Returns the wall seconds that are left, from the station seconds that have passed; pauses
-        and waiting for a person do not count.
+        Returns the wall seconds that are left, from the station seconds of the plan that have
+        passed; pauses and waiting for a person do not count.
+    begins : sequence of (float, str, int)
+        When which phase of which cycle begins by the estimate, in station s; each step that
+        begins sets the time that is left right.
     budget_e_per_A2 : float, optional
         Of the protocol, for this run; the station's counts too.
 
@@ -44,13 +49,15 @@ class ProtocolProgress(Progress):
         console: Console,
         *,
         left: Callable[[float], float] | None = None,
+        begins: Sequence[tuple[float, str, int]] = (),
         budget_e_per_A2: float | None = None,
     ) -> None:
         super().__init__(session, console)
         self.note = ""
         self.question: Callable[[], str] = lambda: ""
         self.typed: Callable[[], str] = lambda: ""
-        self._left = left
+        self._left, self._begins = left, _changes(begins)
+        self._planned_s = 0.0  # of the estimate, at the moment _start_t
         self._budget = budget_e_per_A2
         self._steps: set[str] = set()  # descriptors of the stream
         self._step: dict[str, Any] = {}
@@ -61,7 +68,7 @@ class ProtocolProgress(Progress):
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
         """Take a document: steps are told as they begin and end."""
         if name == "start":
-            self._start_t, self._paused0 = self._session.clock.now(), self._session.bias.paused_s
+            self._count_from(self._planned_s)
         elif name == "descriptor" and doc.get("name") == STREAM:
             self._steps.add(str(doc["uid"]))
         elif name == "event" and doc.get("descriptor") in self._steps:
@@ -75,11 +82,26 @@ class ProtocolProgress(Progress):
         began = step.get("state") == "begin"
         if began:
             self._step = step
+            self._set_right(str(step.get("kind")), int(step.get("cycle", 0)))
         cycle = f", cycle {step['cycle']}" if step.get("cycle") else ""
         head = f"step {step.get('number')} of {step.get('of')}{cycle}: {step.get('kind')}"
         told = f"{head}: {step.get('text')}" if began else f"{head} ended: {step.get('reason')}"
         if began or step.get("reason") not in ("", "done", "its time was over"):
             self.say(told)
+
+    def _set_right(self, kind: str, cycle: int) -> None:
+        """Go to where the estimate has a step begin."""
+        for place, (planned_s, phase, of_cycle) in enumerate(self._begins):
+            if (phase, of_cycle) == (kind, cycle):
+                del self._begins[: place + 1]
+                self._count_from(planned_s)
+                return
+
+    def _count_from(self, planned_s: float) -> None:
+        """Count the time that is left from a moment of the estimate, which is now."""
+        self._planned_s = planned_s
+        self._start_t, self._paused0 = self._session.clock.now(), self._session.bias.paused_s
+        self._waited_s = 0.0
 
     def say(self, text: str) -> None:
         """Show a line, above the live table where there is one."""
@@ -97,6 +119,7 @@ class ProtocolProgress(Progress):
         if self._waiting_since is not None:
             self._waited_s += now - self._waiting_since
         self._waiting_since = None if answered else now
+        self.note = KEYS if answered else ANSWERING
         if answered or not self._console.is_terminal:
             self.say(text if answered else f"asked: {text}")
 
@@ -124,7 +147,10 @@ class ProtocolProgress(Progress):
         bias, now = self._session.bias, self._session.clock.now()
         waits = 0.0 if self._waiting_since is None else now - self._waiting_since
         idle = bias.paused_s - self._paused0 + self._waited_s + waits
-        return self._left(max(0.0, now - self._start_t - idle))
+        passed = max(0.0, now - self._start_t - idle)
+        if self._begins:  # a step that lasts longer than estimated is not over
+            passed = min(passed, self._begins[0][0] - self._planned_s)
+        return self._left(self._planned_s + passed)
 
     def _phase(self) -> tuple[str, int]:
         camera = self._session.camera
@@ -170,3 +196,12 @@ class ProtocolProgress(Progress):
                 "keys", Text(self.note, style="bold reverse" if "PAUSED" in self.note else "")
             )
         return table
+
+
+def _changes(begins: Sequence[tuple[float, str, int]]) -> list[tuple[float, str, int]]:
+    """Return where another phase or cycle begins."""
+    found: list[tuple[float, str, int]] = []
+    for point in begins:
+        if not found or point[1:] != found[-1][1:]:
+            found.append(point)
+    return found

@@ -100,6 +100,7 @@ def _run(
         session,
         console,
         left=estimate.left_s,
+        begins=[(point.t_s, point.phase, point.cycle) for point in estimate.timeline],
         budget_e_per_A2=protocol.beam.budget_e_per_A2,
     )
     session.dose.tell = progress.say

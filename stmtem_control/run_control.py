@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from .ending import BY_PERSON
 from .keyboard import ENTER
+from .protocol_progress import KEYS
 
 if TYPE_CHECKING:
     from .protocol_progress import ProtocolProgress
     from .session import Session
 
-KEYS = "p pauses, q ends"
-PAUSED = "PAUSED, bias 0 V and beam blanked: r or Enter resumes, q ends"
+PAUSED = "PAUSED at 0 V, beam blanked: r or Enter resumes, q ends"
 ENDING = "ending ..."
 LOOK_S = 0.05  # wall time between two looks whether the pause was ended by something else
 

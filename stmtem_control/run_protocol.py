@@ -73,12 +73,14 @@ def run_protocol(
         site=site,
     )
     found = detectors if detectors is not None else getattr(session, "detectors", {})
+    devices = session.devices
+    taken: Any = protocol  # a queue gives text or a dict, which is what the plan says it takes
     plan = follow_protocol(
-        session.bias,
-        session.camera,
-        session.beam,
-        session.probe,
-        protocol,  # type: ignore[arg-type]
+        devices["bias"],
+        devices["camera"],
+        devices["beam"],
+        devices["probe"],
+        taken,
         detectors=dict(found),
         ask=None if not asks(protocol) else turning(session, ask or ask_at_terminal),
     )

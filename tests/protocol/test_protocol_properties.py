@@ -37,12 +37,13 @@ JUNK = st.one_of(
 
 
 def told(text: str) -> None:
+    protocol: Protocol | None = None
     error: ProtocolFileError | None = None
     try:
         protocol = parse_protocol(text, "any.yaml")
     except ProtocolFileError as refusal:
         error = refusal
-    if error is None:
+    if protocol is not None:
         assert parse_protocol(protocol.to_yaml()) == protocol
         return
     assert str(error).startswith("any.yaml")
