@@ -13,6 +13,7 @@ from ophyd.status import Status
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import InterlockError, LimitError
 
+from .live_state import LiveState
 from .merlin import DEPTH_OF_COUNTER, IDLE, Merlin
 from .merlin_stream import DEPTHS
 from .merlin_trigger import INTERNAL, MerlinTrigger
@@ -26,7 +27,7 @@ BUSY_S = 0.5  # wall seconds that the camera stays busy beyond the exposure unde
 LOOK_S = 0.02  # wall seconds from one look at a busy camera to the next
 
 
-class CameraSettings(Device):
+class CameraSettings(LiveState, Device):
     """The settings of a Merlin detector.
 
     Parameters

@@ -244,6 +244,7 @@ def connect(
     reading_s = drivers.source.longest_reading_s(source.nplc)
     bias = BiasSource(
         name="bias",
+        labels={"motors", "detectors"},
         source=drivers.source,
         clock=clock,
         timeline=timeline,
@@ -253,6 +254,7 @@ def connect(
     )
     probe = PiezoProbe(
         name="probe",
+        labels={"motors"},
         controller=drivers.controller,
         clock=clock,
         timeline=timeline,
@@ -264,6 +266,7 @@ def connect(
     )
     camera = FrameCamera(
         name="camera",
+        labels={"cameras"},
         merlin=drivers.merlin,
         clock=clock,
         timeline=timeline,
@@ -279,6 +282,7 @@ def connect(
     )
     beam = BeamBlanker(
         name="beam",
+        labels={"shutters"},
         source=drivers.source,
         clock=clock,
         timeline=timeline,

@@ -20,6 +20,7 @@ from stmtem_control.plans import covered
 
 from . import __version__
 from .bench_process import BenchProcess
+from .catalog_feed import CatalogFeed
 from .clock import StationClock
 from .config import Station, load_station
 from .declare_rest import FramesTold, declare_rest
@@ -79,6 +80,9 @@ class Session:
         Makes the station safe when it is called, with or without the RunEngine.
     watch : Watch
         Heartbeat and guard process, which make it safe if this process dies or hangs.
+    catalog : CatalogFeed
+        Registers the runs with a Tiled server, where the station names one.
+    closed : bool
 
     Raises
     ------
@@ -95,6 +99,7 @@ class Session:
         self.station = station if isinstance(station, Station) else load_station(station)
         self.root = Path(self.station.station.data)
         check_writable(self.root)
+        self.closed = False
         self._started = False
         self._run_began = 0.0
         self._before: Path | None = None  # folder of the run before the plan that runs
@@ -131,6 +136,7 @@ class Session:
                 marks=lambda moment: self.timeline.mark_at(self.clock.station_time(moment)),
                 on_open=self._run_opened,
             )
+            self.catalog = opened.enter_context(CatalogFeed(self.station.catalog, self.root))
             opened.enter_context(pages_checked_by_columns())
             self.ending = PlanEnding(self.safe_state)
             self.RE = self.ending.RE = RunEngine(
@@ -396,6 +402,7 @@ class Session:
         Ctrl-C, SIGTERM and SIGHUP meanwhile count when all is closed.
         """
         atexit.unregister(self.close)
+        self.closed = True
         with signals_held():
             self._opened.close()
 

@@ -36,6 +36,7 @@ FLOORS = [
     {"station_dose"},
     {"socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
     {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
+    {"catalog_feed", "overview"},
     {
         "contact_sheet",
         "recovery_report",
@@ -44,7 +45,7 @@ FLOORS = [
         "export_run",
         "run_commands",
     },
-    {"dose_picture"},
+    {"dose_picture", "past_run"},
     {"dose_command"},
     {"session_dose"},
     {"safe_channel", "during_task", "outcome"},
@@ -53,7 +54,10 @@ FLOORS = [
     {"guard_process", "safe_command", "watch"},
     {"session"},
     {"progress", "doctor", "recover", "catalog"},
-    {"console", "demo"},
+    {"magics", "scan_table"},
+    {"prompt"},
+    {"console", "demo", "shared_prompt"},
+    {"startup"},
     {"cli"},
 ]
 
