@@ -18,8 +18,9 @@ from .station_tables import CatalogTable
 log = logging.getLogger(__name__)
 
 NEEDED = ("tiled", "bluesky_tiled_plugins")
+PROGRAM = ("-m", "stmtem_control.cli", "catalog")  # of Python
 LOG = "catalog.log"  # in the data folder
-END_S = 10.0  # wall seconds that the last runs may take when the session closes
+END_S = 5.0  # wall seconds that the last runs may take when the session closes
 
 
 class CatalogFeed:
@@ -54,11 +55,11 @@ class CatalogFeed:
             )
             log.warning("%s", self.problem)
             return
-        command = [sys.executable, "-m", "stmtem_control.cli", "catalog", str(root)]
+        options = [str(root), f"--server={table.server}", "--until-eof"]
         with open(root / LOG, "ab") as words:
             # A session of its own: Ctrl-C at the terminal is not meant for it.
             self._process = subprocess.Popen(
-                [*command, f"--server={table.server}", "--until-eof"],
+                [sys.executable, *PROGRAM, *options],
                 stdin=subprocess.PIPE,
                 stdout=words,
                 stderr=words,

@@ -193,13 +193,13 @@ def _table(*heads: str) -> Table:
     for head in heads:
         # Names stay whole, to be copied; what is long is the state of a device, or its meaning.
         table.add_column(
-            head, no_wrap=head not in ("now", "what"), max_width=34 if head == "now" else None
+            head, no_wrap=head not in ("now", "what"), max_width=40 if head == "now" else None
         )
     return table
 
 
 def _width() -> int:
-    return max(NARROWEST, min(WIDEST, shutil.get_terminal_size((100, 24)).columns)) - 1
+    return max(NARROWEST, min(WIDEST, shutil.get_terminal_size((120, 24)).columns)) - 1
 
 
 def _text(table: Table) -> str:
