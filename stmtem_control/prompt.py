@@ -6,6 +6,7 @@ are three doors to it, and give the same names.
 
 import atexit
 import contextlib
+import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -62,13 +63,15 @@ def namespace(session: Session, view: ScanView | None = None) -> dict[str, Any]:
     import bluesky.plans as bp
 
     def run_protocol(protocol: Any, **metadata: Any) -> Outcome:
-        """Run a protocol: a YAML file, or the name of one that comes with the package.
+        """Run a protocol: the path of a YAML file, or the name of one in the folder ``protocols``.
 
         Parameters
         ----------
-        protocol : str or Path
+        protocol : str, Path or Protocol
+            ``"my_cycles.yaml"``, or ``"nucleation_burst"`` for ``protocols/nucleation_burst.yaml``.
         **metadata
-            Such as ``sample="CNF-12"``, ``operator="A. Name"``, ``notes="..."``.
+            ``sample="CNF-12"``, ``operator="A. Name"``, ``notes="..."``, ``site="fibre 1"``,
+            ``air_exposure_s=30``: instead of what stands in the file.
 
         Returns
         -------
@@ -81,6 +84,8 @@ def namespace(session: Session, view: ScanView | None = None) -> dict[str, Any]:
             File, line and key of what cannot be run; nothing has moved.
         """
         run = import_module("stmtem_control.run_protocol").run_protocol
+        if isinstance(protocol, str) and re.fullmatch(r"\w+", protocol):
+            protocol = Path("protocols", f"{protocol}.yaml")
         outcome: Outcome = run(session, protocol, **metadata)
         return outcome
 

@@ -85,7 +85,7 @@ class RunView:
             self._scan = False
         if self._scan:
             self.scans(name, doc)
-        else:
+        if not self._scan or name == "start":  # it must know the plan, also if it comes in later
             self._progress(name, doc)
         if name == "stop":
             self._at_end()
