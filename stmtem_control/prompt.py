@@ -30,6 +30,7 @@ from .progress import Progress
 from .run_folder import check_writable
 from .scan_table import RunView, ScanView
 from .session import Session
+from .tab_units import signal_matcher
 
 PAUSED = (
     "paused: bias 0 V, output off, beam blanked; RE.resume() puts back what was and goes on, "
@@ -173,9 +174,10 @@ class Prompt:
         return f"{self.session.station.station.name}: {self.session.identities()}\n{HELP}"
 
     def attach(self, shell: Any) -> None:
-        """Give an IPython shell the magics, and errors in one line."""
+        """Give an IPython shell the magics, units at Tab, and errors in one line."""
         shell.register_magics(StationMagics(shell, self.session.RE, self.session.devices))
         shell.set_custom_exc(MEANT, teller(self.session))
+        shell.Completer.custom_matchers.append(signal_matcher(self.session.devices))
 
     def close(self) -> None:
         """Make the station safe and close it; harmless when called again."""

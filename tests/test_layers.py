@@ -36,7 +36,7 @@ FLOORS = [
     {"station_dose"},
     {"socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
     {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
-    {"catalog_feed", "overview"},
+    {"catalog_feed", "overview", "tab_units"},
     {
         "contact_sheet",
         "recovery_report",
