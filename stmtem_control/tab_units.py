@@ -70,6 +70,11 @@ def _names(device: Any) -> Iterator[tuple[str, str]]:
         name for name in VERBS if hasattr(type(device), name)
     ]
     for name in names:
-        if not name.startswith("_") and name not in told:
+        if not name.startswith("_") and name not in told and _is_told(getattr(type(device), name)):
             told.add(name)
             yield name, summary(getattr(type(device), name))
+
+
+def _is_told(attribute: Any) -> bool:
+    """Tell whether it is a method or a property, and not what ophyd keeps in a class."""
+    return callable(attribute) or isinstance(attribute, property)

@@ -51,7 +51,7 @@ FLOORS = [
     {"safe_channel", "during_task", "outcome"},
     {"connect", "declare_rest"},
     {"safe_station", "ending", "heartbeat", "guard"},
-    {"guard_process", "safe_command", "watch"},
+    {"guard_process", "safe_command", "watch", "run_completion"},
     {"session"},
     {"progress", "doctor", "recover", "catalog"},
     {"magics", "scan_table"},
