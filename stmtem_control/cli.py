@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="register with a Tiled server that runs already; its key is in TILED_API_KEY",
     )
+    catalog.add_argument("--until-eof", action="store_true", help="end when standard input does")
     catalog.set_defaults(run=_catalog)
 
     session = commands.add_parser("session", help="open IPython at a station")
@@ -223,6 +224,7 @@ def _catalog(options: argparse.Namespace) -> int:
         port=options.port,
         once=options.once,
         server=options.server,
+        until_eof=options.until_eof,
     )
 
 

@@ -24,6 +24,7 @@ from .station_tables import (
     BenchTable,
     BiasSourceTable,
     CameraTable,
+    CatalogTable,
     DoseTable,
     ProbeTable,
     SafeTable,
@@ -44,6 +45,7 @@ class Station(Table):
     dose: DoseTable = DoseTable()
     interlocks: InterlocksTable = InterlocksTable()
     safe: SafeTable = SafeTable()
+    catalog: CatalogTable | None = None
 
     @model_validator(mode="after")
     def _bench_is_there(self) -> Self:

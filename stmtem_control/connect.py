@@ -227,6 +227,7 @@ def connect(
     reading_s = drivers.source.longest_reading_s(source.nplc)
     bias = BiasSource(
         name="bias",
+        labels={"motors", "detectors"},
         source=drivers.source,
         clock=clock,
         timeline=timeline,
@@ -236,6 +237,7 @@ def connect(
     )
     probe = PiezoProbe(
         name="probe",
+        labels={"motors"},
         controller=drivers.controller,
         clock=clock,
         timeline=timeline,
@@ -247,6 +249,7 @@ def connect(
     )
     camera = FrameCamera(
         name="camera",
+        labels={"cameras"},
         merlin=drivers.merlin,
         clock=clock,
         timeline=timeline,
@@ -262,6 +265,7 @@ def connect(
     )
     beam = BeamBlanker(
         name="beam",
+        labels={"shutters"},
         source=drivers.source,
         clock=clock,
         timeline=timeline,

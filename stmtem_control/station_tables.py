@@ -143,6 +143,12 @@ class DoseTable(Table):
         return make_budget(self.phases, self.soft_e_per_A2, self.hard_e_per_A2)
 
 
+class CatalogTable(Table):
+    """``[catalog]``: a Tiled server that the runs are registered with while they grow."""
+
+    server: str = Field(pattern="^https?://.")
+
+
 class SafeTable(Table):
     """``[safe]``: how the station is made safe, and what watches over the session."""
 

@@ -39,6 +39,7 @@ FLOORS = [
     {"station_dose"},
     {"answer", "socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
     {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
+    {"catalog_feed", "overview", "tab_units"},
     {
         "contact_sheet",
         "recovery_report",
@@ -47,7 +48,7 @@ FLOORS = [
         "export_run",
         "run_commands",
     },
-    {"dose_picture"},
+    {"dose_picture", "past_run"},
     {"dose_command"},
     {"session_dose", "estimate"},
     {"check_command"},
@@ -55,10 +56,13 @@ FLOORS = [
     {"mend_links"},
     {"connect", "declare_rest"},
     {"safe_station", "ending", "heartbeat", "guard"},
-    {"guard_process", "safe_command", "watch"},
+    {"guard_process", "safe_command", "watch", "run_completion"},
     {"session"},
     {"progress", "doctor", "recover", "catalog"},
-    {"console", "demo"},
+    {"magics", "scan_table"},
+    {"prompt"},
+    {"console", "demo", "shared_prompt"},
+    {"startup"},
     {"cli"},
 ]
 
