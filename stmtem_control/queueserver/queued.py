@@ -1,0 +1,107 @@
+"""The plans as a queue takes them: with limits, with words to choose from, devices by name."""
+
+import functools
+import inspect
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+from bluesky_queueserver import parameter_annotation_decorator
+
+from stmtem_control import plans
+from stmtem_control.config import Station
+
+from .limits import WORD_LISTS, WORDS, Span, spans
+
+PlanFunction = Callable[..., Generator[Any, Any, Any]]
+
+#: Of the package's plans: parts of plans, which mean nothing in a queue.
+PARTS = ("clapperboard", "covered", "safe")
+#: Bluesky's own, for devices beside those of the station.
+FOREIGN = ("count", "scan", "rel_scan", "list_scan")
+
+
+def public_plans() -> dict[str, PlanFunction]:
+    """Return the package's plans that can stand in a queue, by name."""
+    return {name: getattr(plans, name) for name in plans.__all__ if name not in PARTS}
+
+
+def queued_plans(station: Station, devices: Mapping[str, Any]) -> dict[str, PlanFunction]:
+    """Return all plans of a station's queue, by name.
+
+    A device is the station's own where none is given, so that a queue need not name it; ``probe``
+    is left out where a plan can do without.
+
+    Parameters
+    ----------
+    station : Station
+        It sets the limits.
+    devices : mapping
+        The station's, by name.
+    """
+    import bluesky.plans as bp
+
+    limits = spans(station)
+    found = {
+        name: queued(plan, devices, {**limits[""], **limits.get(name, {})})
+        for name, plan in public_plans().items()
+    }
+    return {**{name: getattr(bp, name) for name in FOREIGN}, **found}
+
+
+def queued(
+    plan: PlanFunction, devices: Mapping[str, Any], limits: Mapping[str, Span]
+) -> PlanFunction:
+    """Return a plan for a queue: the same plan, with what a queue must know of its parameters.
+
+    Parameters
+    ----------
+    plan : generator function
+    devices : mapping
+        A parameter that has the name of one of these takes that device only.
+    limits : mapping
+        Least and most, by parameter; others than the plan's are passed over.
+    """
+    signature = inspect.signature(plan)
+    annotations: dict[str, dict[str, Any]] = {}
+    parameters = []
+    own: dict[str, Any] = {}
+    for name, parameter in signature.parameters.items():
+        about = _numbers(limits.get(name, (None, None)))
+        if name in devices:
+            about = _device(name, optional=parameter.default is None)
+            if parameter.default is not None:
+                own[name] = devices[name]
+                parameter = parameter.replace(default=devices[name])
+                about["default"] = name
+        elif name in WORDS:
+            about = {"annotation": "Word", "enums": {"Word": list(WORDS[name])}}
+        elif name in WORD_LISTS:
+            about = {"annotation": "typing.List[Word]", "enums": {"Word": list(WORD_LISTS[name])}}
+        if about:
+            annotations[name] = about
+        parameters.append(parameter)
+
+    @functools.wraps(plan)
+    def with_devices(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        given = signature.bind_partial(*args, **kwargs)
+        return (yield from plan(**{**own, **given.arguments}))
+
+    # Where it is seen, a device that need not be named has a default.
+    with_devices.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    decorated: PlanFunction = parameter_annotation_decorator({"parameters": annotations})(
+        with_devices
+    )
+    return decorated
+
+
+def _numbers(span: Span) -> dict[str, Any]:
+    least, most = span
+    return {key: value for key, value in (("min", least), ("max", most)) if value is not None}
+
+
+def _device(name: str, *, optional: bool) -> dict[str, Any]:
+    kind = name.capitalize()
+    return {
+        "annotation": f"typing.Optional[{kind}]" if optional else kind,
+        "devices": {kind: [name]},
+    }
