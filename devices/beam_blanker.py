@@ -48,6 +48,8 @@ class BeamBlanker(Device):
     dose_rate_e_per_A2_s : float
         Calibrated dose rate of the open beam on the specimen, in electrons per square angstrom
         and second.
+    energy_keV : float
+        Of the electrons, for the record; 0 where the station does not say.
 
     Attributes
     ----------
@@ -60,6 +62,7 @@ class BeamBlanker(Device):
 
     blanked = reading("Whether the beam is off the specimen.", value=True)
     dose_rate = reading("Dose rate of the open beam.", "e/A^2/s", kind="config")
+    energy_keV = reading("Energy of the electrons; 0: not said.", "keV", kind="config")
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class BeamBlanker(Device):
         line: int = 1,
         blanked_level: Literal["high", "low"] = "high",
         dose_rate_e_per_A2_s: float,
+        energy_keV: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__("", name=name, **kwargs)
@@ -89,6 +93,9 @@ class BeamBlanker(Device):
         self._open_on_resume = False
         self._stop_was_success = True
         self.dose_rate.publish(dose_rate_e_per_A2_s)
+        self.energy_keV.publish(energy_keV)
+        if energy_keV > 0.0:
+            timeline.record("beam_energy_keV", clock.now(), energy_keV)
 
     def connect(self, timeout: float = 10.0) -> None:
         """Blank the beam; the source must be connected before.

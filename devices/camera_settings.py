@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 SET_S = 10.0  # wall seconds that settings may take
 SET_WAIT_S = 1.5  # the same, of a person or a plan that waits
+MOST_FRAMES = 100_000  # that a Merlin counts in one acquisition
 BUSY_S = 0.5  # wall seconds that the camera stays busy beyond the exposure under way
 LOOK_S = 0.02  # wall seconds from one look at a busy camera to the next
 
@@ -49,6 +50,7 @@ class CameraSettings(Device):
     trigger_out_inverted = reading(
         "Whether the trigger output is low while that is true.", value=False, kind="config"
     )
+    frame_count = reading("Frames of the next acquisition; 0: until it is stopped.", value=0, kind="omitted")
     software_version = reading("Version of the camera's software.", value="", kind="config")
 
     def __init__(
@@ -125,6 +127,8 @@ class CameraSettings(Device):
             Any of ``exposure_s`` and ``frame_rate_Hz``, and of ``trigger_in``,
             ``frames_per_trigger``, ``trigger_out`` and ``trigger_out_inverted``, which the next
             start gives to the camera; see :class:`~.merlin_trigger.MerlinTrigger`.
+            ``frame_count``: how many frames the camera takes by itself from the next start on; 0,
+            also while frames are taken: until it is stopped.
         """
         timing = {name: value[name] for name in ("exposure_s", "frame_rate_Hz") if name in value}
         signals = {
@@ -133,15 +137,22 @@ class CameraSettings(Device):
             "trigger_out": self.trigger_out,
             "trigger_out_inverted": self.trigger_out_inverted,
         }
-        unknown = set(value) - set(timing) - set(signals)
+        unknown = set(value) - set(timing) - set(signals) - {"frame_count"}
         if unknown:
             raise LimitError(
                 f"{self.name}: {', '.join(sorted(unknown))} cannot be set; "
-                f"exposure_s, frame_rate_Hz, {', '.join(signals)} can"
+                f"exposure_s, frame_rate_Hz, frame_count, {', '.join(signals)} can"
+            )
+        count = value.get("frame_count", self.frame_count.get())
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MOST_FRAMES:
+            raise LimitError(
+                f"{self.name}: frame_count is {count!r}; give a whole number up to {MOST_FRAMES}, "
+                "or 0 for frames until the camera is stopped"
             )
         wanted = [value.get(name, signal.get()) for name, signal in signals.items()]
         MerlinTrigger(*wanted)  # refuses what cannot be
-        status = self._set_timing(**timing)
+        status = self._set_timing(**timing) if timing else done(self)
+        self.frame_count.publish(count)
         for signal, new in zip(signals.values(), wanted, strict=True):
             signal.publish(new)
         return status

@@ -1,5 +1,6 @@
 """The parts that the plans are made of; none of them opens a run."""
 
+from collections.abc import Callable
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -70,11 +71,18 @@ def set_bias(bias: Source, volts: float) -> Plan:
     yield Msg("wait", None, group="bias")
 
 
-def watch(bias: Source, camera: Camera, seconds: float, *others: Any, collect: bool = True) -> Plan:
+def watch(
+    bias: Source,
+    camera: Camera,
+    seconds: float,
+    *others: Any,
+    collect: bool = True,
+    over: Callable[[], bool] | None = None,
+) -> Plan:
     """Hold everything as it is for `seconds` of station time; read, and collect frames.
 
     Time spent in a pause, with the bias at 0 V, does not count.  Without `collect` no frames are
-    expected.
+    expected.  `over` is asked after each reading, and ends it early.
     """
     clock = bias.clock
     end = clock.now() + seconds
@@ -96,6 +104,8 @@ def watch(bias: Source, camera: Camera, seconds: float, *others: Any, collect: b
             # With the output off there is nothing to measure, and the source refuses to.  One that
             # it switched off by itself is told by that refusal.
             yield from read_bias(bias, camera.phase, camera.cycle, *others)
+            if over is not None and over():
+                return
         if collect and clock.now() - collected >= COLLECT_PERIOD_S * clock.speed:
             collected = clock.now()
             yield from collect_frames(camera)

@@ -282,6 +282,7 @@ def _make_devices(
         line=station.beam.line,
         blanked_level=station.beam.blanked_level,
         dose_rate_e_per_A2_s=station.beam.dose_rate_e_per_A2_s,
+        energy_keV=station.beam.energy_keV or 0.0,
     )
     alignment = ClockAlignment(
         name="alignment",

@@ -20,18 +20,19 @@ GROUND = {
     "permit",
     "recording",
     "dose",
+    "protocol",
 }
 WIRES = {"visa", "serial_port", "tcp"}
 MAY_IMPORT = {  # folder -> the stmtem_control names it may use
     "devices": {*GROUND, *WIRES, "devices"},
-    "plans": {"errors", "units", "clock", "plans"},
+    "plans": {"errors", "units", "clock", "protocol", "plans"},
     "simulators": {"errors", "simulators"},
 }
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
     {"errors", "units", "exchanges", "permit"},
     {"clock", "clock_model", "timeline", "transport", "nucleation_transients"},
-    {"recording", "dose"},
+    {"recording", "dose", "protocol"},
     {"config", "station_tables", "interlock_table"},
     {"station_dose"},
     {"socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stmtem_control.session import Session
 
+    from .asked import Asked
+
 WAIT_S = 10.0  # wall seconds that an all-off may take to be confirmed
 
 
-def functions(session: "Session") -> dict[str, Callable[..., Any]]:
+def functions(session: "Session", asked: "Asked") -> dict[str, Callable[..., Any]]:
     """Return the functions of a session's queue by name; what they return is JSON.
 
     They may be called while a plan runs or is paused, with ``run_in_background=True``.
@@ -77,5 +79,15 @@ def functions(session: "Session") -> dict[str, Callable[..., Any]]:
             "interlocks": interlock_state(),
         }
 
-    made = (all_off, interlock_state, clear_interlocks, set_site, station_state)
+    def question() -> str:
+        """Return what the running plan asks; empty while it asks nothing."""
+        return asked.question
+
+    def answer(text: str) -> bool:
+        """Answer the running plan's question; "no" ends the plan.  False if nothing is asked."""
+        return asked.answer(str(text))
+
+    made = (
+        all_off, interlock_state, clear_interlocks, set_site, station_state, question, answer,
+    )  # fmt: skip
     return {function.__name__: function for function in made}

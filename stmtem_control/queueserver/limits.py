@@ -68,8 +68,10 @@ def spans(station: Station) -> dict[str, dict[str, Span]]:
             "readings": (LEAST_READINGS, MOST_READINGS),
         },
         "retract": {"steps": (1, travel)},
-        "deposit": {"bias_V": (-highest_V, 0)},
-        "strip": {"bias_V": (0, highest_V)},
+        **dict.fromkeys(("deposit", "deposit_until"), {"bias_V": (-highest_V, 0)}),
+        **dict.fromkeys(("strip", "strip_until"), {"bias_V": (0, highest_V)}),
+        "survey": {"frames": ONE_OR_MORE},
+        "diffraction_snapshot": {"frames": ONE_OR_MORE, "camera_length_m": NOT_NEGATIVE},
         "triggered_cycles": {"frames_per_step": ONE_OR_MORE, "nplc": (0.01, 10)},
         "beam_blocked_control": {
             "snapshots_s": NOT_NEGATIVE,

@@ -21,11 +21,14 @@ from stmtem_control.log_file import log_to
 from stmtem_control.run_folder import check_writable
 from stmtem_control.session import Session
 
+from .asked import Asked
 from .functions import functions
 from .queued import queued_plans
 
 #: Environment variables that ``stmtem queue`` sets for the worker.
 STATION, ATTACH, DATA = "STMTEM_STATION", "STMTEM_ATTACH", "STMTEM_DATA"
+
+BOUND = ("ask", "detectors")  # parameters of plans that a queue does not see
 
 CLOSING_S = 20.0  # wall seconds that the environment before may take to let the instruments go
 FIRST = 100  # priority among what a worker does at its end
@@ -53,13 +56,14 @@ def open_profile() -> dict[str, Any]:
     Finalize(None, opened.close, exitpriority=FIRST)
     if not in_worker():
         devices = describe(station, opened)
-        return {**devices, **queued_plans(station, devices)}
+        return {**devices, **queued_plans(station, devices, dict.fromkeys(BOUND))}
     session = _open(station, opened)
-    devices = session.devices
+    asked = Asked()
+    bound = dict(zip(BOUND, (asked, getattr(session, "detectors", {})), strict=True))
     return {
-        **devices,
-        **queued_plans(station, devices),
-        **functions(session),
+        **session.devices,
+        **queued_plans(station, session.devices, bound),
+        **functions(session, asked),
         "RE": session.RE,
         "session": session,
     }

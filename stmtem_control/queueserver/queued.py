@@ -25,11 +25,13 @@ def public_plans() -> dict[str, PlanFunction]:
     return {name: getattr(plans, name) for name in plans.__all__ if name not in PARTS}
 
 
-def queued_plans(station: Station, devices: Mapping[str, Any]) -> dict[str, PlanFunction]:
+def queued_plans(
+    station: Station, devices: Mapping[str, Any], bound: Mapping[str, Any]
+) -> dict[str, PlanFunction]:
     """Return all plans of a station's queue, by name.
 
-    A device is the station's own where none is given, so that a queue need not name it; ``probe``
-    is left out where a plan can do without.
+    A device is the station's own where none is given, so that a queue need not name it; a probe
+    that a plan can do without is left out.
 
     Parameters
     ----------
@@ -37,19 +39,24 @@ def queued_plans(station: Station, devices: Mapping[str, Any]) -> dict[str, Plan
         It sets the limits.
     devices : mapping
         The station's, by name.
+    bound : mapping
+        What plans are given that no queue can: ``ask`` and ``detectors``.
     """
     import bluesky.plans as bp
 
     limits = spans(station)
     found = {
-        name: queued(plan, devices, {**limits[""], **limits.get(name, {})})
+        name: queued(plan, devices, bound, {**limits[""], **limits.get(name, {})})
         for name, plan in public_plans().items()
     }
     return {**{name: getattr(bp, name) for name in FOREIGN}, **found}
 
 
 def queued(
-    plan: PlanFunction, devices: Mapping[str, Any], limits: Mapping[str, Span]
+    plan: PlanFunction,
+    devices: Mapping[str, Any],
+    bound: Mapping[str, Any],
+    limits: Mapping[str, Span],
 ) -> PlanFunction:
     """Return a plan for a queue: the same plan, with what a queue must know of its parameters.
 
@@ -58,6 +65,8 @@ def queued(
     plan : generator function
     devices : mapping
         A parameter that has the name of one of these takes that device only.
+    bound : mapping
+        Parameters that a queue does not see, and their values.
     limits : mapping
         Least and most, by parameter; others than the plan's are passed over.
     """
@@ -66,6 +75,9 @@ def queued(
     parameters = []
     own: dict[str, Any] = {}
     for name, parameter in signature.parameters.items():
+        if name in bound:
+            own[name] = bound[name]
+            continue
         about = _numbers(limits.get(name, (None, None)))
         if name in devices:
             about = _device(name, optional=parameter.default is None)

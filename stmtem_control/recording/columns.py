@@ -131,6 +131,19 @@ COLUMNS = (
         "as the run.",
     ),
     Column("mean_counts", float, "counts", "Mean counts in a pixel."),
+    Column(
+        "mode",
+        str,
+        "",
+        "Mode of the microscope in the middle of the exposure: imaging, survey or diffraction; "
+        "the scale of the pages holds for imaging alone.",
+    ),
+    Column(
+        "camera_length_m", float, "m", "Camera length of diffraction, as asked for; empty else."
+    ),
+    Column(
+        "beam_energy_keV", float, "keV", "Energy of the electrons by the station file; or empty."
+    ),
 )
 
 #: The same for the table of readings.

@@ -120,6 +120,9 @@ def build_rows(
         "prior_dose_e_per_A2": [round(about.prior_e_per_A2, DIGITS)] * len(facts),
         "calibration_age_s": [max(0.0, round(t - about.calibrated_unix_s, 3)) for t in came],
         "mean_counts": [f.mean_counts for f in facts],
+        "mode": known.at("mode", middle, "imaging"),
+        "camera_length_m": _positive(known.at("camera_length_m", middle, math.nan)),
+        "beam_energy_keV": known.at("beam_energy_keV", middle, math.nan),
     }
     # The names come from one place and the values from another; they must meet.
     ordered = [columns[name] for name in NAMES]
@@ -155,6 +158,11 @@ def _held(cut: Cut, moments: FloatArray, unknown: Any) -> list[Any]:
     if len(values) == 1:
         return values * len(moments)
     return [values[i] for i in np.searchsorted(cut.times, moments, side="right").tolist()]
+
+
+def _positive(values: Sequence[float]) -> list[float]:
+    """Return values with NaN for what is 0, which stands for unknown."""
+    return [value if value > 0.0 else math.nan for value in values]
 
 
 def _inside(times: FloatArray, start: FloatArray, end: FloatArray) -> tuple[IntArray, IntArray]:
