@@ -10,6 +10,7 @@ from . import __version__
 from .dose_command import add_dose_command
 from .end_signals import on_end_signals
 from .errors import StmTemError
+from .queue_commands import add_queue_commands
 from .run_commands import add_run_commands
 
 EXAMPLES = """\
@@ -22,6 +23,7 @@ examples:
   stmtem dose                         what dose each site has had, and what is left
   stmtem catalog runs                 serve the runs to Tiled clients
   stmtem session --station sim        IPython with the RunEngine, devices and plans
+  stmtem queue --station my_lab.toml  a queue server: plans from other machines
 """
 
 
@@ -83,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_run_commands(commands)
     add_dose_command(commands)
+    add_queue_commands(commands)
 
     recover = commands.add_parser(
         "recover",

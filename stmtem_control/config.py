@@ -26,6 +26,7 @@ from .station_tables import (
     CameraTable,
     DoseTable,
     ProbeTable,
+    PublishTable,
     SafeTable,
     StationTable,
     Table,
@@ -44,6 +45,7 @@ class Station(Table):
     dose: DoseTable = DoseTable()
     interlocks: InterlocksTable = InterlocksTable()
     safe: SafeTable = SafeTable()
+    publish: PublishTable | None = None
 
     @model_validator(mode="after")
     def _bench_is_there(self) -> Self:

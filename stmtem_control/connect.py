@@ -11,7 +11,7 @@ from stmtem_control.devices import Anc300, Keithley2400
 
 from .clock import StationClock
 from .config import Station
-from .errors import StmTemError
+from .errors import StmTemError, TransportError
 from .link import Link
 from .station_lock import StationLock
 from .station_tables import BENCH

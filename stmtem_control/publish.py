@@ -5,58 +5,28 @@ that is slow, dead or not there costs documents, never a plan: the run folder ha
 """
 
 import logging
-import pickle
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import zmq
-from bluesky.callbacks.zmq import Publisher
-from zmq.utils.monitor import parse_monitor_message
+from .errors import ConfigError
+from .station_tables import PublishTable
+
+if TYPE_CHECKING:
+    from .document_line import DocumentLine
 
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 1000  # documents; then those that only carry data are left out
-LINK_WAITS = 100  # messages that 0MQ keeps by itself for a proxy that reads slowly
 LOOK_S = 0.1  # wall seconds between two looks whether the proxy is there, or takes more
-SETTLE_S = 0.1  # a proxy that has just been reached must still say that it wants documents
 MISSED_S = 3.0  # that a document waits for a proxy before somebody is told
 CLOSE_S = 1.0  # that the last documents may take at the end of a session
 #: Without these a receiver could not read the rest of a run; they wait however many there are.
 NEEDED = frozenset({"start", "descriptor", "stream_resource", "stop"})
-
-
-class _Line(Publisher):  # type: ignore[misc]  # bluesky has no types
-    """Bluesky's publisher, with a socket that refuses what it cannot keep, instead of losing it."""
-
-    def __init__(self, address: str) -> None:
-        super().__init__(address, serializer=lambda doc: pickle.dumps(plain(doc)))
-        socket = self._socket
-        # Made anew with these, which hold for connections to come.
-        socket.disconnect(self.address)
-        socket.setsockopt(zmq.SNDHWM, LINK_WAITS)
-        socket.setsockopt(zmq.XPUB_NODROP, 1)
-        socket.setsockopt(zmq.SNDTIMEO, 0)
-        socket.setsockopt(zmq.LINGER, int(1e3 * CLOSE_S))
-        self._monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-        socket.connect(self.address)
-        self._since: float | None = None
-
-    def reached(self) -> bool:
-        """Tell whether a proxy is there and has had time to say what it wants."""
-        while self._monitor.poll(0):
-            event = parse_monitor_message(self._monitor.recv_multipart())["event"]
-            up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-            self._since = time.monotonic() if up else None
-        return self._since is not None and time.monotonic() - self._since > SETTLE_S
-
-    def close(self) -> None:
-        """Give what is on its way :data:`CLOSE_S`, and end."""
-        self._socket.disable_monitor()
-        super().close()
 
 
 class DocumentPublisher:
@@ -136,12 +106,14 @@ class DocumentPublisher:
         self._tell(text)
 
     def _run(self) -> None:
-        line = _Line(self.address)
+        from .document_line import DocumentLine  # 0MQ only where it is used
+
+        line = DocumentLine(self.address)
         try:
             while self._is_wanted():
                 self._hand_on(line)
             end = time.monotonic() + CLOSE_S
-            while self._waiting and line.reached() and time.monotonic() < end:
+            while self._waiting and line.reached and time.monotonic() < end:
                 if not self._send(line):
                     break
             self.dropped += len(self._waiting)
@@ -156,11 +128,11 @@ class DocumentPublisher:
             self._changed.wait_for(lambda: self._waiting or self._over.is_set())
         return not self._over.is_set()
 
-    def _hand_on(self, line: _Line) -> None:
+    def _hand_on(self, line: "DocumentLine") -> None:
         """Hand on what waits, or wait a little for the proxy."""
         since = time.monotonic()
         while not self._over.is_set():
-            if line.reached():
+            if line.reached:
                 if not self._send(line):
                     self._over.wait(LOOK_S)
                 return
@@ -168,15 +140,13 @@ class DocumentPublisher:
                 self._say_once("no proxy answers there (bluesky-0MQ-proxy); documents wait")
             self._over.wait(LOOK_S)
 
-    def _send(self, line: _Line) -> bool:
+    def _send(self, line: "DocumentLine") -> bool:
         """Hand on the document that waits longest; False if it is not taken now."""
         with self._changed:
             if not self._waiting:  # a new run has begun, and forgot those before
                 return True
             name, doc = first = self._waiting[0]
-        try:
-            line(name, doc)
-        except zmq.Again:
+        if not line.send(name, doc):
             return False
         with self._changed:
             if self._waiting and self._waiting[0] is first:
@@ -185,19 +155,33 @@ class DocumentPublisher:
         return True
 
 
-def plain(value: Any) -> Any:
-    """Return a document of plain Python: what any receiver can read, whatever it has installed."""
-    if value is None or type(value) in (str, int, float, bool):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    for kind in (bool, int, float):
-        if isinstance(value, kind):
-            return kind(value)
-    return str(value)
+def publish_documents(
+    table: PublishTable | None,
+    RE: Any,  # noqa: N803
+    tell: Callable[[str], None],
+    opened: ExitStack,
+) -> DocumentPublisher | None:
+    """Publish what a RunEngine emits, if the station's table says where to.
+
+    Parameters
+    ----------
+    table : PublishTable, optional
+    RE : bluesky.RunEngine
+    tell : callable
+        Called with a line when documents begin to miss their receivers, from any thread.
+    opened : ExitStack
+        Ends it.
+
+    Raises
+    ------
+    ConfigError
+        pyzmq is not installed.
+    """
+    if table is None:
+        return None
+    if find_spec("zmq") is None:
+        raise ConfigError("[publish] needs pyzmq: pip install 'stmtem-control[queue]'")
+    publisher = DocumentPublisher(table.address, tell=tell)
+    opened.callback(publisher.close)
+    RE.subscribe(publisher)
+    return publisher

@@ -30,6 +30,7 @@ from .errors import InterlockError, RecordingError, StmTemError
 from .outcome import Outcome as Outcome
 from .outcome import one_line as one_line
 from .page_validation import pages_checked_by_columns
+from .publish import publish_documents
 from .run_folder import RunFolder, check_writable, count_rows, write_outcome
 from .timeline import Timeline
 from .watch import Watch
@@ -156,6 +157,7 @@ class Session:
             self._told = FramesTold(self.camera.name)
             self.RE.subscribe(self._told)
             self.RE.subscribe(self._run_closed, "stop")
+            publish_documents(self.station.publish, self.RE, lambda t: self.dose.tell(t), opened)
             self.interlocks.on_trip = self._tripped
             self._opened = opened.pop_all()
         # For scripts without a with block.

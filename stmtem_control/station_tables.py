@@ -143,6 +143,12 @@ class DoseTable(Table):
         return make_budget(self.phases, self.soft_e_per_A2, self.hard_e_per_A2)
 
 
+class PublishTable(Table):
+    """``[publish]``: hand documents to a 0MQ proxy, for people at other machines."""
+
+    address: Annotated[str, Field(pattern=r"^(tcp://)?[\w.-]+:\d{1,5}$")]
+
+
 class SafeTable(Table):
     """``[safe]``: how the station is made safe, and what watches over the session."""
 

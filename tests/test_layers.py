@@ -48,13 +48,15 @@ FLOORS = [
     {"dose_picture"},
     {"dose_command"},
     {"session_dose"},
-    {"safe_channel", "during_task", "outcome"},
+    {"document_line", "safe_channel", "during_task", "outcome"},
+    {"publish"},
     {"connect", "declare_rest"},
     {"safe_station", "ending", "heartbeat", "guard"},
     {"guard_process", "safe_command", "watch"},
     {"session"},
-    {"progress", "doctor", "recover", "catalog"},
-    {"console", "demo"},
+    {"progress", "doctor", "recover", "catalog", "watch_documents"},
+    {"console", "demo", "queueserver"},
+    {"queue_commands"},
     {"cli"},
 ]
 

@@ -16,17 +16,15 @@ from bluesky import RunEngine
 from stmtem_control.bench_process import read_addresses
 from stmtem_control.config import Station, load_station
 from stmtem_control.connect import describe
-from stmtem_control.errors import TransportError
+from stmtem_control.errors import StationInUseError
 from stmtem_control.log_file import log_to
 from stmtem_control.run_folder import check_writable
 from stmtem_control.session import Session
 
 from .asked import Asked
+from .command import ATTACH, DATA, STATION
 from .functions import functions
 from .queued import queued_plans
-
-#: Environment variables that ``stmtem queue`` sets for the worker.
-STATION, ATTACH, DATA = "STMTEM_STATION", "STMTEM_ATTACH", "STMTEM_DATA"
 
 BOUND = ("ask", "detectors")  # parameters of plans that a queue does not see
 
@@ -113,8 +111,8 @@ def _when_free(station: Station, addresses: Mapping[str, Any] | None) -> Session
     while True:
         try:
             return Session(station, addresses=addresses)
-        except TransportError as error:
-            if "in use by another session" not in str(error) or time.monotonic() > deadline:
+        except StationInUseError:
+            if time.monotonic() > deadline:
                 raise
             never.wait(0.2)
 

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from bluesky_queueserver import parameter_annotation_decorator
@@ -86,29 +86,40 @@ def queued(
                 parameter = parameter.replace(default=devices[name])
                 about["default"] = name
         elif name in WORDS:
-            about = {"annotation": "Word", "enums": {"Word": list(WORDS[name])}}
+            about = _words(name, "{}", WORDS[name])
         elif name in WORD_LISTS:
-            about = {"annotation": "typing.List[Word]", "enums": {"Word": list(WORD_LISTS[name])}}
+            about = _words(name, "typing.List[{}]", WORD_LISTS[name])
         if about:
             annotations[name] = about
         parameters.append(parameter)
 
+    # What must be given comes first, as Python wants it: follow_protocol("bursts.yaml").
+    parameters.sort(key=_place)
+    seen = signature.replace(parameters=parameters)
+
     @functools.wraps(plan)
     def with_devices(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        given = signature.bind_partial(*args, **kwargs)
-        return (yield from plan(**{**own, **given.arguments}))
+        return (yield from plan(**{**own, **seen.bind(*args, **kwargs).arguments}))
 
-    # Where it is seen, a device that need not be named has a default.
-    with_devices.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_devices.__signature__ = seen  # type: ignore[attr-defined]
     decorated: PlanFunction = parameter_annotation_decorator({"parameters": annotations})(
         with_devices
     )
     return decorated
 
 
+def _place(parameter: inspect.Parameter) -> tuple[int, bool]:
+    return parameter.kind, parameter.default is not parameter.empty
+
+
 def _numbers(span: Span) -> dict[str, Any]:
     least, most = span
     return {key: value for key, value in (("min", least), ("max", most)) if value is not None}
+
+
+def _words(name: str, annotation: str, words: Sequence[str]) -> dict[str, Any]:
+    kind = name.capitalize()
+    return {"annotation": annotation.format(kind), "enums": {kind: list(words)}}
 
 
 def _device(name: str, *, optional: bool) -> dict[str, Any]:
