@@ -44,13 +44,16 @@ class PlanEnding:
         Why the last plan at the prompt ended early, whoever ended it; "" if it did not.
     to_the_end : bool
         Whether Ctrl-C ends the plan, as in :meth:`.Session.run`; otherwise it pauses it.
+    leave_paused : bool
+        Whether a plan that is paused is left so by :meth:`trip`, for somebody who must end it by
+        himself; :meth:`refused` then says why it must not go on.
     """
 
     RE: RunEngine
 
     def __init__(self, safe_state: "SafeState") -> None:
         self.reason = self.told = ""
-        self.to_the_end = False
+        self.to_the_end = self.leave_paused = False
         self._refused = ""
         self._safe_state = safe_state
         self._caught = False
@@ -60,7 +63,7 @@ class PlanEnding:
         self.reason = self.told = self._refused = ""
 
     def refused(self) -> str:
-        """Return why a plan that is about to begin must not; "" if it may."""
+        """Return why a plan that is about to begin, or to go on, must not; "" if it may."""
         return self._refused
 
     def trip(self, reason: str) -> None:
@@ -68,8 +71,8 @@ class PlanEnding:
         if self.reason:
             return
         self.reason = reason
-        if self.RE.state == "idle":
-            self._refused = reason  # perhaps a plan is just about to begin
+        if self.RE.state == "idle" or (self.leave_paused and self.RE.state == "paused"):
+            self._refused = reason  # perhaps a plan is just about to begin, or to go on
             return
         if not self.to_the_end:
             print(f"stmtem: the plan is ended: {reason}", file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """``stmtem queue``: start an RE Manager for a station, or write the list of its plans."""
 
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -100,6 +101,8 @@ def run_queue(
         f"--existing-plans-devices={plans}",
         f"--user-group-permissions={allowed}",
         f"--redis-addr={redis}",
+        # Each station has a queue and a history of its own.
+        f"--redis-name-prefix=stmtem_{re.sub(r'[^A-Za-z0-9]+', '_', described.station.name)}",
         f"--zmq-control-addr={control}",
         f"--zmq-info-addr={info}",
         "--zmq-publish-console=ON",

@@ -1,5 +1,6 @@
 """What a client of the queue may call beside plans: the software all-off, and questions."""
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,7 @@ def functions(session: "Session", asked: "Asked") -> dict[str, Callable[..., Any
         """Return what the devices last published, in SI units; no instrument is asked."""
         z = session.probe.z
         return {
+            "process": os.getpid(),
             "run_engine": str(session.RE.state),
             "run": str(session.run_folder.folder or ""),
             "safe": bool(session.safe_state.at_rest),

@@ -24,9 +24,7 @@ from stmtem_control.session import Session
 from .asked import Asked
 from .command import ATTACH, DATA, STATION
 from .functions import functions
-from .queued import queued_plans
-
-BOUND = ("ask", "detectors")  # parameters of plans that a queue does not see
+from .queued import BOUND, queued_plans
 
 CLOSING_S = 20.0  # wall seconds that the environment before may take to let the instruments go
 FIRST = 100  # priority among what a worker does at its end
@@ -100,8 +98,8 @@ def _open(station: Station, opened: contextlib.ExitStack) -> Session:
     session.RE.subscribe(Progress(session, Console(force_terminal=False, width=160)))
     session.RE.subscribe(lambda _name, _doc: print(session.run_folder.folder), "stop")
     session.dose.tell = lambda text: print(text, file=sys.stderr)
-    # The outermost, so that it knows why a plan ended; what it says is what a client is told.
-    session.RE.context_managers.insert(0, _told_by(session))
+    # The outermost: it knows why a plan has ended.
+    session.RE.context_managers.insert(0, _for_a_manager(session))
     return session
 
 
@@ -117,13 +115,23 @@ def _when_free(station: Station, addresses: Mapping[str, Any] | None) -> Session
             never.wait(0.2)
 
 
-def _told_by(session: Session) -> Any:
+def _for_a_manager(session: Session) -> Any:
+    """Return a context manager of the RunEngine that fits it to an RE Manager.
+
+    The manager tells its clients the RunEngine's words, which shall say why a plan has ended.  And
+    it must end what it has paused by itself, or it would take the plan for paused for ever; so
+    what was tripped meanwhile is ended when somebody wants it to go on.
+    """
+
     @contextlib.contextmanager
-    def tell(engine: RunEngine) -> Iterator[None]:
+    def fit(engine: RunEngine) -> Iterator[None]:
+        if engine.state == "paused" and (reason := session.ending.refused()):
+            engine.abort(reason)
         try:
             yield
         finally:
-            ended = engine.state != "paused"
-            engine.pause_msg = f"ended: {session.ending.told}" if ended else PAUSED
+            paused = engine.state == "paused"
+            engine.pause_msg = PAUSED if paused else f"ended: {session.ending.told}"
 
-    return tell
+    session.ending.leave_paused = True
+    return fit

@@ -16,6 +16,8 @@ PlanFunction = Callable[..., Generator[Any, Any, Any]]
 
 #: Of the package's plans: parts of plans, which mean nothing in a queue.
 PARTS = ("clapperboard", "covered", "safe")
+#: Parameters of plans that a queue does not see: objects, not JSON.
+BOUND = ("ask", "detectors")
 #: Bluesky's own, for devices beside those of the station.
 FOREIGN = ("count", "scan", "rel_scan", "list_scan")
 
