@@ -309,7 +309,7 @@ def describe(station: Station, opened: contextlib.ExitStack) -> dict[str, Any]:
     opened : ExitStack
         Ends the links' threads.
     """
-    nowhere = {
+    nowhere: Addresses = {
         "bias_source": {"resource": "nowhere"},
         "probe": {"serial": "nowhere"},
         "camera": {"host": "nowhere", "control": 0, "data": 0},

@@ -16,7 +16,7 @@ LINGER_S = 1.0  # that messages under way may take at the end
 REACHED = zmq.EVENT_HANDSHAKE_SUCCEEDED
 
 
-class DocumentLine(Publisher):  # type: ignore[misc]  # bluesky has no types
+class DocumentLine(Publisher):
     """Bluesky's publisher, with a socket that refuses what it cannot keep, instead of losing it.
 
     Parameters

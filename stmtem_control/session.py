@@ -157,7 +157,9 @@ class Session:
             self._told = FramesTold(self.camera.name)
             self.RE.subscribe(self._told)
             self.RE.subscribe(self._run_closed, "stop")
-            publish_documents(self.station.publish, self.RE, lambda t: self.dose.tell(t), opened)
+            self.publisher = publish_documents(
+                self.station.publish, self.RE, lambda t: self.dose.tell(t), opened
+            )
             self.interlocks.on_trip = self._tripped
             self._opened = opened.pop_all()
         # For scripts without a with block.

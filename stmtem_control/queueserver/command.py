@@ -162,7 +162,9 @@ def _write_list(path: Path, environment: Mapping[str, str]) -> int:
     """
     import logging
 
-    from bluesky_queueserver.manager.gen_lists import gen_list_of_plans_and_devices
+    from bluesky_queueserver.manager.gen_lists import (  # pyright: ignore[reportMissingImports]
+        gen_list_of_plans_and_devices,
+    )
 
     logging.getLogger("bluesky_queueserver").setLevel(logging.ERROR)
     os.environ.update(environment)

@@ -55,7 +55,7 @@ def open_profile() -> dict[str, Any]:
         return {**devices, **queued_plans(station, devices, dict.fromkeys(BOUND))}
     session = _open(station, opened)
     asked = Asked()
-    bound = dict(zip(BOUND, (asked, getattr(session, "detectors", {})), strict=True))
+    bound = {"ask": asked, "detectors": getattr(session, "detectors", {})}
     return {
         **session.devices,
         **queued_plans(station, session.devices, bound),
@@ -77,7 +77,9 @@ def in_worker() -> bool:
 
     ``is_re_worker_active()`` is true also where the list of plans and devices is made.
     """
-    from bluesky_queueserver.manager.worker import RunEngineWorker
+    from bluesky_queueserver.manager.worker import (  # pyright: ignore[reportMissingImports]
+        RunEngineWorker,
+    )
 
     return isinstance(multiprocessing.current_process(), RunEngineWorker)
 

@@ -5,13 +5,15 @@ import inspect
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from bluesky_queueserver import parameter_annotation_decorator
+from bluesky_queueserver import (  # pyright: ignore[reportMissingImports]
+    parameter_annotation_decorator,
+)
 
 from stmtem_control import plans
 from stmtem_control.config import Station
+from stmtem_control.plans import PARAMETER_WORDS, parameter_limits
 
-from .limits import WORD_LISTS, WORDS, Span, spans
-
+Span = tuple[float | None, float | None]  # least and most
 PlanFunction = Callable[..., Generator[Any, Any, Any]]
 
 #: Of the package's plans: parts of plans, which mean nothing in a queue.
@@ -24,7 +26,8 @@ FOREIGN = ("count", "scan", "rel_scan", "list_scan")
 
 def public_plans() -> dict[str, PlanFunction]:
     """Return the package's plans that can stand in a queue, by name."""
-    return {name: getattr(plans, name) for name in plans.__all__ if name not in PARTS}
+    found = inspect.getmembers(plans, inspect.isgeneratorfunction)
+    return {name: plan for name, plan in found if name not in PARTS}
 
 
 def queued_plans(
@@ -46,7 +49,12 @@ def queued_plans(
     """
     import bluesky.plans as bp
 
-    limits = spans(station)
+    limits = parameter_limits(
+        max_bias_V=station.bias_source.max_bias_V,
+        max_fine_V=station.probe.max_fine_V,
+        max_steps=station.probe.max_steps,
+        hard_e_per_A2=station.dose.budget().hard.hard_e_per_A2,
+    )
     found = {
         name: queued(plan, devices, bound, {**limits[""], **limits.get(name, {})})
         for name, plan in public_plans().items()
@@ -87,10 +95,9 @@ def queued(
                 own[name] = devices[name]
                 parameter = parameter.replace(default=devices[name])
                 about["default"] = name
-        elif name in WORDS:
-            about = _words(name, "{}", WORDS[name])
-        elif name in WORD_LISTS:
-            about = _words(name, "typing.List[{}]", WORD_LISTS[name])
+        elif name in PARAMETER_WORDS:
+            one = parameter.annotation is str
+            about = _words(name, "{}" if one else "typing.List[{}]", PARAMETER_WORDS[name])
         if about:
             annotations[name] = about
         parameters.append(parameter)

@@ -96,7 +96,9 @@ class Lab:
             stdout=self._log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
+        before = set(threading.enumerate())
         self.client = REManagerAPI(zmq_control_addr=control, zmq_info_addr=info)
+        self._threads = set(threading.enumerate()) - before
         wait_for(self._answers)
 
     def _answers(self) -> bool:
@@ -165,6 +167,8 @@ class Lab:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # it does not close its 0MQ contexts
             self.client.close()
+            for thread in self._threads:
+                thread.join(W)
             del self.client
             gc.collect()
         with contextlib.suppress(ProcessLookupError):

@@ -1,18 +1,17 @@
-"""What each parameter of a queued plan may be: the plans' own limits, and the station's.
+"""What each parameter of a plan may be, for those who check before a plan runs: queues, forms.
 
-A queue refuses what is outside before it queues it.  The plans check the same again when they
-begin, and more: what depends on another parameter, or on the state of an instrument.
+The plans check the same when they begin, and more: what depends on another parameter, or on the
+state of an instrument.
 """
 
 from collections.abc import Mapping
 
-from stmtem_control.config import Station
-from stmtem_control.plans.approach_settings import MOST_READINGS as APPROACH_READINGS
-from stmtem_control.plans.controls import CONDITIONS
-from stmtem_control.plans.dose_calibration import LEAST_FRAMES, MOST_FRAMES
-from stmtem_control.plans.leakage import LEAST_READINGS, MOST_LEVELS, MOST_READINGS
-from stmtem_control.plans.limits import MOST_CYCLES
-from stmtem_control.plans.triggered import MASTERS
+from .approach_settings import MOST_READINGS as APPROACH_READINGS
+from .controls import CONDITIONS
+from .dose_calibration import LEAST_FRAMES, MOST_FRAMES
+from .leakage import LEAST_READINGS, MOST_LEVELS, MOST_READINGS
+from .limits import MOST_CYCLES
+from .triggered import MASTERS
 
 #: Least and most of a parameter; None where there is no limit on that side.
 Span = tuple[float | None, float | None]
@@ -20,28 +19,33 @@ Span = tuple[float | None, float | None]
 NOT_NEGATIVE: Span = (0, None)
 ONE_OR_MORE: Span = (1, None)
 
-#: Parameters that are one of some words, or a list of them.
-WORDS: Mapping[str, tuple[str, ...]] = {"master": MASTERS}
-WORD_LISTS: Mapping[str, tuple[str, ...]] = {"conditions": CONDITIONS}
+#: What a parameter may be that is one of some words, or a list of them.
+PARAMETER_WORDS: Mapping[str, tuple[str, ...]] = {"master": MASTERS, "conditions": CONDITIONS}
 
 
-def spans(station: Station) -> dict[str, dict[str, Span]]:
-    """Return the limits of numbers, by plan and parameter; under "" those of every plan.
+def parameter_limits(
+    *, max_bias_V: float, max_fine_V: float, max_steps: int, hard_e_per_A2: float
+) -> dict[str, dict[str, Span]]:
+    """Return the least and most of numbers, by plan and parameter; under "" those of every plan.
 
     Parameters
     ----------
-    station : Station
-        Its bias, probe travel and dose are the widest that a queue takes.
+    max_bias_V : float
+        Largest magnitude of the bias, in V.
+    max_fine_V : float
+        Largest fine offset of the probe, in V of the piezo.
+    max_steps : int
+        Coarse steps of the probe to either side.
+    hard_e_per_A2 : float
+        Dose at which the beam is blanked.
     """
-    highest_V = station.bias_source.max_bias_V
-    fine_V: Span = (0, station.probe.max_fine_V)
-    travel = 2 * station.probe.max_steps  # from one end of the coarse travel to the other
-    hardest = station.dose.budget().hard.hard_e_per_A2
+    fine_V: Span = (0, max_fine_V)
+    travel = 2 * max_steps  # from one end of the coarse travel to the other
     times = ("duration_s", "deposit_s", "strip_s", "rest_s", "pre_roll_s", "longest_s", "timeout_s")
     every: dict[str, Span] = {
         "cycles": (1, MOST_CYCLES),
-        "deposit_V": (-highest_V, 0),
-        "strip_V": (0, highest_V),
+        "deposit_V": (-max_bias_V, 0),
+        "strip_V": (0, max_bias_V),
         "frame_rate_Hz": NOT_NEGATIVE,
         "exposure_s": NOT_NEGATIVE,
         "retract_steps": (0, travel),
@@ -50,7 +54,7 @@ def spans(station: Station) -> dict[str, dict[str, Span]]:
     return {
         "": every,
         "approach_contact": {
-            "approach_V": (-highest_V, highest_V),
+            "approach_V": (-max_bias_V, max_bias_V),
             "threshold_A": NOT_NEGATIVE,
             "short_A": NOT_NEGATIVE,
             "sigmas": ONE_OR_MORE,
@@ -63,15 +67,15 @@ def spans(station: Station) -> dict[str, dict[str, Span]]:
             "max_coarse_steps": (0, travel),
         },
         "leakage_baseline": {
-            "max_V": (0, highest_V),
+            "max_V": (0, max_bias_V),
             "levels": (1, MOST_LEVELS),
             "readings": (LEAST_READINGS, MOST_READINGS),
         },
         "retract": {"steps": (1, travel)},
-        "deposit": {"bias_V": (-highest_V, 0)},
-        "deposit_until": {"bias_V": (-highest_V, 0)},
-        "strip": {"bias_V": (0, highest_V)},
-        "strip_until": {"bias_V": (0, highest_V)},
+        "deposit": {"bias_V": (-max_bias_V, 0)},
+        "deposit_until": {"bias_V": (-max_bias_V, 0)},
+        "strip": {"bias_V": (0, max_bias_V)},
+        "strip_until": {"bias_V": (0, max_bias_V)},
         "survey": {"frames": ONE_OR_MORE},
         "diffraction_snapshot": {"frames": ONE_OR_MORE, "camera_length_m": NOT_NEGATIVE},
         "triggered_cycles": {"frames_per_step": ONE_OR_MORE, "nplc": (0.01, 10)},
@@ -80,7 +84,7 @@ def spans(station: Station) -> dict[str, dict[str, Span]]:
             "snapshot_frames": ONE_OR_MORE,
             "shuffle_seed": NOT_NEGATIVE,
         },
-        "beam_irradiation_control": {"doses_e_per_A2": (0, hardest)},
+        "beam_irradiation_control": {"doses_e_per_A2": (0, hard_e_per_A2)},
         "dose_calibration": {
             "frames": (LEAST_FRAMES, MOST_FRAMES),
             "dark_frames": (LEAST_FRAMES, MOST_FRAMES),
