@@ -79,10 +79,9 @@ class FrameCamera(CameraAcquisition):
     mode = setting(
         "Mode of the microscope, for frames from now on: imaging, survey or diffraction.",
         value="imaging",
-        kind="omitted",
     )
     camera_length_m = setting(
-        "Camera length of diffraction, for frames from now on; 0: unknown.", "m", kind="omitted"
+        "Camera length of diffraction, for frames from now on; 0: unknown.", "m"
     )
     frames_captured = reading("Frames that came from the camera in this run.", value=0)
     frames_written = reading("Frames that are on disk in this run.", value=0)

@@ -13,6 +13,7 @@ from bluesky.protocols import Movable, Readable
 from stmtem_control.errors import ApproachError, LimitError
 
 from .current import Sample, read_current, steady_current
+from .legs import leg
 from .limits import check_count, check_number, check_roles
 from .notes import Fact, Notes
 from .retraction import AWAY_STEPS, back_off, check_travel
@@ -195,9 +196,7 @@ def leakage_baseline(
 
     def body() -> Plan:
         # Not all of Bluesky's wrappers hand on what a plan returns.
-        found.update(
-            (yield from measure_leak(source, probe, max_V, levels, readings, longest_s))
-        )
+        found.update((yield from measure_leak(source, probe, max_V, levels, readings, longest_s)))
 
     start = {"plan_name": "leakage_baseline", "plan_args": parameters, **(md or {})}
     found: dict[str, Any] = {}
@@ -244,6 +243,23 @@ def measure_leak(
     dict
         What stands in the event of stream "leak".
     """
+    settings = {
+        "max_V": max_V, "levels": levels, "readings": readings, "longest_s": longest_s,
+        "probe": probe is not None,
+    }  # fmt: skip
+    return (
+        yield from leg(
+            "leakage_baseline",
+            source,
+            settings,
+            lambda: _measured_leak(source, probe, max_V, levels, readings, longest_s),
+        )
+    )
+
+
+def _measured_leak(
+    source: Any, probe: Any, max_V: float, levels: int, readings: int, longest_s: float
+) -> Plan:
     others = () if probe is None else (probe,)
     yield from _refuse_contact(source, probe, readings)
     steps = [k * max_V / levels for k in range(1, levels + 1)]

@@ -1,4 +1,4 @@
-"""A block of steps with frames throughout: bias on a timetable, and a number of frames that is kept.
+"""A block of steps with frames throughout: bias on a timetable, and a number of frames kept.
 
 Steps that follow each other are one acquisition of the camera, so that no frame is missing where
 the bias changes.
@@ -162,9 +162,8 @@ def run_block(
         ramp = getattr(step, "ramp_V_per_s", None)
         first = level if ramp else stretch.levels[0][0]
         yield from set_bias(bias, first)
-        yield from record.begin(
-            stretch.number, stretch.phase, words_of(step), bias_V=goal, **about
-        )
+        table.began()
+        yield from record.begin(stretch.number, stretch.phase, words_of(step), bias_V=goal, **about)
         ending = None
         conditions = getattr(step, "until", ())
         if conditions:

@@ -123,9 +123,7 @@ def strip_until(
     step = {"kind": "strip", "bias_V": bias_V, "until": until, "timeout_s": timeout_s}
     made = _protocol("strip until", camera_settings, step, pre_roll_s)
     return (
-        yield from follow(
-            "strip_until", bias, camera, beam, None, made, detectors=detectors, md=md
-        )
+        yield from follow("strip_until", bias, camera, beam, None, made, detectors=detectors, md=md)
     )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import bluesky.plan_stubs as bps
 from bluesky import Msg
 
 from .roles import Camera, Plan, Source
@@ -52,9 +51,9 @@ def read_bias(bias: Source, *others: Any, stream: str = "readings") -> Plan:
 
 def collect_frames(camera: Camera) -> Plan:
     """Hand the frames that are on disk to the documents."""
-    yield from bps.collect(camera, name="frames", return_payload=False)
+    yield Msg("collect", camera, stream=False, return_payload=False, name="frames")
     # Without a checkpoint here, a resumed pause would collect new frames under old numbers.
-    yield from bps.checkpoint()
+    yield Msg("checkpoint")
 
 
 def mark(camera: Camera, phase: str, cycle: int) -> Plan:
@@ -87,10 +86,11 @@ def watch(
     clock = bias.clock
     end = clock.now() + seconds
     paused = bias.paused_s
-    period = READING_PERIOD_S * clock.speed
+    slow = clock.speed * clock.pace
+    period = READING_PERIOD_S * slow
     cost = period
     seen = False
-    collected = clock.now() - COLLECT_PERIOD_S * clock.speed
+    collected = clock.now() - COLLECT_PERIOD_S * slow
     while True:
         begun, paused_before = clock.now(), bias.paused_s
         left = end + (bias.paused_s - paused) - begun
@@ -106,7 +106,7 @@ def watch(
             yield from read_bias(bias, camera.phase, camera.cycle, *others)
             if over is not None and over():
                 return
-        if collect and clock.now() - collected >= COLLECT_PERIOD_S * clock.speed:
+        if collect and clock.now() - collected >= COLLECT_PERIOD_S * slow:
             collected = clock.now()
             yield from collect_frames(camera)
         else:

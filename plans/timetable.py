@@ -1,8 +1,10 @@
 """What is due when in a recorded block, on the station's clock: late commands do not add up."""
 
 import math
+
 from .roles import Plan, Source
 
+LATE_S = 0.05  # wall seconds by which a step may be shortened because it began late
 MOST_COUNTED = 100_000  # frames that a camera counts by itself in one acquisition
 
 
@@ -44,6 +46,14 @@ class Timetable:
         """Return the seconds until all is over that was put in; never below 0."""
         return max(0.0, self.due - self.passed())
 
+    def began(self) -> None:
+        """Note that what comes next has begun, now that what was due is over.
+
+        A command that took very long is not taken from it: what is left begins later.
+        """
+        late = self.passed() - self.due - LATE_S * self._bias.clock.speed
+        self.due += max(0.0, late)
+
     def cut(self) -> None:
         """Let what is due end now: it was ended early."""
         self.due = min(self.due, self.passed())
@@ -52,4 +62,3 @@ class Timetable:
         """Wait until all that was put in is over."""
         while (left := self.left()) > 0.0:
             yield from self._bias.clock.sleep(left)
-

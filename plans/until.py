@@ -114,7 +114,11 @@ class Ending:
         self._rate = dose_rate_e_per_A2_s
         self._detectors = detectors or {}
         self._start_C = coulombs.charge_C
-        self._judged = [(condition, self._judge_of(condition)) for condition in conditions]
+        # An estimate of the plan has no specimen to judge by: its source says what it can tell.
+        judges = getattr(bias, "judges", lambda condition: True)
+        self._judged = [
+            (condition, self._judge_of(condition)) for condition in conditions if judges(condition)
+        ]
         self._held = [0] * len(self._judged)
 
     def over(self) -> bool:

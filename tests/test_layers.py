@@ -18,6 +18,7 @@ GROUND = {
     "clock_model",
     "interlock_table",
     "permit",
+    "device_limits",
     "recording",
     "dose",
     "protocol",
@@ -30,7 +31,7 @@ MAY_IMPORT = {  # folder -> the stmtem_control names it may use
 }
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
-    {"errors", "units", "exchanges", "permit"},
+    {"errors", "units", "exchanges", "permit", "device_limits"},
     {"clock", "clock_model", "timeline", "transport", "nucleation_transients"},
     {"recording", "dose", "protocol"},
     {"config", "station_tables", "interlock_table"},
@@ -47,7 +48,8 @@ FLOORS = [
     },
     {"dose_picture"},
     {"dose_command"},
-    {"session_dose"},
+    {"session_dose", "estimate"},
+    {"check_command"},
     {"document_line", "safe_channel", "during_task", "outcome"},
     {"publish"},
     {"connect", "declare_rest"},

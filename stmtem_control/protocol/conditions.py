@@ -63,10 +63,11 @@ class Condition(Part):
     @model_validator(mode="after")
     def _fits(self) -> "Condition":
         if self.kind in MEASURED:
-            if self.value is None or self.comparison not in MEASURED[self.kind][1]:
-                raise PydanticCustomError("condition", "a measured condition needs a value")
+            words = [word for word in MEASURED[self.kind][1] if word]
+            if self.value is None or self.comparison not in words or self.name:
+                raise _together(f"'{self.kind}' takes a value, and {' or '.join(words)}")
         elif self.comparison != "is" or self.value is not None or not self.name:
-            raise PydanticCustomError("condition", "an event or a contact has a name, not a value")
+            raise _together(f"'{self.kind}' is what its name says, without a value")
         return self
 
     def as_written(self) -> dict[str, str]:
@@ -91,6 +92,10 @@ def read_conditions(written: object, info: ValidationInfo) -> Any:
     if not isinstance(written, dict) or not written:
         raise refused("until", written, "give a mapping, for example {charge: 0 C}")
     return [_condition(str(key), value) for key, value in written.items()]
+
+
+def _together(allowed: str) -> PydanticCustomError:
+    return PydanticCustomError("together", "{allowed}", {"field": "", "allowed": allowed})
 
 
 def _condition(key: str, written: object) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from .quantities import (
     Kind,
     QuantityError,
     parse_quantity,
+    quantity_pattern,
     write_quantity,
 )
 
@@ -82,9 +83,10 @@ class Quantity:
         """Return what editors are told: text with a number and a unit."""
         return {
             "type": "string",
-            "pattern": r"^\s*[-+\u2212]?\s*(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*[^\s\d.,].*$",
+            "pattern": quantity_pattern(self.kind),
             "examples": [self.example],
             "x-limits": self.limits,
+            "x-unit": self.kind.unit,
         }
 
     @property

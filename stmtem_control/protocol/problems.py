@@ -8,10 +8,10 @@ from pydantic import BaseModel, ValidationError
 
 from stmtem_control.errors import ProtocolFileError
 
-from .yaml_tree import Path, place_of
+from .fields import file_keys, key_of
+from .yaml_tree import Path, Tree
 
 _WANTED = {
-    "missing": "",
     "list_type": "a list",
     "tuple_type": "a list",
     "model_type": "a mapping, for example {}",
@@ -21,137 +21,116 @@ _WANTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
+    "string_too_short": "some text",
+    "string_pattern_mismatch": "some text",
+    "too_short": "at least one",
 }
+_UNKNOWN = ("extra_forbidden", "until_key")
 
 
-def problem_of(
-    error: ValidationError, file: str, lines: Mapping[Path, int], given: Any
-) -> ProtocolFileError:
+def problem_of(error: ValidationError, top: type[BaseModel], tree: Tree) -> ProtocolFileError:
     """Return the first of pydantic's findings, first in the file, as a person would say it."""
-    findings = error.errors(include_url=False)
+    findings: list[Any] = error.errors(include_url=False)
+    places = [finding["loc"] for finding in findings]
 
-    def order(finding: Any) -> tuple[bool, int]:
+    def order(finding: Any) -> tuple[bool, bool, int]:
+        here = finding["loc"]
+        # A list of which an item is wrong is told to be too short, too.
+        outer = any(place != here and place[: len(here)] == here for place in places)
         # A mistyped key shows up twice, as unknown and as missing: the unknown one tells more.
-        unknown = finding["type"] in ("extra_forbidden", "until_key")
-        return not unknown, _line(lines, _path(finding["loc"], given))
+        return outer, finding["type"] not in _UNKNOWN, tree.line(here)
 
-    finding: Any = min(findings, key=order)
-    path = _path(finding["loc"], given)
+    finding = min(findings, key=order)
+    path, kind = tuple(finding["loc"]), finding["type"]
+    if path[-2:] in (("prompt", "text"), ("comment", "text")):
+        path = path[:-1]  # in a file the text stands right behind the step's name
     context = finding.get("ctx", {})
-    kind = finding["type"]
+    if kind == "extra_forbidden":
+        return unknown_key(path, keys_at(top, path[:-1]), tree)
+    if kind == "until_key":
+        return unknown_key((*path, context["key"]), context["known"], tree)
     found = context.get("found", "") or _shown(finding["input"])
     allowed, nearest = str(context.get("allowed", "")), str(context.get("nearest", ""))
-    if kind == "extra_forbidden":
-        return unknown_key(path, _siblings(path, given), file, lines)
-    if kind == "until_key":
-        return unknown_key((*path, context["key"]), context["known"], file, lines)
-    if kind in ("step", "condition"):
-        path, found = (*path, _key(str(context.get("field", "")))), ""
-        path = tuple(part for part in path if part != "")
-        message = allowed or finding["msg"]
+    if kind == "together":
+        field = str(context["field"])
+        path, found = (*path, key_of(field)) if field else path, ""
+        message = allowed
     elif kind == "missing":
-        found, allowed = "", "it must be there"
-        message = f"missing; {allowed}"
+        found, message = "", "missing"
     elif kind in ("quantity", "until_value"):
         if kind == "until_value" and context["key"] != "until":
             path = (*path, context["key"])
+        if path in tree.numbers:  # as it is written: 1e-9, and not 1e-09
+            value, written = repr(finding["input"]), tree.numbers[path]
+            found, nearest = found.replace(value, written), nearest.replace(value, written)
         hint = f"; did you mean {nearest!r}?" if nearest else ""
         message = f"found {found}; {allowed}{hint}"
+    elif kind in ("greater_than_equal", "less_than_equal"):
+        allowed = f"{context['ge']} or more" if "ge" in context else f"at most {context['le']}"
+        message = f"found {found}; give {allowed}"
+    elif kind in _WANTED:
+        allowed = _WANTED[kind]
+        message = f"found {found}; give {allowed}"
     else:
-        allowed = _WANTED.get(kind) or _words(finding["msg"])
-        message = (
-            f"found {found}; give {allowed}" if kind in _WANTED else f"found {found}; {allowed}"
-        )
-    return ProtocolFileError(
-        " ".join(message.split()),
-        file=file,
-        line=_line(lines, path),
-        key=place_of(path),
-        found=found,
-        allowed=allowed,
-        nearest=nearest,
-    )
+        allowed = finding["msg"][0].lower() + finding["msg"][1:]
+        message = f"found {found}; {allowed}"
+    return tree.problem(message, path, found=found, allowed=allowed, nearest=nearest)
 
 
 def unknown_key(
-    path: Path, known: Iterable[str], file: str, lines: Mapping[Path, int]
+    path: Path, known: Mapping[str, str] | Iterable[str], tree: Tree
 ) -> ProtocolFileError:
-    """Return the error of a key that is not known, with the nearest one that is."""
-    known = list(known)
+    """Return the error of a key that is not known, with the nearest one that is.
+
+    Parameters
+    ----------
+    path : tuple
+        Of the key.
+    known : mapping or iterable of str
+        The keys that are known, perhaps with the names that Python has for them.
+    tree : Tree
+        Of the file.
+    """
+    names = known if isinstance(known, Mapping) else {key: key for key in known}
     key = str(path[-1])
-    near = difflib.get_close_matches(key, known, n=1) or [
-        name for name in known if name.lower() == key.lower()
-    ]
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    return ProtocolFileError(
-        f"unknown key; {hint}",
-        file=file,
-        line=_line(lines, path),
-        key=place_of(path),
-        found=key,
-        allowed=", ".join(known),
-        nearest=near[0] if near else "",
+    alike = {name.lower(): right for right, name in names.items()}
+    alike.update({name.lower(): name for name in names})
+    near = difflib.get_close_matches(key.lower(), alike, n=1, cutoff=0.7)
+    nearest = alike[near[0]] if near else ""
+    known = list(names)
+    hint = f"did you mean {nearest!r}?" if near else f"known: {', '.join(known)}"
+    return tree.problem(
+        f"unknown key; {hint}", path, found=key, allowed=", ".join(known), nearest=nearest
     )
 
 
-def _path(loc: tuple[int | str, ...], given: Any) -> Path:
-    """Return the path in the file of pydantic's place, which may go deeper than what is there."""
-    return tuple(loc)
-
-
-def _line(lines: Mapping[Path, int], path: Path) -> int:
-    """Return the line of a path, or of the longest part of it that is in the file."""
-    for length in range(len(path), -1, -1):
-        if path[:length] in lines:
-            return lines[path[:length]]
-    return 0
-
-
-def _key(field: str) -> str:
-    from .fields import key_of
-
-    return key_of(field)
-
-
-def _siblings(path: Path, _given: Any) -> list[str]:
-    return keys_at(path[:-1])
-
-
-def keys_at(path: Path) -> list[str]:
-    """Return the keys that may stand at a place of a protocol file."""
-    from .protocol import Protocol
-    from .steps import STEPS, kind_of
-
-    model: Any = Protocol
-    steps = {kind_of(step): step for step in STEPS}
-    for index, part in enumerate(path):
+def keys_at(top: type[BaseModel], path: Path) -> dict[str, str]:
+    """Return the keys that may stand at a place of a file of a model, with their names."""
+    models: list[type[BaseModel]] = [top]
+    for part in path:
         if isinstance(part, int):
             continue
-        if index == 2 and path[0] == "steps":
-            model = steps.get(part)
-        elif part != "steps" and model is not None:
-            model = _inner(model, part)
-        if model is None:
-            return []
-    return keys_of(model)
+        # A step's place has its kind in it, which is a model of the union and no field.
+        steps = [m for m in models if "kind" in m.model_fields and _kind(m) == part]
+        models = steps or [
+            inner
+            for model in models
+            if part in file_keys(model)
+            for inner in models_in(model.model_fields[file_keys(model)[part]])
+        ]
+    return {key: name for model in models for key, name in file_keys(model).items()}
 
 
-def keys_of(model: type[BaseModel]) -> list[str]:
-    """Return the keys of a model as they are written in a file."""
-    from .fields import file_keys
-
-    return list(file_keys(model))
+def _kind(model: type[BaseModel]) -> object:
+    return model.model_fields["kind"].default
 
 
-def _inner(model: Any, key: str) -> Any:
-    from .fields import file_keys
-
-    name = file_keys(model).get(key)
-    if name is None:
-        return None
-    annotation = model.model_fields[name].annotation
-    options = (annotation, *getattr(annotation, "__args__", ()))
-    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models in a field's annotation, however they are wrapped."""
+    annotation = getattr(annotation, "annotation", annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for inner in getattr(annotation, "__args__", ()) for m in models_in(inner)]
 
 
 def _shown(value: object) -> str:
@@ -162,10 +141,6 @@ def _shown(value: object) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list | tuple):
-        return "a list"
+        return "a list" if value else "an empty list"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _words(message: str) -> str:
-    return message[0].lower() + message[1:]

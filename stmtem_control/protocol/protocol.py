@@ -19,6 +19,7 @@ from .fields import (
 from .problems import problem_of
 from .quantities import TIME
 from .steps import Biased, Blank, Cycles, Prompt, Step
+from .yaml_tree import Tree
 
 Name = Annotated[str, Field(strict=True, min_length=1, max_length=200, pattern=r"\S")]
 
@@ -58,7 +59,7 @@ class CameraSettings(Part):
         if self.exposure_s * self.rate_Hz > 1.0 + 1e-9:
             longest = 1000.0 / self.rate_Hz
             raise PydanticCustomError(
-                "step",
+                "together",
                 "{allowed}",
                 {
                     "field": "exposure_s",
@@ -93,7 +94,7 @@ class Protocol(Part):
     """Blank the beam in a code at both ends of a recorded block, and date the frames by it."""
     steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=1000)]
     """What is done, one after the other."""
-    text: str = Field("", exclude=True, repr=False)
+    text: str = Field(default="", exclude=True, repr=False)
     """The file as it was read; "" of a protocol that was made otherwise."""
 
     def __eq__(self, other: object) -> bool:
@@ -123,7 +124,7 @@ class Protocol(Part):
         try:
             return cls.model_validate(dict(given), by_alias=False, by_name=True)
         except ValidationError as error:
-            raise problem_of(error, source, {}, dict(given)) from None
+            raise problem_of(error, cls, Tree(file=source)) from None
 
     def to_yaml(self) -> str:
         """Return it as a protocol file, with the units written out."""

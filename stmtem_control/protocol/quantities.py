@@ -85,7 +85,9 @@ _WORDS = {
 
 _NUMBER = re.compile(r"[+-]?(?:\d{1,25}(?:\.\d{0,25})?|\.\d{1,25})(?:[eE][+-]?\d{1,3})?")
 _FACTOR = re.compile(r"(?P<name>[A-Za-z]+)(?:(?:\^|\*\*)?(?P<power>[+-]?\d))?")
-_SIGNS = str.maketrans({"−": "-", "µ": "u", "μ": "u", "Ω": "ohm", "Å": "A", "·": "*", "⁻": "-"})
+_SIGNS = str.maketrans(
+    {"−": "-", "µ": "u", "μ": "u", "Ω": "ohm", "Å": "angstrom", "·": "*", "⁻": "-"}
+)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 
 
@@ -126,7 +128,7 @@ def parse_quantity(text: str, kind: Kind) -> float:
     >>> parse_quantity("5 A", VOLTAGE)
     Traceback (most recent call last):
     stmtem_control.protocol.quantities.QuantityError: found '5 A', a current; give a voltage, \
-for example '-5 V'; did you mean '5 V'?
+for example '-5 V'
     """
     wanted = f"give {kind.name}, for example {kind.example!r}"
     plain = unicodedata.normalize("NFC", text).strip().translate(_SIGNS)
@@ -170,7 +172,7 @@ def write_quantity(value: float, kind: Kind) -> str:
     """
     exact = Decimal(repr(float(value)))
     symbol, power = kind.unit, 0
-    if kind.unit in _SYMBOLS and exact:
+    if kind.unit in _SYMBOLS and exact and exact.adjusted() < -1:
         steps = {0: "", **{PREFIXES[p]: p for p in _SYMBOLS[kind.unit] if PREFIXES[p] < 0}}
         fitting = [step for step in steps if step <= exact.adjusted()]
         power = max(fitting) if fitting else min(steps)
@@ -185,6 +187,17 @@ def known_units(kind: Kind) -> tuple[str, ...]:
     _, wanted = _unit(kind.unit)
     found = [name for name in _tokens() if _unit(name)[1] == wanted]
     return tuple(dict.fromkeys([kind.unit, *found]))
+
+
+def quantity_pattern(kind: Kind) -> str:
+    """Return the regular expression by which an editor checks a quantity of a kind."""
+    number = r"\s*[-+\u2212]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*"
+    if kind.unit not in _tokens():
+        return f"^{number}[^\\s\\d.,].*$"  # of several parts, which can be written in many ways
+    names = [name for name in known_units(kind) if name.isascii()]
+    names += [mu + name[1:] for name in names if name[:1] == "u" for mu in "µμ"]
+    names += [name.replace("ohm", "Ω") for name in names if name.endswith("ohm")]
+    return f"^{number}({'|'.join(dict.fromkeys(names))})\\s*$"
 
 
 def _quoted(text: str) -> str:
@@ -204,7 +217,8 @@ def _registry() -> Any:
     # The import takes longer than all the rest.
     import pint
 
-    return pint.UnitRegistry(list(_DEFINITIONS), non_int_type=Decimal)
+    settings: dict[str, Any] = {"filename": list(_DEFINITIONS), "non_int_type": Decimal}
+    return pint.UnitRegistry(**settings)
 
 
 @lru_cache(maxsize=1)
@@ -256,11 +270,11 @@ def _unit(text: str) -> tuple[Decimal, tuple[tuple[str, Decimal], ...]]:
     return Decimal(root.magnitude), dimension
 
 
-def _name_of(dimension: object) -> str:
+def _name_of(dimension: tuple[tuple[str, Decimal], ...]) -> str:
     names = {_unit(kind.unit)[1]: kind.name for kind in KINDS}
     others = {"S": "a conductance", "W": "a power", "F": "a capacitance"}
     names.update({_unit(unit)[1]: name for unit, name in others.items()})
-    return names.get(dimension, "something else")  # type: ignore[call-overload]
+    return names.get(dimension, "which is something else")
 
 
 def _nearest(unknown: str, kind: Kind) -> str:
@@ -284,4 +298,6 @@ def _meant(digits: str, unit: str, kind: Kind) -> str:
             value = float(1 / (number * factor))
             return write_quantity(float(f"{value:.6g}"), kind)
     alike = [name for name in known_units(kind) if name.lower() == unit.lower()]
-    return f"{digits} {alike[0] if alike else kind.unit}"
+    if kind is DOSE or kind is DOSE_RATE:
+        alike.append(kind.unit)
+    return f"{digits} {alike[0]}" if alike else ""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from .conditions import Condition, Until
+from .conditions import Until
 from .fields import (
     Count,
     Duration,
@@ -27,12 +27,12 @@ from .fields import (
 class StepPart(Part):
     """A step, or a part of one, that knows where it stands in its file."""
 
-    where: str = Field("", exclude=True, repr=False)
+    where: str = Field(default="", exclude=True, repr=False)
     """File and line, for messages; it makes no difference between steps."""
 
     def __eq__(self, other: object) -> bool:
         """Compare what is to be done, not where it is written."""
-        return type(self) is type(other) and self._content() == other._content()  # type: ignore[attr-defined]
+        return isinstance(other, type(self)) and self._content() == other._content()
 
     def __hash__(self) -> int:
         """Return a hash of what is to be done."""
@@ -45,6 +45,10 @@ class StepPart(Part):
 class Biased(StepPart):
     """A time under bias: at one value, up a ramp, or down a staircase of levels."""
 
+    bias_V: Volts | None = None
+    """Bias at the fibre."""
+    levels_V: Annotated[tuple[Volts, ...], Field(min_length=1, max_length=1000)] | None = None
+    """Instead of `bias`: one bias after the other."""
     ramp_V_per_s: VoltsPerSecond | None = None
     """Speed (V/s) at which the bias goes from what it was to `bias`; without it, at once."""
     each_s: Duration | None = None
@@ -59,9 +63,7 @@ class Biased(StepPart):
     @property
     def biases_V(self) -> tuple[float, ...]:
         """The bias, or the levels one after the other, in V."""
-        levels: tuple[float, ...] | None = getattr(self, "levels_V", None)
-        bias: float | None = getattr(self, "bias_V", None)
-        return levels or (() if bias is None else (bias,))
+        return self.levels_V or (() if self.bias_V is None else (self.bias_V,))
 
     @property
     def longest_s(self) -> float:
@@ -72,8 +74,8 @@ class Biased(StepPart):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        levels = getattr(self, "levels_V", None) is not None
-        if levels == (getattr(self, "bias_V", None) is not None):
+        levels = self.levels_V is not None
+        if levels == (self.bias_V is not None):
             raise _refused("bias", "give either 'bias' or 'levels'")
         if levels:
             for key in ("ramp_V_per_s", "duration_s", "timeout_s"):
@@ -104,7 +106,7 @@ class Biased(StepPart):
 
 
 def _refused(field: str, allowed: str) -> PydanticCustomError:
-    return PydanticCustomError("step", "{allowed}", {"field": field, "allowed": allowed})
+    return PydanticCustomError("together", "{allowed}", {"field": field, "allowed": allowed})
 
 
 class Approach(StepPart):
@@ -112,11 +114,11 @@ class Approach(StepPart):
 
     example: ClassVar[str] = "{}"
     kind: Literal["approach"] = "approach"
-    approach_V: Volts | None = Field(None, validation_alias="bias")
+    approach_V: Volts | None = Field(default=None, validation_alias="bias", examples=["0.5 V"])
     """Bias while approaching."""
-    threshold_A: PositiveAmperes | None = None
+    threshold_A: PositiveAmperes | None = Field(default=None, examples=["2 pA"])
     """Least current over the leak that can be a contact."""
-    short_A: PositiveAmperes | None = None
+    short_A: PositiveAmperes | None = Field(default=None, examples=["5 nA"])
     """Current that is a short."""
     sigmas: Number | None = None
     """A current is seen when it exceeds the leak by so many standard deviations."""
@@ -124,11 +126,11 @@ class Approach(StepPart):
     """Readings that confirm each decision."""
     oxide_GOhm: PositiveGigaohms | None = None
     """A contact of less than so much is ohmic, one of more is through the oxide."""
-    fine_step_V: PositiveVolts | None = None
+    fine_step_V: PositiveVolts | None = Field(default=None, examples=["0.5 V"])
     """Step of the fine offset while nothing is seen, in V of the piezo."""
-    least_step_V: PositiveVolts | None = None
+    least_step_V: PositiveVolts | None = Field(default=None, examples=["20 mV"])
     """Step of the fine offset close to contact, in V of the piezo."""
-    fine_range_V: PositiveVolts | None = None
+    fine_range_V: PositiveVolts | None = Field(default=None, examples=["20 V"])
     """How far the fine offset goes before coarse steps are taken, in V of the piezo."""
     coarse_step: Count | None = None
     """Coarse steps between two fine sweeps, while their size is not known."""
@@ -147,7 +149,7 @@ class LeakageBaseline(StepPart):
 
     example: ClassVar[str] = "{}"
     kind: Literal["leakage_baseline"] = "leakage_baseline"
-    max_V: PositiveVolts | None = Field(None, validation_alias="bias")
+    max_V: PositiveVolts | None = Field(default=None, validation_alias="bias")
     """Highest level; levels of both signs are measured."""
     levels: Annotated[int, Field(strict=True, ge=1, le=50)] | None = None
     """How many of each sign, evenly from 0 V."""
@@ -192,10 +194,6 @@ class Hold(Biased):
 
     example: ClassVar[str] = "{bias: 1 V, duration: 2 s}"
     kind: Literal["hold"] = "hold"
-    bias_V: Volts | None = None
-    """Bias at the fibre."""
-    levels_V: Annotated[tuple[Volts, ...], Field(min_length=1, max_length=1000)] | None = None
-    """Instead of `bias`: one bias after the other."""
 
 
 class Cycles(StepPart):
@@ -302,9 +300,25 @@ class Comment(StepPart):
     """What to say."""
 
 
+class Site(StepPart):
+    """Go to another place on the specimen, which the person does; its dose is booked from then on.
+
+    The person is asked, and the answer waited for; bias off and beam blanked meanwhile.
+    """
+
+    example: ClassVar[str] = "fibre 2"
+    kind: Literal["site"] = "site"
+    text: Text
+    """Name of the place, under which its dose is booked."""
+
+
+#: Steps that are written as text alone.
+WRITTEN_AS_TEXT = (Prompt, Comment, Site)
+
 STEPS: tuple[type[StepPart], ...] = (
     Prompt,
     Comment,
+    Site,
     LeakageBaseline,
     Approach,
     Survey,
@@ -320,6 +334,7 @@ STEPS: tuple[type[StepPart], ...] = (
 Step = Annotated[
     Prompt
     | Comment
+    | Site
     | LeakageBaseline
     | Approach
     | Survey
@@ -338,6 +353,3 @@ Step = Annotated[
 def kind_of(model: type[StepPart]) -> str:
     """Return the key of a step's model."""
     return str(model.model_fields["kind"].default)
-
-
-__all__ = ["Condition", *(model.__name__ for model in STEPS), "STEPS", "Step"]

@@ -6,17 +6,30 @@ from .conditions import Condition
 from .fields import Part, Quantity, file_keys
 from .protocol import Protocol
 from .quantities import write_quantity
-from .steps import Comment, Prompt, StepPart
+from .steps import WRITTEN_AS_TEXT, StepPart
+from .yaml_tree import plain_value
 
 
 def protocol_yaml(protocol: Protocol) -> str:
     """Return a protocol as a YAML text that :func:`.read_protocol` reads back as the very same."""
     import yaml
 
-    plain = _part(protocol)
+    class Dumper(yaml.SafeDumper):
+        """Quotes every text that the reader would take for something else."""
+
+    def text(dumper: Any, value: str) -> Any:
+        quotes = None if isinstance(plain_value(value), str) else '"'
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=quotes)
+
+    Dumper.add_representer(str, text)
     return str(
-        yaml.safe_dump(
-            plain, sort_keys=False, allow_unicode=True, default_flow_style=None, width=96
+        yaml.dump(
+            _part(protocol),
+            Dumper=Dumper,
+            sort_keys=False,
+            allow_unicode=True,
+            default_flow_style=None,
+            width=96,
         )
     )
 
@@ -46,8 +59,8 @@ def _value(value: Any, quantity: Quantity | None) -> Any:
 
 def _step(step: StepPart) -> dict[str, Any]:
     kind = step.kind  # type: ignore[attr-defined]
-    if isinstance(step, Prompt | Comment):
-        return {kind: step.text}
+    if isinstance(step, WRITTEN_AS_TEXT):
+        return {kind: str(step.text)}
     return {kind: _part(step)}
 
 

@@ -15,6 +15,7 @@ from stmtem_control.errors import ProtocolFileError
 MOST_BYTES = 1_000_000
 DEEPEST = 12  # levels of nesting; a protocol has six
 MOST_VALUES = 50_000
+MOST_NAMED = 6  # parts of a path that are told
 
 Path = tuple[str | int, ...]
 _INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,17})")
@@ -30,12 +31,46 @@ class Tree:
     ----------
     value : object
         Dicts, lists, text, numbers, truth values and None.
+    file : str
+        Its name in errors.
     lines : dict
         The line, from 1, of every key and item by its path.
+    numbers : dict
+        How numbers are written, by path.
     """
 
     value: Any = None
+    file: str = "protocol"
     lines: dict[Path, int] = field(default_factory=dict)
+    numbers: dict[Path, str] = field(default_factory=dict)
+
+    def line(self, path: Path) -> int:
+        """Return the line of a path, or of the longest part of it that is in the file."""
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.lines:
+                return self.lines[path[:length]]
+        return 0
+
+    def problem(
+        self,
+        message: str,
+        path: Path,
+        *,
+        line: int = 0,
+        found: str = "",
+        allowed: str = "",
+        nearest: str = "",
+    ) -> ProtocolFileError:
+        """Return the error that something at a path is wrong."""
+        return ProtocolFileError(
+            " ".join(message.split()),
+            file=self.file,
+            line=line or self.line(path),
+            key=place_of(path),
+            found=found,
+            allowed=allowed,
+            nearest=nearest,
+        )
 
 
 def read_tree(text: str, file: str) -> Tree:
@@ -70,9 +105,8 @@ class _Builder:
 
     def __init__(self, events: Iterator[Any], file: str) -> None:
         self._events = events
-        self._file = file
         self._count = 0
-        self._tree = Tree()
+        self._tree = Tree(file=file)
 
     def build(self) -> Tree:
         documents = 0
@@ -99,7 +133,12 @@ class _Builder:
         if len(path) > DEEPEST or self._count > MOST_VALUES:
             self._refuse(line, "more than any protocol holds", "fewer, less nested values", path)
         if name == "ScalarEvent":
-            return _plain(event.value) if event.style in (None, "") else event.value
+            if event.style not in (None, ""):
+                return event.value
+            value = plain_value(event.value)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                self._tree.numbers[path] = event.value
+            return value
         if name == "SequenceStartEvent":
             return self._sequence(path)
         return self._mapping(path)
@@ -122,23 +161,20 @@ class _Builder:
             here = (*path, key)
             if key in found:
                 first = self._tree.lines[here]
-                self._refuse(line, f"the key once more (first on line {first})", "once", here)
+                raise self._tree.problem(
+                    f"the same key is on line {first} already; keep one", here, line=line
+                )
             self._tree.lines[here] = line
             found[key] = self._node(next(self._events), here)
         return found
 
     def _refuse(self, line: int, found: str, allowed: str, path: Path = ()) -> None:
-        raise ProtocolFileError(
-            f"found {found}; {allowed}",
-            file=self._file,
-            line=line,
-            key=place_of(path),
-            found=found,
-            allowed=allowed,
+        raise self._tree.problem(
+            f"found {found}; {allowed}", path, line=line, found=found, allowed=allowed
         )
 
 
-def _plain(text: str) -> Any:
+def plain_value(text: str) -> Any:
     """Return the value of a word without quotes."""
     if text.lower() in _WORDS and (text == text.lower() or text in ("True", "False")):
         return _WORDS[text.lower()]
@@ -152,28 +188,33 @@ def _plain(text: str) -> Any:
 def place_of(path: Path) -> str:
     """Return a path in words: ``("steps", 2, "deposit", "bias")`` is "step 3, deposit, bias"."""
     parts: list[str] = []
-    for part in path:
-        if isinstance(part, int):
-            last = parts.pop() if parts else "item"
-            parts.append(f"{last.removesuffix('s') or last} {part + 1}")
-        else:
+    for part in path[:MOST_NAMED]:
+        if isinstance(part, str):
             parts.append(part if len(part) <= 40 else part[:37] + "...")
-    return ", ".join(" ".join(part.split()) for part in parts)
+        elif len(parts) == 1 and parts[0] == "steps":
+            parts = [f"step {part + 1}"]
+        else:
+            parts.append(f"item {part + 1}")
+    return ", ".join(" ".join(part.split()) for part in parts if part.strip())
 
 
 def _syntax(error: Any, text: str, file: str) -> ProtocolFileError:
     """Return what a YAML parser found, in one line."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    line = mark.line + 1 if mark is not None else 0
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
-    problem = " ".join(problem.split())
+    begun = getattr(error, "context_mark", None)
+    if "end of stream" in problem and begun is not None:
+        mark, problem = begun, "what begins here has no end"
     lines = text.splitlines()
-    here = lines[line - 1] if 0 < line <= len(lines) else ""
+    line = min(mark.line + 1, len(lines)) if mark is not None else 0
     position = getattr(error, "position", None)
-    if not line and isinstance(position, int):
+    if mark is None and isinstance(position, int):
         line = text.count("\n", 0, position) + 1
+    here = lines[line - 1] if 0 < line <= len(lines) else ""
     hint = "look at indentation, colons and quotes here and in the line before"
-    if "\t" in here:
+    if "characters are not allowed" in problem or "special characters" in problem:
+        hint = "take out what an editor does not show"
+    elif "\t" in here:
         hint = "indent with spaces, not with tabs"
     elif re.search(r"[:,{\[]\s*>", here):
         hint = "put a comparison with '>' in quotes, or write 'above'"
@@ -181,4 +222,6 @@ def _syntax(error: Any, text: str, file: str) -> ProtocolFileError:
         hint = "put the value in quotes"
     elif re.search(r":\s*\S.*:\s", here):
         hint = "put text that has a colon in quotes"
-    return ProtocolFileError(f"no YAML: {problem}; {hint}", file=file, line=line, allowed=hint)
+    return ProtocolFileError(
+        f"no YAML: {' '.join(problem.split())}; {hint}", file=file, line=line, allowed=hint
+    )
