@@ -11,11 +11,8 @@ from .check_command import add_check_command
 from .dose_command import add_dose_command
 from .end_signals import on_end_signals
 from .errors import StmTemError
-<<<<<<< HEAD
-from .queue_commands import add_queue_commands
-=======
 from .protocol_commands import add_protocol_commands
->>>>>>> c10bd26c2abc53d155b8a4ca1e7ea2a6219221eb
+from .queue_commands import add_queue_commands
 from .run_commands import add_run_commands
 
 EXAMPLES = """\

@@ -237,15 +237,6 @@ def _make_devices(
         PiezoProbe,
     )
 
-<<<<<<< HEAD
-=======
-    from .session_dose import SessionDose
-    from .station_dose import fresh_specimen
-
-    lock = StationLock(instrument_addresses(station, addresses))
-    opened.callback(lock.release)
-    drivers = open_drivers(station, clock, addresses, opened)
->>>>>>> c10bd26c2abc53d155b8a4ca1e7ea2a6219221eb
     source = station.bias_source
     reading_s = drivers.source.longest_reading_s(source.nplc)
     bias = BiasSource(
@@ -351,7 +342,8 @@ def connect(
     """
     from stmtem_control.devices import Interlocks, SafeState
 
-    from .session_dose import SessionDose, fresh_specimen
+    from .session_dose import SessionDose
+    from .station_dose import fresh_specimen
 
     lock = StationLock(instrument_addresses(station, addresses))
     opened.callback(lock.release)

@@ -46,29 +46,22 @@ class PlanEnding:
         Why the last plan at the prompt ended early, whoever ended it; "" if it did not.
     to_the_end : bool
         Whether Ctrl-C ends the plan, as in :meth:`.Session.run`; otherwise it pauses it.
-<<<<<<< HEAD
     leave_paused : bool
         Whether a plan that is paused is left so by :meth:`trip`, for somebody who must end it by
         himself; :meth:`refused` then says why it must not go on.
-=======
     at_pause : callable or None
         Asked by :meth:`go` when the plan has paused: whether it goes on (True) or ends.  While it
         is set, the first Ctrl-C pauses, and one during the pause ends.
->>>>>>> c10bd26c2abc53d155b8a4ca1e7ea2a6219221eb
     """
 
     RE: RunEngine
 
     def __init__(self, safe_state: "SafeState") -> None:
         self.reason = self.told = ""
-<<<<<<< HEAD
         self.to_the_end = self.leave_paused = False
-=======
-        self.to_the_end = False
         self.at_pause: Callable[[], bool] | None = None
         self._presses = 0
         self._aborting = threading.Lock()
->>>>>>> c10bd26c2abc53d155b8a4ca1e7ea2a6219221eb
         self._refused = ""
         self._safe_state = safe_state
         self._caught = False
