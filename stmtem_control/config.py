@@ -27,6 +27,7 @@ from .station_tables import (
     CatalogTable,
     DoseTable,
     ProbeTable,
+    PublishTable,
     SafeTable,
     StationTable,
     Table,
@@ -46,6 +47,7 @@ class Station(Table):
     interlocks: InterlocksTable = InterlocksTable()
     safe: SafeTable = SafeTable()
     catalog: CatalogTable | None = None
+    publish: PublishTable | None = None
 
     @model_validator(mode="after")
     def _bench_is_there(self) -> Self:

@@ -27,6 +27,7 @@ from .errors import InterlockError, StmTemError
 from .outcome import Outcome as Outcome
 from .outcome import one_line as one_line
 from .page_validation import pages_checked_by_columns
+from .publish import publish_documents
 from .run_completion import RunCompletion
 from .run_engine import StationRunEngine
 from .run_folder import RunFolder, check_writable, count_rows, write_outcome
@@ -159,6 +160,9 @@ class Session:
             self.RE.subscribe(self.run_folder)
             self.RE.subscribe(self._completion)
             self.RE.subscribe(self._run_closed, "stop")
+            self.publisher = publish_documents(
+                self.station.publish, self.RE, lambda t: self.dose.tell(t), opened
+            )
             self.interlocks.on_trip = self._tripped
             self._opened = opened.pop_all()
         # For scripts without a with block.

@@ -149,6 +149,12 @@ class CatalogTable(Table):
     server: str = Field(pattern="^https?://.")
 
 
+class PublishTable(Table):
+    """``[publish]``: hand documents to a 0MQ proxy, for people at other machines."""
+
+    address: Annotated[str, Field(pattern=r"^(tcp://)?[\w.-]+:\d{1,5}$")]
+
+
 class SafeTable(Table):
     """``[safe]``: how the station is made safe, and what watches over the session."""
 
