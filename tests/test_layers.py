@@ -52,7 +52,7 @@ FLOORS = [
     {"safe_station", "ending", "heartbeat", "guard"},
     {"guard_process", "safe_command", "watch"},
     {"session"},
-    {"progress", "doctor", "recover", "catalog"},
+    {"progress", "doctor", "recover", "catalog", "pytest_plugin"},
     {"console", "demo"},
     {"cli"},
 ]

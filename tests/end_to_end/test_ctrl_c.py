@@ -21,9 +21,9 @@ from bluesky.utils import RunEngineInterrupted
 
 from stmtem_control.during_task import PollingDuringTask
 from stmtem_control.end_signals import INSISTENCE, signals_held
+from stmtem_control.pytest_plugin import assert_safe
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
-from tests.bench_truth import assert_safe
 
 TIMES = int(os.environ.get("CTRL_C", "15"))
 LATEST_S = 0.05  # after the call in which a press comes
