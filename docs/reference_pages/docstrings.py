@@ -1,6 +1,7 @@
 """Docstrings in numpydoc's form, as Markdown."""
 
 import inspect
+import json
 import re
 from typing import Any
 
@@ -13,6 +14,13 @@ def inline(text: str) -> str:
     text = re.sub(r":\w+:`~?\.?([^`<]+)`", lambda found: f"`{found[1].split('.')[-1]}`", text)
     text = re.sub(r"``([^`]+)``", r"`\1`", text)
     return re.sub(r"(?<=[.:;])  (?=\S)", " ", text)
+
+
+def literal(value: object) -> str:
+    """Return a default as ruff's formatter leaves it: text in double quotes, a class by name."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return str(getattr(value, "__name__", repr(value)))
 
 
 def split(text: str) -> dict[str, str]:
@@ -84,7 +92,7 @@ def as_markdown(text: str, signature: inspect.Signature | None = None) -> str:
             given = [
                 defaults[name.strip()] for name in names.split(",") if name.strip() in defaults
             ]
-            shown = ", ".join(f"`{value!r}`" for value in given if value is not None)
+            shown = ", ".join(f"`{literal(value)}`" for value in given if value is not None)
             rows.append((_code(names), inline(kind), shown, inline(about)))
         parts.append(table(("parameter", "type", "default", "meaning"), rows))
     for section, named in (("Attributes", "attribute"), ("Returns", "returns")):
@@ -121,8 +129,7 @@ def signature_text(name: str, function: Any, skip: tuple[str, ...] = ()) -> str:
         elif parameter.default is inspect.Parameter.empty:
             words.append(parameter.name)
         else:
-            default = parameter.default
-            words.append(f"{parameter.name}={getattr(default, '__name__', repr(default))}")
+            words.append(f"{parameter.name}={literal(parameter.default)}")
     line = f"{name}({', '.join(words)})"
     if len(line) <= 92:
         return line

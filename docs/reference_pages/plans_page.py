@@ -9,11 +9,11 @@ from .docstrings import as_markdown, signature_text
 PARTS = ("clapperboard", "covered", "make_safe", "safe")  # for who writes a plan
 
 
-def section(name: str) -> str:
+def section(name: str, level: str) -> str:
     """Return the section of one plan."""
     plan = getattr(plans, name)
     text = as_markdown(inspect.getdoc(plan) or "", inspect.signature(plan))
-    return f"### {name}\n\n```python\n{signature_text(name, plan)}\n```\n\n{text}"
+    return f"{level} {name}\n\n```python\n{signature_text(name, plan)}\n```\n\n{text}"
 
 
 def plans_page() -> str:
@@ -21,9 +21,8 @@ def plans_page() -> str:
     names = [name for name in vars(plans)["__all__"] if name not in PARTS]
     return "\n\n".join(
         [
-            "## Plans",
-            *(section(name) for name in sorted(names)),
+            *(section(name, "##") for name in sorted(names)),
             "## Parts of plans",
-            *(section(name) for name in PARTS),
+            *(section(name, "###") for name in PARTS),
         ]
     )

@@ -46,6 +46,8 @@ def allowed(field: dict[str, Any]) -> str:
     low, above, high = (field.get(k) for k in ("minimum", "exclusiveMinimum", "maximum"))
     if field.get("format") == "date":
         return "a date"
+    if (below := field.get("exclusiveMaximum")) is not None:
+        return f"{number(low or above or 0)} to below {number(below)}"
     if high is not None:
         return (
             f"{'above ' if above is not None else ''}{number(low or above or 0)} to {number(high)}"
