@@ -37,7 +37,7 @@ def described(parser: argparse.ArgumentParser) -> str:
     parts = [f"```\n{usage}\n```"]
     if parser.description:
         parts.append(parser.description)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (_named(action), _helped(action, parser.prog))
         for action in parser._actions
         if not isinstance(action, argparse._HelpAction | argparse._SubParsersAction)

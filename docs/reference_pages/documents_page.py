@@ -1,7 +1,6 @@
 """The streams of a run and their data keys, asked of the devices of a session on the bench."""
 
 import tempfile
-from collections.abc import Mapping
 from typing import Any
 
 from stmtem_control.config import load_station
@@ -11,8 +10,9 @@ from stmtem_control.simulators import Bench
 from .docstrings import table
 
 
-def rows(keys: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a table of data keys."""
+def rows(*described: Any) -> str:
+    """Return a table of the data keys of all that is described."""
+    keys: dict[str, Any] = {name: key for one in described for name, key in one.items()}
     return table(
         ("data key", "type", "unit", "shape"),
         [
@@ -36,14 +36,13 @@ def documents_page() -> str:
         Session(station.with_data(folder), addresses=bench.addresses.as_dict()) as session,
     ):
         bias, probe, camera = session.bias, session.probe, session.camera
-        readings = {**bias.describe(), **camera.phase.describe(), **camera.cycle.describe()}
         parts = [
             "## Stream `frames`",
             "Pages of events, and a resource for the images. One row a frame.",
             rows(camera.describe_collect()),
             "## Stream `readings`",
             "One event a reading of the source.",
-            rows(readings),
+            rows(bias.describe(), camera.phase.describe(), camera.cycle.describe()),
             "With a probe, also:",
             rows(probe.describe()),
             "## Stream `bias_sequence`",
@@ -51,12 +50,6 @@ def documents_page() -> str:
             rows(bias.sequence.describe_collect()),
             "## Configuration",
             "In the descriptor of each stream that the device takes part in.",
-            rows(
-                {
-                    **bias.describe_configuration(),
-                    **camera.describe_configuration(),
-                    **probe.describe_configuration(),
-                }
-            ),
+            rows(*(device.describe_configuration() for device in (bias, camera, probe))),
         ]
     return "\n\n".join(parts)
