@@ -58,7 +58,7 @@ FLOORS = [
     {"safe_station", "ending", "heartbeat", "guard"},
     {"guard_process", "safe_command", "watch", "run_completion"},
     {"session"},
-    {"progress", "doctor", "recover", "catalog", "watch_documents"},
+    {"progress", "doctor", "recover", "catalog", "watch_documents", "pytest_plugin"},
     {"magics", "scan_table"},
     {"prompt"},
     {"console", "demo", "shared_prompt", "queueserver"},
