@@ -42,7 +42,8 @@ def allowed(field: dict[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(f"`{one!r}`".replace("'", '"') for one in field["enum"])
     if "anyOf" in field:
-        return ", or ".join(allowed(one) for one in field["anyOf"])
+        given = [one for one in field["anyOf"] if one.get("type") != "null"]  # null: not given
+        return ", or ".join(allowed(one) for one in given)
     low, above, high = (field.get(k) for k in ("minimum", "exclusiveMinimum", "maximum"))
     if field.get("format") == "date":
         return "a date"
@@ -72,6 +73,8 @@ def default(field: dict[str, Any], required: bool) -> str:
     if required:
         return "*must be given*"
     value = field.get("default", {})
+    if value is None:
+        return "*not given*"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, float):

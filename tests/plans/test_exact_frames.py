@@ -10,10 +10,10 @@ from bluesky.utils import RunEngineInterrupted
 from stmtem_control.errors import LimitError
 from stmtem_control.plans import deposit
 from stmtem_control.plans.timetable import whole_frames
+from stmtem_control.pytest_plugin import at_message
 from stmtem_control.session import Outcome, Session
 from stmtem_control.simulators import Bench
 
-from .messages import at_message
 from .test_biasing_plans import all_safe, check_agreement, rows
 from .test_interruptions import pause_at
 

@@ -48,6 +48,7 @@ def told(text: str) -> None:
         return
     assert str(error).startswith("any.yaml")
     assert len(str(error).splitlines()) == 1
+    assert error is not None
     assert 0 <= error.line <= len(text.splitlines()) + 1
 
 
