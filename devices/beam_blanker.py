@@ -14,13 +14,15 @@ from ophyd.status import Status
 from stmtem_control.clock import StationClock
 from stmtem_control.device_limits import wants_blanked
 from stmtem_control.dose.calibration import DoseCalibration
+from stmtem_control.errors import InterlockError, LimitError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
 
 from .dose_guard import DoseGuard
 from .keithley import Keithley2400
-from .signals import finish_within, follow, problem_of, reading
+from .live_state import LiveState
+from .signals import done, finish_within, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ PAUSE_FOLLOWS_S = 10.0  # Bluesky stops before it pauses; a stop longer ago was 
 Beam = Literal["blanked", "open"]
 
 
-class BeamBlanker(Device):
+class BeamBlanker(LiveState, Device):
     """The beam on the specimen; blanked at the start, at a stop, in a pause and at the end.
 
     Parameters
@@ -62,6 +64,7 @@ class BeamBlanker(Device):
 
     blanked = reading("Whether the beam is off the specimen.", value=True)
     dose_rate = reading("Dose rate of the open beam.", "e/A^2/s", kind="config")
+    site = setting("Place on the specimen that is in the beam; empty: not said.", value="")
     energy_keV = reading("Energy of the electrons; 0: not said.", "keV", kind="config")
 
     def __init__(
@@ -85,6 +88,7 @@ class BeamBlanker(Device):
         self.guard: DoseGuard | None = None
         self.on_calibration: Callable[[DoseCalibration], None] = lambda _: None
         self.permit: Permit = always  # the interlocks put theirs in place
+        self.site.apply = self._go_to_site
         self._line = line
         self._high_is_blanked = blanked_level == "high"
         self._lock = threading.RLock()
@@ -168,6 +172,25 @@ class BeamBlanker(Device):
         return self.guard.check_exposure(
             open_s, specimen=where.get("sample"), site=where.get("site")
         )
+
+    def at_site(self, name: str, had_e_per_A2: float = 0.0) -> None:
+        """Note which place is in the beam from now on, and the dose that it has had (e/A^2)."""
+        t = self.clock.now()
+        self.site.publish(name, self.clock.wall_time(t))
+        self.timeline.record("site", t, name)
+        self.timeline.record("prior_dose_e_per_A2", t, had_e_per_A2)
+
+    def _go_to_site(self, name: Any) -> Status:
+        """Book the dose at another place from now on; the person has moved the stage."""
+        if not isinstance(name, str) or not name.strip():
+            raise LimitError(f"{self.name}: site is {name!r}; give it a name, like 'fibre 2'")
+        if not self.blanked.get():
+            raise InterlockError(f"{self.name}: the beam is open; blank it before going to a site")
+        if self.guard is not None:
+            self.guard.change(site=name.strip())
+        had = 0.0 if self.guard is None else self.guard.dose_e_per_A2()
+        self.at_site(name.strip(), had)
+        return done(self.site)
 
     @property
     def calibrating(self) -> bool:
@@ -262,6 +285,12 @@ class BeamBlanker(Device):
         with self._lock:
             self._interrupted = None
         return list(super().unstage())
+
+    def live_state(self) -> str:
+        """Return whether it is blanked, and the dose rate if not."""
+        blanked = self.blanked.get()
+        state = "blanked" if blanked else f"open, {self.dose_rate.get():g} e/A^2/s"
+        return state if self.unsafe is None else f"{state}, NOT SAFE: {self.unsafe}"
 
     def _wants_blanked(self, value: object) -> bool:
         return wants_blanked(self.name, value)

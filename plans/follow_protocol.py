@@ -1,40 +1,19 @@
 """The plan of a protocol: one run, step by step, that ends in the safe state like every other."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
-import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+from bluesky import Msg
 from bluesky.protocols import Flyable, Movable, Readable
 
-from stmtem_control.errors import InterlockError, LimitError
-from stmtem_control.protocol import Biased, Protocol, read_protocol
-from stmtem_control.units import si
+from stmtem_control.protocol import Protocol, read_protocol
 
-from .approach import check_approach, seek_contact
-from .approach_settings import ApproachSettings
-from .clapperboard import check_clapperboard, lit_s
-from .coulombs import Coulombs
-from .frames import declare_frames, snapshot, snapshot_s
-from .leakage import check_baseline, leak_metadata, measure_leak
 from .limits import check_roles
-from .looks import DIFFRACTION, SURVEY, look_in
-from .questions import Person, Question, ask_person
-from .recorded_block import RECORDED, Block, Lab, run_block, stretches_of
-from .retraction import back_off, check_travel
+from .protocol_follower import Follower
+from .recorded_block import Lab
 from .roles import Plan
 from .safety import safe
-from .step_record import StepRecord
-from .step_sizes import step_metadata
-from .step_words import words_of
-from .stubs import announce_exposure, mark, set_bias, watch
-from .timetable import Timetable
-from .until import check_detectors
-
-log = logging.getLogger(__name__)
-
-RATES_DIFFER = 0.05  # relative: a dose rate that differs by more is another one
 
 
 def follow_protocol(
@@ -117,13 +96,24 @@ def follow(
 ) -> Plan:
     """Do what a protocol says, under the name of a plan; see :func:`follow_protocol`."""
     check_roles(bias=bias, camera=camera, beam=beam, probe=probe)
-    follower = _Follower(Lab(bias, camera, beam, probe), protocol, detectors, ask)
+    follower = Follower(Lab(bias, camera, beam, probe), protocol, detectors, ask)
     follower.check()
     start = {**follower.metadata(), "plan_name": plan_name, **(md or {})}
-    yield from announce_exposure(beam, follower.open_s(), start)
+    yield from _announce(beam, follower.open_s(), start)
     staged = bpp.stage_wrapper(follower.run(start), [bias, beam, camera])
     yield from safe(staged, bias, beam, camera, probe)
     return follower.endings
+
+
+def _announce(beam: Any, open_s: dict[str, float], start: dict[str, Any]) -> Plan:
+    """Before anything moves: refuse the protocol if a site has not so much dose left."""
+    first, *later = open_s
+    check = getattr(beam, "check_exposure", None)
+    if check is not None:
+        for site in later:
+            check(open_s[site], {**start, "site": site})
+        check(open_s[first], {**start, "site": first} if first else start)
+    yield Msg("null", beam, planned_open_s=sum(open_s.values()))
 
 
 def _protocol_of(given: Any) -> Protocol:
@@ -133,259 +123,3 @@ def _protocol_of(given: Any) -> Protocol:
     if isinstance(given, Mapping):
         return Protocol.from_json_dict(given)
     return read_protocol(given)
-
-
-class _Follower:
-    """Follows one protocol, once."""
-
-    def __init__(
-        self, lab: Lab, protocol: Protocol, detectors: dict[str, Any] | None, ask: Any
-    ) -> None:
-        self.endings: list[dict[str, Any]] = []
-        self._lab = lab
-        self._protocol = protocol
-        self._detectors = detectors
-        self._person = Person(ask) if ask is not None else None
-        energy = getattr(lab.beam, "energy_keV", None)
-        self._record = StepRecord(
-            len(protocol.steps),
-            site=protocol.site or "",
-            beam_energy_keV=0.0 if energy is None else float(energy.get()),
-        )
-        self._coulombs = Coulombs(lab.bias)
-        self._parts = self._sections()
-
-    def _sections(self) -> list[Any]:
-        """Return blocks, and single steps as (number, step), in order."""
-        protocol = self._protocol
-        parts: list[Any] = []
-        for number, step in enumerate(protocol.steps, 1):
-            block = parts[-1] if parts and isinstance(parts[-1], Block) else None
-            if step.kind in RECORDED:
-                if block is None:
-                    block = Block(protocol.pre_roll_s, protocol.clapperboard)
-                    parts.append(block)
-                block.stretches.extend(stretches_of(number, step))
-            elif step.kind == "comment" and block is not None:
-                block.stretches.extend(stretches_of(number, step))
-            else:
-                if block is not None and step.kind == "blank" and step.bias_V:
-                    block.keep_bias = not block.clapperboard
-                parts.append((number, step))
-        return parts
-
-    # -- before anything moves ----------------------------------------------------------------
-
-    def check(self) -> None:
-        """Raise LimitError or InterlockError for what the station does not allow."""
-        protocol, lab = self._protocol, self._lab
-        camera = protocol.camera
-        for biased in protocol.biased():
-            for volts in biased.biases_V if isinstance(biased, Biased) else (biased.bias_V,):
-                _told(biased, lab.bias.check_value, volts)
-        lab.camera.check_timing(exposure_s=camera.exposure_s, frame_rate_Hz=camera.rate_Hz)
-        if protocol.clapperboard:
-            check_clapperboard(lab.bias, lab.camera)
-        check_detectors(protocol.events, self._detectors)
-        for step in protocol.steps:
-            self._check_step(step)
-        self._check_beam()
-
-    def _check_step(self, step: Any) -> None:
-        lab = self._lab
-        if step.kind in ("approach", "retract") and lab.probe is None:
-            raise LimitError(f"{_place(step)}{step.kind}: there is no probe")
-        if step.kind in ("prompt", SURVEY, DIFFRACTION) and self._person is None:
-            raise LimitError(
-                f"{_place(step)}{step.kind}: a person must be asked, and nobody can be; give the "
-                "plan ask=, a function that takes the question and returns the answer"
-            )
-        if step.kind == "approach":
-            _told(step, check_approach, lab.probe, lab.bias, _approach(step))
-        elif step.kind == "retract":
-            _told(step, check_travel, lab.probe, -step.steps)
-        elif step.kind == "leakage_baseline":
-            _told(step, lambda: check_baseline(lab.bias, lab.probe, **step.settings()))
-
-    def _check_beam(self) -> None:
-        wanted, rate = self._protocol.beam, float(self._lab.beam.dose_rate.get())
-        said = wanted.dose_rate_e_per_A2_s
-        if said is not None and abs(said - rate) > RATES_DIFFER * rate:
-            raise LimitError(
-                f"beam: dose_rate is {said:g} e/A^2/s in the protocol, and {rate:g} e/A^2/s as "
-                "the station is calibrated; set the beam to the setting that is meant, or change "
-                "the protocol"
-            )
-        dose, most = self.open_s() * rate, wanted.budget_e_per_A2
-        if most is not None and dose > most:
-            raise InterlockError(
-                f"beam: the protocol would give {dose:.4g} e/A^2, its own budget is {most:.4g}; "
-                "make it shorter, blank more, or raise the budget"
-            )
-
-    def open_s(self) -> float:
-        """Return for how many seconds the beam is open, at most."""
-        camera, open_s = self._protocol.camera, 0.0
-        for part in self._parts:
-            if isinstance(part, Block):
-                open_s += part.longest_s
-                if part.clapperboard:
-                    open_s += 2.0 * lit_s(self._lab.camera, camera.rate_Hz, camera.exposure_s)
-            else:
-                for frames in _looks(part[1]):
-                    open_s += snapshot_s(frames, camera.rate_Hz)
-        return open_s
-
-    def metadata(self) -> dict[str, Any]:
-        """Return what the start document has of the protocol."""
-        protocol = self._protocol
-        given = protocol.metadata.model_dump(exclude_none=True)
-        if protocol.site is not None:
-            given["site"] = protocol.site
-        if protocol.shows is not None:
-            given["shows"] = protocol.shows
-        return {
-            "protocol": protocol.name,
-            "protocol_text": protocol.text or protocol.to_yaml(),
-            "plan_args": {"protocol": protocol.to_json_dict()},
-            **leak_metadata(self._lab.bias),
-            **({} if self._lab.probe is None else step_metadata(self._lab.probe)),
-            **given,
-        }
-
-    # -- the run ------------------------------------------------------------------------------
-
-    def run(self, start: dict[str, Any]) -> Plan:
-        """Set up the camera, and do everything in one run."""
-        camera = self._protocol.camera
-        timing = {"exposure_s": camera.exposure_s, "frame_rate_Hz": camera.rate_Hz}
-        yield from bps.configure(self._lab.camera, timing)
-        return (yield from bpp.run_wrapper(self._body(), md=start))
-
-    def _body(self) -> Plan:
-        if any(isinstance(part, Block) or _looks(part[1]) for part in self._parts):
-            yield from declare_frames(self._lab.camera)
-        for part in self._parts:
-            if isinstance(part, Block):
-                yield from self._block(part)
-            else:
-                yield from self._single(*part)
-
-    def _block(self, block: Block) -> Plan:
-        def ended(number: int, kind: str, reason: str) -> None:
-            self.endings.append({"number": number, "kind": kind, "reason": reason})
-
-        yield from run_block(
-            block, self._lab, self._record, self._coulombs, self._detectors, ended=ended
-        )
-        if not block.keep_bias:
-            self._coulombs.part()
-
-    def _single(self, number: int, step: Any) -> Plan:
-        lab, kind = self._lab, step.kind
-        text = step.text if kind in ("prompt", "comment") else words_of(step)
-        log.info("step %d: %s: %s", number, kind, text)
-        more = {"where": step.where, "bias_V": float(getattr(step, "bias_V", None) or 0.0)}
-        if kind == DIFFRACTION:
-            more |= {"mode": kind, "camera_length_m": step.camera_length_m or 0.0}
-        elif kind == SURVEY:
-            more |= {"mode": kind}
-        more["planned_frames"] = sum(_looks(step))
-        yield from mark(lab.camera, kind, 0)
-        yield from self._record.begin(number, kind, text, **more)
-        if kind == "comment":
-            return
-        reason, answer = "done", ""
-        if kind == "approach":
-            found = yield from seek_contact(lab.probe, lab.bias, _approach(step))
-            reason = f"{found['kind']} contact, {si(found['resistance_ohm'], 'ohm')}"
-        elif kind == "leakage_baseline":
-            found = yield from measure_leak(lab.bias, lab.probe, **step.settings())
-            self._coulombs.learn()
-            reason = f"leak of {si(found['leak_S'], 'S')}"
-        elif kind == "retract":
-            yield from bps.stop(lab.bias)
-            yield from back_off(lab.probe, step.steps)
-        elif kind == "prompt":
-            yield from bps.stop(lab.bias)
-            answer = yield from ask_person(self._asked, Question(step.text))
-            reason = "answered"
-        elif kind in (SURVEY, DIFFRACTION):
-            answer = yield from look_in(
-                lab.bias, lab.camera, lab.beam, self._asked, kind, step.frames,
-                getattr(step, "camera_length_m", None) or 0.0,
-            )  # fmt: skip
-        elif kind == "blank":
-            reason = yield from self._blanked(step)
-        yield from self._record.end(reason, answer=answer, charge_C=self._coulombs.charge_C)
-        self.endings.append({"number": number, "kind": kind, "reason": reason})
-
-    @property
-    def _asked(self) -> Person:
-        assert self._person is not None  # check() has seen to it
-        return self._person
-
-    def _blanked(self, step: Any) -> Plan:
-        """Hold a bias with the beam blanked, but for the snapshots."""
-        lab, coulombs = self._lab, self._coulombs
-        table = Timetable(lab.bias)
-
-        def over() -> bool:
-            coulombs.take()
-            return False
-
-        frames = 0
-        yield from set_bias(lab.bias, step.bias_V)
-        for moment, frames in _moments(step):
-            table.extend(moment - table.due)
-            yield from watch(
-                lab.bias, lab.camera, table.left(), *lab.others, collect=False, over=over
-            )
-            if moment > step.duration_s - 1e-9:
-                break
-            if frames:
-                yield from snapshot(lab.bias, lab.camera, lab.beam, "snapshot", frames)
-                yield from mark(lab.camera, "blank", 0)
-        yield from set_bias(lab.bias, 0.0)
-        coulombs.part()
-        if frames:  # what it came to
-            yield from snapshot(lab.bias, lab.camera, lab.beam, "snapshot", frames)
-        return "its time was over"
-
-
-def _moments(step: Any) -> list[tuple[float, int]]:
-    """Return when a blanked step takes how many frames, in s; it ends at the last moment."""
-    moments: list[tuple[float, int]] = []
-    if step.snapshots is not None:
-        every, place = step.snapshots.every_s, 1
-        while place * every <= step.duration_s + 1e-9:
-            moments.append((place * every, step.snapshots.frames))
-            place += 1
-    if not moments or moments[-1][0] < step.duration_s - 1e-9:
-        moments.append((step.duration_s, 0))
-    return moments
-
-
-def _looks(step: Any) -> list[int]:
-    """Return the frames of each look that a step outside of blocks takes."""
-    if step.kind in (SURVEY, DIFFRACTION):
-        return [step.frames]
-    if step.kind == "blank":
-        return [frames for _, frames in _moments(step) if frames]
-    return []
-
-
-def _approach(step: Any) -> ApproachSettings:
-    return ApproachSettings(**step.settings())
-
-
-def _place(step: Any) -> str:
-    return f"{step.where}: " if step.where else ""
-
-
-def _told(step: Any, check: Any, *arguments: Any) -> None:
-    """Run a check; what it refuses is told with the place of the step."""
-    try:
-        check(*arguments)
-    except (LimitError, InterlockError) as error:
-        raise type(error)(f"{_place(step)}{error}") from None

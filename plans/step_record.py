@@ -54,7 +54,7 @@ class StepRecord:
 
     def end(self, reason: str, **more: Any) -> Plan:
         """Note that it ends."""
-        self._notes.write(state="end", reason=reason, **more)
+        self._notes.write(**self._always, state="end", reason=reason, **more)
         yield from self._event()
 
     def always(self, **values: Any) -> None:

@@ -35,7 +35,7 @@ def words_of(step: Any) -> str:
             return f"{step.steps} coarse steps back"
         case "cycles":
             return f"{step.repeat} cycles of {_biased(step.deposit)}, then {_biased(step.strip)}"
-        case "prompt" | "comment":
+        case "prompt" | "comment" | "site":
             return str(step.text)
         case _:
             given = step.settings() if hasattr(step, "settings") else {}

@@ -10,7 +10,7 @@ from stmtem_control.plans import follow_protocol
 
 from .errors import ProtocolFileError
 from .outcome import Outcome
-from .protocol import Diffraction, Prompt, Protocol, Survey, read_protocol
+from .protocol import Diffraction, Prompt, Protocol, Site, Survey, read_protocol
 
 if TYPE_CHECKING:
     from .session import Session
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Ask = Callable[[str], str]
-ASKING = (Prompt, Survey, Diffraction)  # steps for which a person must do something
+ASKING = (Prompt, Site, Survey, Diffraction)  # steps for which a person must do something
 
 
 def run_protocol(

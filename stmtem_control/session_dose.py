@@ -12,8 +12,9 @@ from stmtem_control.devices import BeamBlanker, DoseGuard, FrameCamera
 
 from .clock import StationClock
 from .config import Station
+from .dose.bookings import Account, Exposure
 from .dose.calibration import SIMULATED, CalibrationFile, DoseCalibration
-from .dose.ledger import Account, Exposure, Ledger
+from .dose.ledger import Ledger
 from .errors import ConfigError, InterlockError, LimitError, RecordingError
 from .recording.site_dose import SiteDose
 from .station_dose import SITE, calibrations_path, find_calibration, ledger_path
@@ -229,8 +230,10 @@ class SessionDose:
             site=str(start.get("site") or home_site),
             run=str(start["uid"]),
         )
+        had = self.guard.dose_e_per_A2()
+        self._beam.at_site(self.guard.site, had)
         self._camera.site_dose = SiteDose(
-            prior_e_per_A2=self.guard.dose_e_per_A2(),
+            prior_e_per_A2=had,
             pixel_size_nm=float(self._camera.pixel_size_nm.get()),
             calibrated_unix_s=self.calibrated_unix_s(),
         )

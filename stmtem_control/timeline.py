@@ -39,7 +39,7 @@ class Timeline:
     next entry.  Channels in use: ``bias_set_V``, ``voltage_V``, ``current_A``,
     ``compliance`` (bool), ``phase`` (str), ``cycle`` (int), ``blanked`` (bool), ``probe_x_V``,
     ``probe_y_V``, ``probe_z_V``, ``probe_z_steps`` (int), ``mode`` (str), ``camera_length_m``,
-    ``beam_energy_keV``.
+    ``beam_energy_keV``, ``site`` (str), ``prior_dose_e_per_A2``.
 
     Parameters
     ----------

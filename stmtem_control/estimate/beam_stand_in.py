@@ -57,6 +57,7 @@ class BeamStandIn(DeviceStandIn):
         self.calibrating = False
         self.dose_rate = SignalStandIn(f"{name}_dose_rate", tally.dose_rate_e_per_A2_s)
         self.blanked = SignalStandIn(f"{name}_blanked", True)
+        self.site = SignalStandIn(f"{name}_site", tally.site, apply=self._go_to_site)
         self._tally = tally
         self._hard = hard
         self._check_age = check_age
@@ -75,6 +76,10 @@ class BeamStandIn(DeviceStandIn):
         else:
             self._be(False)
         return self._set_s
+
+    def _go_to_site(self, name: Any) -> float:
+        self._tally.go_to(str(name))
+        return 0.0
 
     def _be(self, blanked: bool) -> None:
         self.blanked.value = blanked

@@ -100,6 +100,12 @@ class Tally:
         self._site()
         self.runs += 1
 
+    def go_to(self, site: str) -> None:
+        """Take in that another place of the specimen is in the beam from now on."""
+        self._count_beam()
+        self._here = (self._here[0], site)
+        self._site()
+
     def end_run(self) -> None:
         """Book at the home site again."""
         self._count_beam()

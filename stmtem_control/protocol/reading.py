@@ -10,7 +10,7 @@ from stmtem_control.errors import ProtocolFileError
 from .fields import WRITTEN, file_keys
 from .problems import problem_of, unknown_key
 from .protocol import Protocol
-from .steps import STEPS, Comment, Cycles, Deposit, Prompt, Strip, kind_of
+from .steps import STEPS, WRITTEN_AS_TEXT, Cycles, Deposit, Strip, kind_of
 from .yaml_tree import MOST_BYTES, Path, Tree, read_tree
 
 
@@ -98,7 +98,7 @@ def _step(step: Any, path: Path, tree: Tree) -> dict[str, Any]:
     if kind not in models:
         raise unknown_key(here, list(models), tree)
     model = models[kind]
-    if model in (Prompt, Comment):
+    if model in WRITTEN_AS_TEXT:
         return {"kind": kind, "text": body}
     body = {} if body is None else body
     if not isinstance(body, dict):

@@ -7,7 +7,7 @@ from .fields import file_keys
 from .protocol import BeamSettings, CameraSettings, Metadata, Protocol
 from .quantities import KINDS, known_units
 from .schema import protocol_schema
-from .steps import STEPS, Biased, Comment, Prompt, Snapshots, kind_of
+from .steps import STEPS, WRITTEN_AS_TEXT, Biased, Snapshots, kind_of
 
 HEAD = """\
 # Protocol files
@@ -44,7 +44,7 @@ def reference_page() -> str:
         kind, name = kind_of(step), step.__name__
         parts.append(f"### `{kind}`\n")
         parts.append(f"{_words(step)}\n\n```yaml\n- {kind}: {step.example}\n```\n")
-        if step not in (Prompt, Comment):
+        if step not in WRITTEN_AS_TEXT:
             parts.append(_table(made[name], step))
         if step is Biased or issubclass(step, Biased):
             parts.append("One of `duration`, `until` with `timeout`, or `levels` with `each`.\n")

@@ -8,7 +8,7 @@ from .fields import file_keys
 from .protocol import Protocol
 from .quantities import KINDS as QUANTITIES
 from .quantities import write_quantity
-from .steps import STEPS, Comment, Prompt, StepPart, kind_of
+from .steps import STEPS, WRITTEN_AS_TEXT, StepPart, kind_of
 
 DRAFT = "http://json-schema.org/draft-07/schema#"  # what YAML language servers know
 ID = "stmtem-protocol"
@@ -32,7 +32,7 @@ def protocol_schema() -> dict[str, Any]:
         _tidy(schema, set(file_keys(models[name])) if name in models else None)
     for model in STEPS:
         name = model.__name__
-        if model in (Prompt, Comment):
+        if model in WRITTEN_AS_TEXT:
             text = found[name]["properties"]["text"]
             found[name] = {**text, "description": found[name]["description"]}
         else:

@@ -300,9 +300,25 @@ class Comment(StepPart):
     """What to say."""
 
 
+class Site(StepPart):
+    """Go to another place on the specimen, which the person does; its dose is booked from then on.
+
+    The person is asked, and the answer waited for; bias off and beam blanked meanwhile.
+    """
+
+    example: ClassVar[str] = "fibre 2"
+    kind: Literal["site"] = "site"
+    text: Text
+    """Name of the place, under which its dose is booked."""
+
+
+#: Steps that are written as text alone.
+WRITTEN_AS_TEXT = (Prompt, Comment, Site)
+
 STEPS: tuple[type[StepPart], ...] = (
     Prompt,
     Comment,
+    Site,
     LeakageBaseline,
     Approach,
     Survey,
@@ -318,6 +334,7 @@ STEPS: tuple[type[StepPart], ...] = (
 Step = Annotated[
     Prompt
     | Comment
+    | Site
     | LeakageBaseline
     | Approach
     | Survey

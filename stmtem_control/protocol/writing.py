@@ -6,7 +6,7 @@ from .conditions import Condition
 from .fields import Part, Quantity, file_keys
 from .protocol import Protocol
 from .quantities import write_quantity
-from .steps import Comment, Prompt, StepPart
+from .steps import WRITTEN_AS_TEXT, StepPart
 from .yaml_tree import plain_value
 
 
@@ -59,8 +59,8 @@ def _value(value: Any, quantity: Quantity | None) -> Any:
 
 def _step(step: StepPart) -> dict[str, Any]:
     kind = step.kind  # type: ignore[attr-defined]
-    if isinstance(step, Prompt | Comment):
-        return {kind: step.text}
+    if isinstance(step, WRITTEN_AS_TEXT):
+        return {kind: str(step.text)}
     return {kind: _part(step)}
 
 

@@ -117,11 +117,14 @@ def build_rows(
         "dose_e_per_A2": _rounded(dose),
         "total_dose_e_per_A2": _rounded(rate * (end - timeline.run_start - run_end)),
         "dose_e_per_px": _rounded(dose * about.pixel_A2),
-        "prior_dose_e_per_A2": [round(about.prior_e_per_A2, DIGITS)] * len(facts),
+        "prior_dose_e_per_A2": _rounded(
+            np.array(known.at("prior_dose_e_per_A2", middle, about.prior_e_per_A2))
+        ),
         "calibration_age_s": [max(0.0, round(t - about.calibrated_unix_s, 3)) for t in came],
         "mean_counts": [f.mean_counts for f in facts],
         "mode": known.at("mode", middle, "imaging"),
         "camera_length_m": _positive(known.at("camera_length_m", middle, math.nan)),
+        "site": known.at("site", middle, ""),
         "beam_energy_keV": known.at("beam_energy_keV", middle, math.nan),
     }
     # The names come from one place and the values from another; they must meet.

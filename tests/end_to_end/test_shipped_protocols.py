@@ -101,7 +101,7 @@ def frames(ran: Ran) -> int:
     return ran.outcome.frames + ran.outcome.dropped
 
 
-def shipped(name: str) -> Any:
+def shipped(name: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("ran", [name], indirect=True)
 
 

@@ -26,9 +26,9 @@ class Hand:
     """A source whose readings, leak and clock are written by hand; station time is Unix time."""
 
     def __init__(self, leak_S: float = 0.0, noise_A: float = 1e-13) -> None:  # noqa: N803
-        self.clock = SimpleNamespace(station_time=lambda t: t, now=lambda: self.current.timestamp)
-        self.paused_s = 0.0
         self.setpoint, self.voltage, self.current = Value(), Value(), Value()
+        self.clock = SimpleNamespace(station_time=lambda t: t)
+        self.paused_s = 0.0
         self.leak = Value(leak_S)
         self.baseline = SimpleNamespace(
             measured_at=Value(1.0 if leak_S else 0.0),
@@ -38,7 +38,7 @@ class Hand:
             noise=Value(noise_A),
         )
         self.camera = SimpleNamespace(frames_captured=Value(7), latest_frame=lambda: "newest")
-        self.coulombs = Coulombs(self)  # type: ignore[arg-type]
+        self.coulombs = Coulombs(self)
 
     def step(self, t: float, volts: float) -> None:
         self.setpoint = Value(volts, t)
@@ -53,7 +53,7 @@ class Hand:
         conditions = [condition for one in written for condition in conditions_of(one)]
         return Ending(
             conditions,
-            self,  # type: ignore[arg-type]
+            self,
             self.camera,
             self.coulombs,
             lambda: self.current.timestamp - began,
@@ -197,7 +197,7 @@ class Facet:
 
     def seen(self, look: Look) -> bool:
         self.looks.append(look)
-        return look.elapsed_s > 1.5
+        return bool(look.elapsed_s > 1.5)
 
 
 def test_a_detector_sees_an_event() -> None:

@@ -56,6 +56,7 @@ ROW: dict[str, Any] = {
     "mean_counts": 8.25,
     "mode": "diffraction",
     "camera_length_m": 0.5,
+    "site": "fibre 2",
     "beam_energy_keV": 200.0,
 }
 
