@@ -20,6 +20,7 @@ from stmtem_control.permit import Permit
 from stmtem_control.timeline import Timeline
 
 from .anc300 import Anc300, Mode
+from .live_state import LiveState
 from .signals import StoppableSetting, done, follow, reading, setting
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class _Motion:
         self.deadline = math.inf
 
 
-class PiezoAxis(Device):
+class PiezoAxis(LiveState, Device):
     """One axis: coarse steps without a scale, and a fine offset in volts.
 
     ``coarse`` counts net steps since the probe was connected.  Setting it sends only what is
@@ -50,8 +51,11 @@ class PiezoAxis(Device):
     steps was stopped, the count is an estimate from time and frequency.
     """
 
-    coarse = setting("Net steps since connecting.", "step", value=0, cls=StoppableSetting)
-    fine = setting("DC offset of the piezo.", "V")
+    # Hinted: a scan's table shows where the probe is.
+    coarse = setting(
+        "Net steps since connecting.", "step", value=0, kind="hinted", cls=StoppableSetting
+    )
+    fine = setting("DC offset of the piezo.", "V", kind="hinted")
     mode = reading("The axis's mode.", value="gnd")
     frequency_Hz = setting("Step frequency.", "Hz", value=0, kind="config")
     amplitude_V = setting("Step amplitude.", "V", kind="config")
@@ -114,12 +118,10 @@ class PiezoAxis(Device):
         controller.setm(number, mode).result(timeout)
         if mode != "stp":
             controller.seta(number, 0.0).result(timeout)
-            self._offset_is(controller.geta(number).result(timeout), self._clock.now())
+            self._offset_is(0.0, self._clock.now())
         if mode != "off":
             controller.setf(number, int(self.frequency_Hz.get())).result(timeout)
             controller.setv(number, self.amplitude_V.get()).result(timeout)
-            self.frequency_Hz.publish(round(controller.getf(number).result(timeout)))
-            self.amplitude_V.publish(controller.getv(number).result(timeout))
         self.mode.publish(controller.getm(number).result(timeout))
         self._steps_are(0, self._clock.now())
 
@@ -133,6 +135,11 @@ class PiezoAxis(Device):
         """1 or -1 while steps are on their way up (z: to the fibre) or down, 0 at rest."""
         motion = self._motion
         return 0 if motion is None else (1 if motion.steps > 0 else -1)
+
+    def live_state(self) -> str:
+        """Return fine offset and net coarse steps."""
+        steps = f"{self.fine.get():g} V, {self.coarse.get():+d} steps"
+        return f"{steps}, stepping" if self.moving else steps
 
     def look(self) -> "Future[float]":
         """Ask for the live output in V; the answer changes nothing and may wait."""
@@ -173,7 +180,8 @@ class PiezoAxis(Device):
                 raise InterlockError(f"{self.name}: still stepping; wait for it, or stop it first")
             if self.mode.get() not in ("stp", "stp+", "stp-"):
                 raise InterlockError(
-                    f"{self.name}: cannot step in mode {self.mode.get()!r}; connect it again"
+                    f"{self.name}: cannot step in mode {self.mode.get()!r}; call "
+                    f"{self.root.name}.connect()"
                 )
             here = int(self.coarse.get())
             steps = int(value) - here

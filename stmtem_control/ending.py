@@ -15,6 +15,7 @@ from bluesky import RunEngine
 from bluesky.utils import RunEngineInterrupted
 
 from .end_signals import on_end_signals
+from .outcome import one_line
 
 if TYPE_CHECKING:
     from stmtem_control.devices import SafeState
@@ -46,6 +47,9 @@ class PlanEnding:
         Why the last plan at the prompt ended early, whoever ended it; "" if it did not.
     to_the_end : bool
         Whether Ctrl-C ends the plan, as in :meth:`.Session.run`; otherwise it pauses it.
+    leave_paused : bool
+        Whether a plan that is paused is left so by :meth:`trip`, for somebody who must end it by
+        himself; :meth:`refused` then says why it must not go on.
     at_pause : callable or None
         Asked by :meth:`go` when the plan has paused: whether it goes on (True) or ends.  While it
         is set, the first Ctrl-C pauses, and one during the pause ends.
@@ -55,7 +59,7 @@ class PlanEnding:
 
     def __init__(self, safe_state: "SafeState") -> None:
         self.reason = self.told = ""
-        self.to_the_end = False
+        self.to_the_end = self.leave_paused = False
         self.at_pause: Callable[[], bool] | None = None
         self._presses = 0
         self._aborting = threading.Lock()
@@ -68,7 +72,7 @@ class PlanEnding:
         self.reason = self.told = self._refused = ""
 
     def refused(self) -> str:
-        """Return why a plan that is about to begin must not; "" if it may."""
+        """Return why a plan that is about to begin, or to go on, must not; "" if it may."""
         return self._refused
 
     def trip(self, reason: str) -> None:
@@ -76,8 +80,8 @@ class PlanEnding:
         if self.reason:
             return
         self.reason = reason
-        if self.RE.state == "idle":
-            self._refused = reason  # perhaps a plan is just about to begin
+        if self.RE.state == "idle" or (self.leave_paused and self.RE.state == "paused"):
+            self._refused = reason  # perhaps a plan is just about to begin, or to go on
             return
         if not self.to_the_end:
             print(f"stmtem: the plan is ended: {reason}", file=sys.stderr, flush=True)
@@ -115,6 +119,14 @@ class PlanEnding:
                 return
             idle.wait(0.01)
 
+    def resume_failed(self, error: BaseException) -> None:
+        """End a paused plan in which a device could not go on; others may have done so."""
+        pressed = isinstance(error, KeyboardInterrupt)
+        why = "Ctrl-C" if pressed else f"no way on after the pause: {one_line(error)}"
+        self.reason = self.reason or why
+        self._safe_state.make_safe(self.reason, retract=False)
+        self.abort(self.reason)
+
     def go(self, plan: Any) -> None:
         """Run a plan, through all its pauses as long as :attr:`at_pause` has it go on.
 
@@ -132,6 +144,8 @@ class PlanEnding:
                 if self.RE.state != "paused" or self.reason or self.at_pause is None:
                     raise
                 if not self.at_pause() or self.RE.state != "paused" or self.reason:
+                    # Here, and not by the caller: what else may be ending it is waited for.
+                    self.abort(self.reason)
                     raise
                 self._presses, resumed = 0, True
 

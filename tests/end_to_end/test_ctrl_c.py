@@ -22,6 +22,8 @@ from stmtem_control.simulators import Bench
 from tests.bench_truth import assert_safe
 from tests.terminal import Terminal
 
+from .terminal import Terminal
+
 TIMES = int(os.environ.get("CTRL_C", "15"))
 LATEST_S = 0.05  # after the call in which a press comes
 TAKEN_S = 0.4  # until the output is off; Bluesky's own handler needs half a second and a checkpoint
