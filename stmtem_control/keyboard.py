@@ -36,6 +36,8 @@ class Keyboard:
     on_question : callable
         Takes every question, and each answer as ``"> text"``, for who shows them; it may be called
         from any thread.
+    echo : callable, optional
+        Takes what is to be written for each key of an answer, where nothing else shows it.
     stream : file, optional
         A terminal; by default the standard input.
 
@@ -49,9 +51,12 @@ class Keyboard:
         self,
         on_key: Callable[[str], None],
         on_question: Callable[[str], None],
+        *,
+        echo: Callable[[str], None] = lambda _: None,
         stream: Any = None,
     ) -> None:
         self.question = self.typed = ""
+        self._echo = echo
         self._on_key, self._on_question = on_key, on_question
         self._descriptor = (sys.stdin if stream is None else stream).fileno()
         self._answered = threading.Event()
@@ -129,8 +134,11 @@ class Keyboard:
         if not self.question or self._answered.is_set():
             self._on_key(key)
         elif key in ENTER or key == END:
+            self._echo("\n")
             self._answered.set()
-        elif key in ERASE:
+        elif key in ERASE and self.typed:
             self.typed = self.typed[:-1]
+            self._echo("\b \b")
         elif key.isprintable() and len(self.typed) < 1000:
             self.typed += key
+            self._echo(key)

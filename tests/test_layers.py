@@ -37,7 +37,7 @@ FLOORS = [
     {"config", "station_tables", "interlock_table"},
     {"station_dose"},
     {"socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
-    {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
+    {"bench_process", "log_file", "page_validation", "station_lock", "end_signals", "keyboard"},
     {
         "contact_sheet",
         "recovery_report",
@@ -45,6 +45,7 @@ FLOORS = [
         "show_run",
         "export_run",
         "run_commands",
+        "protocol_commands",
     },
     {"dose_picture"},
     {"dose_command"},
@@ -55,7 +56,10 @@ FLOORS = [
     {"safe_station", "ending", "heartbeat", "guard"},
     {"guard_process", "safe_command", "watch"},
     {"session"},
-    {"progress", "doctor", "recover", "catalog"},
+    {"progress", "doctor", "recover", "catalog", "run_protocol"},
+    {"protocol_progress"},
+    {"run_control"},
+    {"run_command"},
     {"console", "demo"},
     {"cli"},
 ]
