@@ -177,6 +177,18 @@ class BiasSource(Device):
         self.output.publish(False)
         self.timeline.record("bias_set_V", self.clock.now(), 0.0)
 
+    def set_up_again(self, timeout: float = 10.0) -> None:
+        """Connect a source that forgot its settings; its compliance is the one set last.
+
+        Raises as :meth:`connect` does.
+        """
+        amperes = float(self.compliance.get())
+        self.connect(timeout)
+        if amperes != float(self.compliance.get()):
+            finish_within(
+                self.set_compliance(amperes), timeout, f"{self.name}: compliance {amperes:g} A"
+            )
+
     def disconnect(self) -> None:
         """Leave the instrument safe and close its link; a broken link is opened again for it."""
         link = self.source.link

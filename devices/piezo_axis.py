@@ -114,12 +114,10 @@ class PiezoAxis(Device):
         controller.setm(number, mode).result(timeout)
         if mode != "stp":
             controller.seta(number, 0.0).result(timeout)
-            self._offset_is(controller.geta(number).result(timeout), self._clock.now())
+            self._offset_is(0.0, self._clock.now())
         if mode != "off":
             controller.setf(number, int(self.frequency_Hz.get())).result(timeout)
             controller.setv(number, self.amplitude_V.get()).result(timeout)
-            self.frequency_Hz.publish(round(controller.getf(number).result(timeout)))
-            self.amplitude_V.publish(controller.getv(number).result(timeout))
         self.mode.publish(controller.getm(number).result(timeout))
         self._steps_are(0, self._clock.now())
 
@@ -173,7 +171,8 @@ class PiezoAxis(Device):
                 raise InterlockError(f"{self.name}: still stepping; wait for it, or stop it first")
             if self.mode.get() not in ("stp", "stp+", "stp-"):
                 raise InterlockError(
-                    f"{self.name}: cannot step in mode {self.mode.get()!r}; connect it again"
+                    f"{self.name}: cannot step in mode {self.mode.get()!r}; call "
+                    f"{self.root.name}.connect()"
                 )
             here = int(self.coarse.get())
             steps = int(value) - here

@@ -187,9 +187,10 @@ class Recorder:
         )
 
     def _ask_status(self) -> "Future[str]":
-        self._status = Future()
+        # Kept here: the answer may be taken, in another thread, before this returns.
+        asked = self._status = Future()
         self._line.post({"say": "ask_status"})
-        return self._status
+        return asked
 
     def _take_status(self, status: str | None) -> None:
         asked, self._status = self._status, None

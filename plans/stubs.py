@@ -8,7 +8,7 @@ from bluesky import Msg
 from .roles import Camera, Plan, Source
 
 READING_PERIOD_S = 0.05  # wall time between two readings: the RunEngine needs about 5 ms of it
-COLLECT_PERIOD_S = 0.4  # wall time between two collects: each costs over 1 ms, however few frames
+COLLECT_PERIOD_S = 0.5  # wall time between two collects: each costs over 1 ms, however few frames
 
 
 def announce_exposure(beam: Any, open_s: float, md: dict[str, Any] | None = None) -> Plan:

@@ -15,6 +15,7 @@ from bluesky import RunEngine
 from bluesky.utils import RunEngineInterrupted
 
 from .end_signals import on_end_signals
+from .outcome import one_line
 
 if TYPE_CHECKING:
     from stmtem_control.devices import SafeState
@@ -114,6 +115,14 @@ class PlanEnding:
             elif self.RE.state != "idle":
                 return
             idle.wait(0.01)
+
+    def resume_failed(self, error: BaseException) -> None:
+        """End a paused plan in which a device could not go on; others may have done so."""
+        pressed = isinstance(error, KeyboardInterrupt)
+        why = "Ctrl-C" if pressed else f"no way on after the pause: {one_line(error)}"
+        self.reason = self.reason or why
+        self._safe_state.make_safe(self.reason, retract=False)
+        self.abort(self.reason)
 
     def go(self, plan: Any) -> None:
         """Run a plan, through all its pauses as long as :attr:`at_pause` has it go on.

@@ -12,8 +12,9 @@ from stmtem_control.devices import BeamBlanker, DoseGuard, FrameCamera
 
 from .clock import StationClock
 from .config import Station
+from .dose.bookings import Account, Exposure
 from .dose.calibration import SIMULATED, CalibrationFile, DoseCalibration
-from .dose.ledger import Account, Exposure, Ledger
+from .dose.ledger import Ledger
 from .errors import ConfigError, InterlockError, LimitError, RecordingError
 from .recording.site_dose import SiteDose
 from .station_dose import SITE, calibrations_path, find_calibration, ledger_path

@@ -31,12 +31,13 @@ MAY_IMPORT = {  # folder -> the stmtem_control names it may use
 }
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
-    {"errors", "units", "exchanges", "permit", "device_limits"},
+    {"errors", "units", "exchanges", "permit", "terminal", "device_limits"},
     {"clock", "clock_model", "timeline", "transport", "nucleation_transients"},
+    {"nucleation_coverage"},
     {"recording", "dose", "protocol"},
     {"config", "station_tables", "interlock_table"},
     {"station_dose"},
-    {"socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
+    {"answer", "socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
     {"bench_process", "log_file", "page_validation", "station_lock", "end_signals", "keyboard"},
     {
         "contact_sheet",
@@ -51,7 +52,8 @@ FLOORS = [
     {"dose_command"},
     {"session_dose", "estimate"},
     {"check_command"},
-    {"safe_channel", "during_task", "outcome"},
+    {"safe_channel", "during_task", "outcome", "run_engine"},
+    {"mend_links"},
     {"connect", "declare_rest"},
     {"safe_station", "ending", "heartbeat", "guard"},
     {"guard_process", "safe_command", "watch"},
