@@ -144,6 +144,8 @@ class PlanEnding:
                 if self.RE.state != "paused" or self.reason or self.at_pause is None:
                     raise
                 if not self.at_pause() or self.RE.state != "paused" or self.reason:
+                    # Here, and not by the caller: what else may be ending it is waited for.
+                    self.abort(self.reason)
                     raise
                 self._presses, resumed = 0, True
 

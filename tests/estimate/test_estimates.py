@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,8 @@ def test_the_walk_is_the_same_each_time(bench: Station) -> None:
     def plan(s: Any) -> Any:
         return approach_contact(s.probe, s.bias, s.beam)
 
-    assert estimate_plan(plan, bench) == estimate_plan(plan, bench)
+    one, two = (replace(estimate_plan(plan, bench), bytes_free=0) for _ in range(2))
+    assert one == two
 
 
 def test_all_that_is_refused_is_told_at_once(bench: Station) -> None:
