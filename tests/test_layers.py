@@ -38,7 +38,7 @@ FLOORS = [
     {"config", "station_tables", "interlock_table"},
     {"station_dose"},
     {"answer", "socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
-    {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
+    {"bench_process", "log_file", "page_validation", "station_lock", "end_signals", "keyboard"},
     {"catalog_feed", "overview", "tab_units"},
     {
         "contact_sheet",
@@ -59,10 +59,14 @@ FLOORS = [
     {"guard_process", "safe_command", "watch", "run_completion"},
     {"session"},
     {"progress", "doctor", "recover", "catalog", "watch_documents", "pytest_plugin"},
+    {"run_protocol"},
+    {"protocol_progress"},
+    {"run_control"},
+    {"run_command"},
     {"magics", "scan_table"},
     {"prompt"},
     {"console", "demo", "shared_prompt", "queueserver"},
-    {"startup", "queue_commands"},
+    {"startup", "queue_commands", "protocol_commands"},
     {"cli"},
 ]
 
@@ -115,7 +119,7 @@ def test_floors_import_downwards(path: Path) -> None:
     room = path.relative_to(ROOT / "stmtem_control").with_suffix("").parts[0]
     level = next(i for i, floor in enumerate(FLOORS) if room in floor)
     below = set().union(*FLOORS[: level + 1])
-    if level >= FLOORS.index({"session_dose"}):
+    if level >= FLOORS.index({"session_dose", "estimate"}):
         below |= {"devices", "plans", "simulators", "__version__"}
     assert imported(path) <= below
 
