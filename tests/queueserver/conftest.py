@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(
             pytest.mark.filterwarnings("ignore::DeprecationWarning:bluesky_queueserver")
         )
-        if not INSTALLED and "command" not in item.name:
+        if not INSTALLED:
             item.add_marker(pytest.mark.skip(reason=WITHOUT))
         elif REDIS is None and "lab" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.skip(reason="there is no redis-server here"))
