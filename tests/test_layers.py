@@ -59,14 +59,15 @@ FLOORS = [
     {"safe_station", "ending", "heartbeat", "guard"},
     {"guard_process", "safe_command", "watch", "run_completion"},
     {"session"},
-    {"progress", "doctor", "recover", "catalog", "watch_documents", "pytest_plugin", "run_protocol"},
+    {"progress", "doctor", "recover", "catalog", "watch_documents", "pytest_plugin"},
+    {"run_protocol"},
     {"protocol_progress"},
     {"run_control"},
     {"run_command"},
     {"magics", "scan_table"},
     {"prompt"},
     {"console", "demo", "shared_prompt", "queueserver"},
-    {"startup", "queue_commands"},
+    {"startup", "queue_commands", "protocol_commands"},
     {"cli"},
 ]
 
