@@ -201,6 +201,9 @@ class BeamTable(Table):
             "any day"
         ),
     )
+    energy_keV: Annotated[Positive, Field(ge=10, le=3000)] | None = Field(
+        default=None, description="energy of the electrons, for the record"
+    )
     delay_s: Delay = Field(
         default=0.0,
         description=(
