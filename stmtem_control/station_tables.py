@@ -254,6 +254,25 @@ class DoseTable(Table):
         return make_budget(self.phases, self.soft_e_per_A2, self.hard_e_per_A2)
 
 
+class CatalogTable(Table):
+    """``[catalog]``: a Tiled server that the runs are registered with while they grow."""
+
+    server: str = Field(
+        pattern="^https?://.",
+        description="URL of the server; its key is in `TILED_API_KEY`; see "
+        "[Read runs with Tiled](../how-to/read-with-tiled.md#from-every-session)",
+    )
+
+
+class PublishTable(Table):
+    """``[publish]``: hand documents to a 0MQ proxy, for people at other machines."""
+
+    address: Annotated[str, Field(pattern=r"^(tcp://)?[\w.-]+:\d{1,5}$")] = Field(
+        description="host and port where the proxy takes documents, see "
+        "[Watch from another machine](../how-to/watch-from-another-machine.md)"
+    )
+
+
 class SafeTable(Table):
     """``[safe]``: how the station is made safe, and what watches over the session."""
 
