@@ -259,8 +259,10 @@ class CatalogTable(Table):
 
     server: str = Field(
         pattern="^https?://.",
-        description="URL of the server; its key is in `TILED_API_KEY`; see "
-        "[Read runs with Tiled](../how-to/read-with-tiled.md#from-every-session)",
+        description=(
+            "URL of the server; its key is in `TILED_API_KEY`; see "
+            "[Read runs with Tiled](../how-to/read-with-tiled.md#from-every-session)"
+        ),
     )
 
 
@@ -268,8 +270,10 @@ class PublishTable(Table):
     """``[publish]``: hand documents to a 0MQ proxy, for people at other machines."""
 
     address: Annotated[str, Field(pattern=r"^(tcp://)?[\w.-]+:\d{1,5}$")] = Field(
-        description="host and port where the proxy takes documents, see "
-        "[Watch from another machine](../how-to/watch-from-another-machine.md)"
+        description=(
+            "host and port where a 0MQ proxy takes documents, see "
+            "[Watch from another machine](../how-to/watch-from-another-machine.md)"
+        )
     )
 
 
