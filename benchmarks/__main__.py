@@ -23,7 +23,7 @@ from . import (
     whole_experiment,
     writing,
 )
-from .side_by_side import RESULTS, Report, insert, machine, markdown, write
+from .side_by_side import RESULTS, Report, insert, machine, markdown, read_results, write
 
 __all__ = ["main"]
 
@@ -60,19 +60,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unknown = set(asked.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    reports, where = [], machine()
+    reports = []
     for name in asked.names or BENCHMARKS:
         where = machine()  # before, so that the load is that of others
         report = BENCHMARKS[name](asked.rounds)
         write(report, asked.results, where)
         print(f"{report.name}\n\n{report.table}")
         reports.append(report)
-    summary = summarise(reports)
-    print(summary)
-    about = "\n".join(f"- {name}: {value}" for name, value in where.items())
-    (asked.results / "summary.md").write_text(f"{summary}\n{about}\n", "utf-8")
+    print(summarise(reports))
+    kept = read_results(asked.results, BENCHMARKS)
+    (asked.results / "summary.md").write_text(
+        f"{summarise(kept)}\n{_when_and_where(kept)}", "utf-8"
+    )
     for document in asked.document:
-        _update(document, {**{r.name: r.table for r in reports}, "summary": summary})
+        _update(document, kept)
 
 
 def summarise(reports: Sequence[Report]) -> str:
@@ -85,11 +86,25 @@ def summarise(reports: Sequence[Report]) -> str:
     return markdown(["benchmark", "what", "target", "reached", "met"], rows)
 
 
-def _update(document: Path, tables: Mapping[str, str]) -> None:
+def _when_and_where(reports: Sequence[Report]) -> str:
+    """Each benchmark is measured when something in it changes: say on what, and when."""
+    heads = ["benchmark", "date", "revision", "load before", "processor", "cores", "python"]
+    rows = []
+    for report in reports:
+        at = report.result["machine"]
+        values = (at.get("date"), at.get("revision"), at.get("load_average"))
+        rows.append([report.name, *values, at.get("processor"), at.get("cores"), at.get("python")])
+    return markdown(heads, rows)
+
+
+def _update(document: Path, reports: Sequence[Report]) -> None:
+    """Put the tables between their markers; a summary there is of the document's own tables."""
     text = document.read_text("utf-8")
-    for name, table in tables.items():
-        if f"<!-- benchmark:{name}:begin -->" in text:
-            text = insert(text, name, table)
+    held = [report for report in reports if f"<!-- benchmark:{report.name}:begin -->" in text]
+    for report in held:
+        text = insert(text, report.name, report.table)
+    if "<!-- benchmark:summary:begin -->" in text:
+        text = insert(text, "summary", summarise(held))
     document.write_text(text, "utf-8")
 
 

@@ -16,10 +16,18 @@ from stmtem_control.errors import RecordingError
 from stmtem_control.recording.frame_files import FrameFiles
 from stmtem_control.recording.frame_table import TABLE, read_table
 
-from .fault_endings import Ended
+from .fault_endings import CAUSES, Ended
 from .fault_lab import Lab
 
-__all__ = ["HangError", "check_bench", "check_files", "check_threads", "check_told", "watchdog"]
+__all__ = [
+    "HangError",
+    "check_bench",
+    "check_cause",
+    "check_files",
+    "check_threads",
+    "check_told",
+    "watchdog",
+]
 
 #: Wall seconds in which a test that hangs is given up.
 HANG_S: Final = 45.0
@@ -151,6 +159,23 @@ def check_told(ended: Ended, names: tuple[str, ...] = (), *, broken: bool = Fals
     return problems
 
 
+def check_cause(ended: Ended, ending: str) -> list[str]:
+    """Return what is wrong with how a plan ended in which nothing was broken.
+
+    Parameters
+    ----------
+    ended : Ended
+    ending : str
+        How it was ended, see :data:`.fault_endings.ENDINGS`.
+    """
+    if not ended.told:  # it ended well, or by a person at the prompt
+        return []
+    cause = CAUSES.get(ending)
+    if cause is None or cause not in ended.told:
+        return [f"{ended.status} without a cause: {ended.told[:120]}"]
+    return []
+
+
 def check_files(folder: Path | None) -> list[str]:
     """Return where pages, rows and indices of a run disagree; nothing was run without a folder."""
     if folder is None:
@@ -167,9 +192,12 @@ def _compare(folder: Path) -> list[str]:
     for line in (folder / "documents.jsonl").read_text("utf-8").splitlines():
         last, doc = json.loads(line)
         if last == "stream_datum":
-            if doc["indices"]["start"] != declared:
-                problems.append(f"indices go on at {doc['indices']['start']} after {declared}")
+            start, number = doc["indices"]["start"], doc["seq_nums"]["start"]
+            if start != declared:
+                problems.append(f"indices go on at {start} after {declared}")
             declared = doc["indices"]["stop"]
+            if number != start + 1:
+                problems.append(f"frames {start} to {declared - 1} are numbered from {number} on")
     if last != "stop":
         problems.append(f"the last document is {last!r}")
     table: list[dict[str, Any]] = read_table(folder) if (folder / TABLE).exists() else []

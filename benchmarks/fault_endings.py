@@ -17,7 +17,16 @@ from stmtem_control.session import Outcome, one_line
 
 from .fault_lab import Lab
 
-__all__ = ["BY_ITSELF", "ENDINGS", "Ended", "Place", "SubscriberError", "end_at", "places"]
+__all__ = [
+    "BY_ITSELF",
+    "CAUSES",
+    "ENDINGS",
+    "Ended",
+    "Place",
+    "SubscriberError",
+    "end_at",
+    "places",
+]
 
 BY_ITSELF: Final = "by itself"
 JOIN_S: Final = 30.0
@@ -273,6 +282,8 @@ def _paused(then: str, *, defer: bool = False) -> Ending:
 
         def go_on() -> None:
             attempt.ended.status = "resumed" if then == "resume" else then
+            if then == "resume":
+                attempt.lab.watch.go_on()
             getattr(attempt.engine, then)()
 
         return attempt.run_engine(go_on)
@@ -334,6 +345,25 @@ ENDINGS: Final[Mapping[str, Ending]] = {
     "SIGTERM": _signalled(signal.SIGTERM),
     "SIGTERM twice": _signalled(signal.SIGTERM, 2),
     "SIGHUP": _signalled(getattr(signal, "SIGHUP", signal.SIGTERM)),
+}
+
+
+#: What the person must be told of an ending, if it came in time; nothing of the others.
+CAUSES: Final[Mapping[str, str]] = {
+    "device raises": "made up",
+    "plan raises": "in a plan",
+    "subscriber raises": "in a subscriber",
+    "sys.exit in the plan": "sys.exit",
+    "KeyboardInterrupt in the plan": "KeyboardInterrupt",
+    "abort": "told to end",
+    "stop": "told to end",
+    "halt": "told to end",
+    "Ctrl-C": "Ctrl-C",
+    "Ctrl-C twice": "Ctrl-C",
+    "Ctrl-C many times": "Ctrl-C",
+    "SIGTERM": "SIGTERM",
+    "SIGTERM twice": "SIGTERM",
+    "SIGHUP": "SIGHUP",
 }
 
 

@@ -118,6 +118,9 @@ class Watch:
         the bench's time of that look.
     struck : dict
         The bench's time at which each fault struck first, by its text.
+    alone_since : float or None
+        The bench's time at which nobody was connected to the source any more; None while somebody
+        is.
     """
 
     def __init__(self, bench: Bench) -> None:
@@ -126,6 +129,8 @@ class Watch:
         self._seen = 0
         self.unsafe: dict[str, tuple[float, float]] = {}
         self.struck: dict[str, float] = {}
+        self.alone_since: float | None = None
+        self._lines = [tap for tap in bench.taps["bias_source"] if tap.endpoint is not None]
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
@@ -148,8 +153,18 @@ class Watch:
             self._seen = len(self._bench.fault_log)
             self.unsafe, self.struck = {}, {}
 
+    def go_on(self) -> None:
+        """Count from now, if a fault has struck; otherwise from the next that does."""
+        with self._lock:
+            self._begun = time.monotonic() if self.struck else None
+            self.unsafe = {}
+
     def _look(self) -> None:
         while not self._end.wait(LOOK_S):
+            if any(tap.wires() for tap in self._lines):
+                self.alone_since = None
+            elif self.alone_since is None:
+                self.alone_since = self._bench.clock.now()
             for event in self._bench.fault_log[self._seen :]:
                 self._seen += 1
                 if event.event == "struck" and str(event.fault) not in self.struck:

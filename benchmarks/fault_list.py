@@ -7,7 +7,7 @@ from typing import Final
 
 from stmtem_control.simulators.fault_kinds import KINDS
 
-__all__ = ["FAULTS", "Injected", "injected"]
+__all__ = ["FAULTS", "REFUSED", "Injected", "injected"]
 
 #: By what a person calls the part that has the fault.
 _NAMES: Final = {
@@ -24,9 +24,11 @@ _DEAF: Final = ("bias 0 V", "output off", "beam blanked")
 _BEYOND: Final = {
     "beam:blanker_stuck": ("beam blanked",),
     "bias_source:silence": _DEAF,
-    "bias_source:refuse": _DEAF,
     "bias_source:reboot": _DEAF,
 }
+
+#: What the same is true of as soon as nobody is connected: who is stays so, and is heard.
+REFUSED: Final = "bias_source:refuse"
 
 #: They only make it slow, however often they strike.
 _SLOW: Final = ("bias_source:delay", "bias_source:drip")
@@ -65,10 +67,15 @@ FAULTS: Final[Mapping[str, Injected]] = MappingProxyType(
 )
 
 
-def injected(text: str) -> Injected:
-    """Return what a fault excuses, whenever it strikes and how often."""
+def injected(text: str, *, alone: bool = False) -> Injected:
+    """Return what a fault excuses, whenever it strikes and how often.
+
+    `alone` tells whether nobody is connected to the source.
+    """
     name, _, when = text.partition("@")
     found = FAULTS[name]
+    if name == REFUSED and alone:
+        return replace(found, beyond=_DEAF)
     if (
         name.startswith("bias_source:")
         and name not in _SLOW

@@ -37,6 +37,7 @@ from .fault_cases import (
 from .fault_checks import (
     HangError,
     check_bench,
+    check_cause,
     check_files,
     check_threads,
     check_told,
@@ -44,7 +45,7 @@ from .fault_checks import (
 )
 from .fault_endings import BY_ITSELF, Ended, Place, end_at, places
 from .fault_lab import Lab, quiet
-from .fault_list import injected
+from .fault_list import REFUSED, injected
 
 __all__ = ["JOBS", "Runner", "listed", "main", "run_cases"]
 
@@ -106,10 +107,11 @@ class Runner:
                 # Else the dose of some hundred cases would be one site's, and end the others.
                 lab.session.site = f"site {self._used}"
                 ended = self._end(lab, case)
-                verdict.problems = self._ask(lab, case, ended, before)
+                beyond = _beyond(lab, case)
+                verdict.problems = self._ask(lab, case, ended, before, beyond)
                 verdict.reached, verdict.status = ended.reached, ended.status
                 verdict.told = ended.told
-                verdict.unsafe_s = lab.watch.unsafe_s(_beyond(case)) if _timed(case, ended) else 0.0
+                verdict.unsafe_s = lab.watch.unsafe_s(beyond) if _timed(case, ended) else 0.0
                 # What a fault has left behind must not be the next case's.
                 if self._always_again or case.faults or ended.status != "success":
                     verdict.after = self._after(lab, verdict)
@@ -140,7 +142,14 @@ class Runner:
         finally:
             lab.session.wait_until_complete()
 
-    def _ask(self, lab: Lab, case: Case, ended: Ended, before: set[threading.Thread]) -> list[str]:
+    def _ask(
+        self,
+        lab: Lab,
+        case: Case,
+        ended: Ended,
+        before: set[threading.Thread],
+        beyond: tuple[str, ...],
+    ) -> list[str]:
         faults = [injected(text) for text in case.faults]
         names = () if case.ending != BY_ITSELF else tuple({n for f in faults for n in f.names})
         limit_s = FAULT_S if faults else END_S
@@ -148,12 +157,13 @@ class Runner:
             *check_bench(
                 lab,
                 limit_s if _timed(case, ended) else float("inf"),
-                beyond=_beyond(case),
+                beyond=beyond,
                 deaf_since=_deaf_since(lab, case) if _timed(case, ended) else None,
                 broken=bool(faults),
                 told=ended.outcome is None or "NOT SAFE" in ended.outcome.safe,
             ),
             *check_told(ended, names, broken=bool(faults)),
+            *([] if faults else check_cause(ended, case.ending)),
             *check_files(ended.folder),
         ]
         lab.bench.clear_faults()
@@ -207,17 +217,20 @@ class Runner:
             lab.close()
 
 
-def _beyond(case: Case) -> tuple[str, ...]:
-    return tuple({part for text in case.faults for part in injected(text).beyond})
+def _beyond(lab: Lab, case: Case) -> tuple[str, ...]:
+    alone = lab.watch.alone_since is not None
+    return tuple({part for text in case.faults for part in injected(text, alone=alone).beyond})
 
 
 def _deaf_since(lab: Lab, case: Case) -> float | None:
     """Return when the source began to hear nothing, in the bench's time; None if it did not."""
-    times = [
-        lab.watch.struck[str(Fault.parse(text))]
-        for text in case.faults
-        if "output off" in injected(text).beyond and str(Fault.parse(text)) in lab.watch.struck
-    ]
+    struck, alone = lab.watch.struck, lab.watch.alone_since
+    times = []
+    for text in case.faults:
+        key = str(Fault.parse(text))
+        if key in struck and "output off" in injected(text, alone=alone is not None).beyond:
+            left = alone if text.startswith(REFUSED) and alone is not None else 0.0
+            times.append(max(struck[key], left))
     return min(times, default=None)
 
 

@@ -6,6 +6,7 @@ next to each other: all cases run once a round, in random order, and the ratio i
 the rounds of the ratios within a round.
 """
 
+import contextlib
 import gc
 import json
 import os
@@ -16,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from importlib.util import find_spec
@@ -35,6 +36,7 @@ __all__ = [
     "machine",
     "markdown",
     "ratios",
+    "read_results",
     "write",
 ]
 
@@ -354,3 +356,23 @@ def write(report: Report, folder: Path = RESULTS, where: Mapping[str, Any] | Non
     }
     path.write_text(json.dumps(body, indent=1) + "\n", "utf-8")
     return path
+
+
+def read_results(folder: Path, names: Iterable[str]) -> list[Report]:
+    """Return what :func:`write` has written in a folder for these names; others are left out.
+
+    Parameters
+    ----------
+    folder
+        Where to look.
+    names
+        Of benchmarks, in the order wanted.
+    """
+    reports = []
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            body = json.loads((folder / f"{name}.json").read_text("utf-8"))
+            targets = [Target(**target) for target in body.pop("targets")]
+            table = "".join(f"{line}\n" for line in body.pop("table"))
+            reports.append(Report(name, table, targets, body))
+    return reports

@@ -23,10 +23,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-__all__ = ["Recorded", "bare_reader", "busy", "record"]
+__all__ = ["Recorded", "bare_reader", "bare_writer", "busy", "record"]
 
 FRAMES_PER_FILE: Final = 256
 W: Final = 20.0
+RAW_BYTES: Final = 8_388_608  # of one raw write: many small frames at once, as our writer does too
 HEADER: Final = {256: 384, 512: 768}  # bytes before the pixels, and 15 before those
 
 
@@ -260,4 +261,23 @@ def bare_reader(size: int, seconds: float, root: str) -> float:
                     count += 1
                 return count / (now - begun)
     finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def bare_writer(size: int, seconds: float, root: str) -> float:
+    """Write frames past the page cache, many at once; return how many a second the disk took."""
+    from .frame_writers import frame_ring
+
+    frame_bytes = 2 * size * size
+    frames = [frame.data for frame in frame_ring(size, RAW_BYTES // frame_bytes)]
+    folder = Path(tempfile.mkdtemp(prefix="streaming-", dir=root))
+    descriptor = os.open(folder / "raw", os.O_RDWR | os.O_CREAT | getattr(os, "O_DIRECT", 0), 0o600)
+    try:
+        begun, written = time.monotonic(), 0
+        while time.monotonic() < begun + seconds:
+            written += os.pwritev(descriptor, frames, written)
+        os.fdatasync(descriptor)
+        return written / frame_bytes / (time.monotonic() - begun)
+    finally:
+        os.close(descriptor)
         shutil.rmtree(folder, ignore_errors=True)

@@ -22,13 +22,14 @@ __all__ = ["main", "run"]
 PACED: Final = ((512, 500.0), (256, 2000.0))
 FLAT_OUT_S: Final = 3.0  # of each flat-out case
 FAST_Hz: Final = 5000.0  # asked of a camera that does not keep to it
+FLAT_OUT: Final = ("recorded", "bare reader", "raw disk")
 CASES: Final = "benchmarks.stream_cases"
 
 
 def run(
     rounds: int, seconds: float = 60.0, folder: str | None = None, ring_s: float = 30.0
 ) -> Report:
-    """Stream both sizes, idle and busy; flat out, in turns with a bare reader; without a socket.
+    """Stream both sizes, idle and busy; flat out, beside bare peers; without a socket.
 
     Parameters
     ----------
@@ -84,13 +85,13 @@ def _flat_out_table(rounds: int, root: str, targets: list[Target], result: dict[
         what = f"{size}x{size} flat out, of a bare reader"
         targets.append(Target(what, ">= 0.8", ratio.median, ratio.median >= 0.8))
     return markdown(
-        ["flat out", "recorded fps", "bare reader fps", "ratio"],
+        ["flat out", "recorded fps", "bare reader fps", "raw disk fps", "of reader", "of disk"],
         [
             [
                 f"{size}x{size}",
-                statistics.median(flat[str(size)]["recorded"]),
-                statistics.median(flat[str(size)]["bare"]),
+                *(statistics.median(flat[str(size)][case]) for case in FLAT_OUT),
                 ratio,
+                _ratio(flat[str(size)], "raw disk"),
             ]
             for size, ratio in rows.items()
         ],
@@ -124,20 +125,27 @@ def _flat_out(rounds: int, root: str) -> tuple[dict[str, dict[str, list[float]]]
     flat: dict[str, dict[str, list[float]]] = {}
     rows: dict[int, Ratio] = {}
     for size, _ in PACED:
-        speeds: dict[str, list[float]] = {"recorded": [], "bare": []}
+        speeds: dict[str, list[float]] = {case: [] for case in FLAT_OUT}
         for number in range(rounds):
-            for case in ("recorded", "bare") if number % 2 else ("bare", "recorded"):
-                if case == "bare":
-                    fps = in_subprocess(CASES, "bare_reader", size, FLAT_OUT_S, root)
-                else:
-                    fps = in_subprocess(
-                        CASES, "record", size, FAST_Hz, FLAT_OUT_S, root, False, True
-                    )["frames_per_s"]
-                speeds[case].append(float(fps))
+            for case in FLAT_OUT if number % 2 else reversed(FLAT_OUT):
+                speeds[case].append(_frames_per_s(case, size, root))
         flat[str(size)] = speeds
-        each = [r / b for r, b in zip(speeds["recorded"], speeds["bare"], strict=True)]
-        rows[size] = Ratio(statistics.median(each), min(each), max(each))
+        rows[size] = _ratio(speeds, "bare reader")
     return flat, rows
+
+
+def _ratio(speeds: dict[str, list[float]], peer: str) -> Ratio:
+    each = [r / p for r, p in zip(speeds["recorded"], speeds[peer], strict=True)]
+    return Ratio(statistics.median(each), min(each), max(each))
+
+
+def _frames_per_s(case: str, size: int, root: str) -> float:
+    if case == "bare reader":
+        return float(in_subprocess(CASES, "bare_reader", size, FLAT_OUT_S, root))
+    if case == "raw disk":
+        return float(in_subprocess(CASES, "bare_writer", size, FLAT_OUT_S, root))
+    found = in_subprocess(CASES, "record", size, FAST_Hz, FLAT_OUT_S, root, False, True)
+    return float(found["frames_per_s"])
 
 
 def _versions() -> dict[str, str]:

@@ -11,7 +11,8 @@ from ophyd import Component, Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
-from stmtem_control.errors import InterlockError, LimitError, StmTemError
+from stmtem_control.device_limits import check_bias, check_compliance
+from stmtem_control.errors import InterlockError, StmTemError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
@@ -22,7 +23,7 @@ from .keithley_answers import Reading as Measurement
 from .keithley_answers import SourceState
 from .keithley_hold import Lapse
 from .leak_baseline import LeakBaseline
-from .signals import check_range, done, finish_within, follow, problem_of, reading, setting
+from .signals import done, finish_within, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
 
@@ -205,9 +206,7 @@ class BiasSource(Device):
 
     def check_value(self, value: float, **_: Any) -> None:
         """Raise LimitError when `value` (V) is beyond the limits, InterlockError after a trip."""
-        check_range(
-            self.name, value, -self.max_bias_V, self.max_bias_V, "V", "[bias_source] max_bias_V"
-        )
+        check_bias(self.name, value, self.max_bias_V)
         self.permit("bias")
 
     def set(self, value: float) -> Status:
@@ -378,12 +377,7 @@ class BiasSource(Device):
             self._paused_since = None
 
     def _check_compliance(self, amperes: Any) -> None:
-        check_range(
-            f"{self.name} compliance", amperes, 0.0, self.compliance.high, "A",
-            "[bias_source] compliance_A",
-        )  # fmt: skip
-        if float(amperes) <= 0.0:
-            raise LimitError(f"{self.name}: a compliance of {amperes} A; give a positive one")
+        check_compliance(self.name, amperes, float(self.compliance.high))
 
     def _zero_and_off(self) -> None:
         future = self.source.zero_and_off()

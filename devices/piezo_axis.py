@@ -12,14 +12,15 @@ from ophyd import Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
-from stmtem_control.errors import InstrumentError, InterlockError, LimitError, TransportTimeout
+from stmtem_control.device_limits import check_fine, check_steps
+from stmtem_control.errors import InstrumentError, InterlockError, TransportTimeout
 from stmtem_control.exchanges import Exchange
 from stmtem_control.link import DroppedError
 from stmtem_control.permit import Permit
 from stmtem_control.timeline import Timeline
 
 from .anc300 import Anc300, Mode
-from .signals import StoppableSetting, check_range, done, follow, reading, setting
+from .signals import StoppableSetting, done, follow, reading, setting
 
 log = logging.getLogger(__name__)
 
@@ -161,11 +162,7 @@ class PiezoAxis(Device):
     # Coarse
 
     def _check_coarse(self, value: Any) -> None:
-        check_range(
-            self.coarse.name, value, -self._max_steps, self._max_steps, "step", "[probe] max_steps"
-        )
-        if float(value) != int(value):
-            raise LimitError(f"{self.coarse.name}: {value} is not a whole number of steps")
+        check_steps(self.coarse.name, value, self._max_steps)
         self._ask(float(value) < int(self.coarse.get()))
 
     def _move_to(self, value: Any) -> Status:
@@ -247,7 +244,7 @@ class PiezoAxis(Device):
     # Fine, frequency, amplitude
 
     def _check_fine(self, value: Any) -> None:
-        check_range(self.fine.name, value, 0.0, float(self.fine.high), "V", "[probe] max_fine_V")
+        check_fine(self.fine.name, value, float(self.fine.high))
         self._ask(float(value) <= float(self.fine.get()))
 
     def _set_fine(self, value: Any) -> Status:

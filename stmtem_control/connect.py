@@ -217,7 +217,8 @@ def connect(
         SafeState,
     )
 
-    from .session_dose import SessionDose, fresh_specimen
+    from .session_dose import SessionDose
+    from .station_dose import fresh_specimen
 
     lock = StationLock(instrument_addresses(station, addresses))
     opened.callback(lock.release)
@@ -267,6 +268,7 @@ def connect(
         line=station.beam.line,
         blanked_level=station.beam.blanked_level,
         dose_rate_e_per_A2_s=station.beam.dose_rate_e_per_A2_s,
+        energy_keV=station.beam.energy_keV or 0.0,
     )
     for device in (bias, beam, probe, camera):
         opened.callback(device.disconnect)

@@ -1,7 +1,7 @@
 """Declare frames that a run ended too abruptly to declare: they are on disk, and in the table.
 
 A halt, or a subscriber that fails, leaves a plan no time to collect its last frames; or they were
-collected, and their documents never came.
+collected, and their documents never came, while those of later frames did.
 """
 
 import logging
@@ -13,8 +13,9 @@ from .errors import RecordingError
 from .recording.frame_files import FrameFiles
 from .recording.frame_table import read_table
 from .recording.line_file import replace_file
-from .recording.mend_documents import FramesOnDisk, mend_documents, read_documents
+from .recording.mend_documents import mend_documents
 from .recording.page_chain import complete_pages
+from .recording.run_documents import FramesOnDisk, read_documents
 from .run_folder import DOCUMENTS
 
 log = logging.getLogger(__name__)
@@ -46,13 +47,15 @@ class FramesTold:
         elif doc.get("descriptor") != self._stream:
             return
         elif name == "stream_datum":
-            self._declared += doc["indices"]["stop"] - doc["indices"]["start"]
-        elif name == "event_page":
+            start, stop = doc["indices"]["start"], doc["indices"]["stop"]
+            if start == self._declared == doc["seq_nums"]["start"] - 1:
+                self._declared = stop
+        elif name == "event_page" and doc["seq_num"][:1] == [self._rows + 1]:
             self._rows += len(doc["seq_num"])
 
     @property
     def count(self) -> int:
-        """How many frames were declared, with their rows."""
+        """How many frames were declared, with their rows, one after the other."""
         return min(self._declared, self._rows)
 
 

@@ -26,14 +26,7 @@ from .recording.frame_files import frame_files
 from .recording.frame_table import TABLE
 from .recording.journal import JOURNAL, read_journal
 from .recording.line_file import hold, is_held, replace_file, whole_lines
-from .recording.mend_documents import (
-    NAME,
-    STOP,
-    Documents,
-    FramesOnDisk,
-    mend_documents,
-    read_documents,
-)
+from .recording.mend_documents import NAME, STOP, mend_documents
 from .recording.page_chain import (
     UNFINISHED,
     complete_pages,
@@ -44,6 +37,7 @@ from .recording.page_chain import (
     unlinked_page,
 )
 from .recording.rebuild import Rebuilt, follow_files, rebuild_tables
+from .recording.run_documents import Documents, FramesOnDisk, read_documents
 from .recovery_report import Report, counted, numbered
 from .run_folder import BIAS, DOCUMENTS, OUTCOME, count_rows
 

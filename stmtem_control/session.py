@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import bluesky
-from bluesky import RunEngine
 from bluesky.utils import FailedPause, RunEngineInterrupted
 
 from stmtem_control.plans import covered
@@ -25,11 +24,12 @@ from .config import Station, load_station
 from .declare_rest import FramesTold, declare_rest
 from .during_task import PollingDuringTask
 from .end_signals import signals_held
-from .ending import END_S, PlanEnding
+from .ending import BY_PERSON, END_S, PlanEnding
 from .errors import InterlockError, RecordingError, StmTemError
 from .outcome import Outcome as Outcome
 from .outcome import one_line as one_line
 from .page_validation import pages_checked_by_columns
+from .run_engine import StationRunEngine
 from .run_folder import RunFolder, check_writable, count_rows, write_outcome
 from .timeline import Timeline
 from .watch import Watch
@@ -133,8 +133,9 @@ class Session:
             )
             opened.enter_context(pages_checked_by_columns())
             self.ending = PlanEnding(self.safe_state)
-            self.RE = self.ending.RE = RunEngine(
+            self.RE = self.ending.RE = StationRunEngine(
                 {},
+                resume_failed=self.ending.resume_failed,
                 preprocessors=[self._cover],
                 context_managers=[self._kept, self.ending.interrupts],
                 during_task=PollingDuringTask(self.ending.run_engine_lives),
@@ -278,7 +279,7 @@ class Session:
             with ending.by_signals(), ending.interrupts(self.RE):
                 try:
                     self._mend_links()
-                    self.RE(plan)
+                    ending.go(plan)
                 except RunEngineInterrupted:
                     paused = self.RE.state == "paused"
                     why = "paused by the plan" if paused else "the RunEngine was told to end"
@@ -303,7 +304,7 @@ class Session:
         self._before = self.run_folder.folder
 
     @contextlib.contextmanager
-    def _kept(self, _engine: RunEngine) -> Iterator[None]:
+    def _kept(self, _engine: StationRunEngine) -> Iterator[None]:
         """Keep how a plan at the prompt ended, in its run folder; :meth:`run` does it for its own.
 
         A context manager of the RunEngine: entered when a plan begins, is resumed, or is ended.
@@ -332,7 +333,7 @@ class Session:
         error = error or self.camera.failure()
         reason = asked or (one_line(error) if error else self.dose.limit)
         # At its end, or when a person wanted it to end, the contact is kept.
-        retract = bool(reason) and asked != "Ctrl-C"
+        retract = bool(reason) and asked not in BY_PERSON
         report = self.safe_state.make_safe(reason or "the plan is done", retract=retract)
         self.wait_until_complete()
         report = self.watch.settled(report)

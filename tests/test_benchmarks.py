@@ -169,3 +169,38 @@ def test_readings_and_deaths_are_found() -> None:
     )
     (life,) = dead_man.deaths(1)
     assert 0.0 < life <= 0.5
+
+
+# ---- what is kept ------------------------------------------------------------------------------
+
+
+def test_what_was_written_is_read_again(tmp_path: Path) -> None:
+    table = side_by_side.markdown(["a", "b"], [[1, 2]])
+    report = Report("link", table, [Target("query", "<= 1.5", 1.2, True)], {"peers": {"x": "1"}})
+    side_by_side.write(report, tmp_path, {"cores": 2})
+    (again,) = side_by_side.read_results(tmp_path, ["frame", "link"])
+    assert again[:3] == report[:3]
+    assert again.result["peers"] == {"x": "1"}
+    assert again.result["machine"] == {"cores": 2}
+
+
+def test_a_summary_in_a_document_is_of_its_own_tables(tmp_path: Path) -> None:
+    from benchmarks import __main__ as program
+
+    page = tmp_path / "page.md"
+    page.write_text(
+        "<!-- benchmark:link:begin -->\n<!-- benchmark:link:end -->\n"
+        "<!-- benchmark:summary:begin -->\n<!-- benchmark:summary:end -->\n",
+        "utf-8",
+    )
+    program._update(
+        page,
+        [
+            Report("link", "| of links |\n", [Target("query", "<= 1.5", 1.2, True)], {}),
+            Report("frame", "| of frames |\n", [Target("kernel", "<= 1", 2.0, False)], {}),
+        ],
+    )
+    text = page.read_text("utf-8")
+    assert "| of links |" in text
+    assert "| link | query | <= 1.5 | 1.2 | yes |" in text
+    assert "frame" not in text

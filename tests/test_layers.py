@@ -18,21 +18,23 @@ GROUND = {
     "clock_model",
     "interlock_table",
     "permit",
+    "device_limits",
     "recording",
     "dose",
+    "protocol",
 }
 WIRES = {"visa", "serial_port", "tcp"}
 MAY_IMPORT = {  # folder -> the stmtem_control names it may use
     "devices": {*GROUND, *WIRES, "devices"},
-    "plans": {"errors", "units", "clock", "plans"},
+    "plans": {"errors", "units", "clock", "protocol", "plans"},
     "simulators": {"errors", "simulators"},
 }
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
-    {"errors", "units", "exchanges", "permit", "terminal"},
+    {"errors", "units", "exchanges", "permit", "terminal", "device_limits"},
     {"clock", "clock_model", "timeline", "transport", "nucleation_transients"},
     {"nucleation_coverage"},
-    {"recording", "dose"},
+    {"recording", "dose", "protocol"},
     {"config", "station_tables", "interlock_table"},
     {"station_dose"},
     {"answer", "socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
@@ -47,8 +49,9 @@ FLOORS = [
     },
     {"dose_picture"},
     {"dose_command"},
-    {"session_dose"},
-    {"safe_channel", "during_task", "outcome"},
+    {"session_dose", "estimate"},
+    {"check_command"},
+    {"safe_channel", "during_task", "outcome", "run_engine"},
     {"mend_links"},
     {"connect", "declare_rest"},
     {"safe_station", "ending", "heartbeat", "guard"},

@@ -6,101 +6,22 @@ out again, and a stop document says what happened.  Numbers go on where they wer
 run has index i and sequence number i + 1.
 """
 
-import json
 import math
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+from .run_documents import Documents, FramesOnDisk
 
 PAGE_ROWS = 1000  # rows in one event page
 NAME = re.compile(r"(\d{8}T\d{6})Z_(.*)_([0-9a-f]{8})$")  # of a run folder
 EMPTY = {"string": "", "boolean": False, "integer": 0}  # where a row has no value; else NaN
 EXTERNAL = "STREAM:"
 STOP = "a stop document"  # what is noted when there was none
-
-
-@dataclass(frozen=True)
-class FramesOnDisk:
-    """What the documents have to say of the frames that are on disk.
-
-    Attributes
-    ----------
-    rows : sequence of mapping
-        One a frame, in order.
-    stamps : sequence of float
-        Start of each exposure, Unix time in s.
-    declare : callable
-        Returns what to declare if no document is left that did: the data keys, and the
-        stream resource.
-    """
-
-    rows: Sequence[Mapping[str, Any]]
-    stamps: Sequence[float]
-    declare: Callable[[], tuple[dict[str, Any], dict[str, Any]]]
-
-
-@dataclass
-class Documents:
-    """The documents of a run as they are on disk, as far as they can be read.
-
-    Attributes
-    ----------
-    lines : list of (name, document)
-    torn : bytes
-        The last line, if it was cut off.
-    broken : list of bytes
-        Other lines that are no documents.
-    changed : bool
-        Whether what is here differs from what is on disk.
-    lost : list
-        Documents, or parts of them, that tell of frames which are not on disk.
-    added : list of str
-        What was added, in words.
-    """
-
-    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    torn: bytes = b""
-    broken: list[bytes] = field(default_factory=list)
-    changed: bool = False
-    lost: list[Any] = field(default_factory=list)
-    added: list[str] = field(default_factory=list)
-
-    def first(self, name: str) -> dict[str, Any] | None:
-        """Return the first document of that name."""
-        return next((doc for kind, doc in self.lines if kind == name), None)
-
-    def encoded(self) -> bytes:
-        """Return the lines of the file."""
-        return b"".join(json.dumps(line).encode() + b"\n" for line in self.lines)
-
-
-def read_documents(path: Path) -> Documents:
-    """Read ``documents.jsonl``; a file that is not there has no documents.
-
-    Raises
-    ------
-    OSError
-        It cannot be read.
-    """
-    found = Documents()
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        found.changed = True
-        return found
-    *whole, found.torn = data.split(b"\n")
-    for line in whole:
-        document = _parsed(line)
-        if document is None:
-            found.broken.append(line)
-        else:
-            found.lines.append(document)
-    found.changed = bool(found.torn or found.broken)
-    return found
 
 
 def mend_documents(
@@ -128,7 +49,7 @@ def mend_documents(
     """
     if found.first("start") is None:
         found.lines.insert(0, ("start", _start(found, folder)))
-        _note(found, "a start document, as far as its fields are known")
+        found.note("a start document, as far as its fields are known")
     descriptor, key = _frames_descriptor(found)
     n = 0 if frames is None else len(frames.rows)
     if descriptor is not None:
@@ -136,21 +57,6 @@ def mend_documents(
     if frames is not None and n:
         _declare(found, frames, descriptor, key)
     _close(found, reason, ended)
-
-
-def _parsed(line: bytes) -> tuple[str, dict[str, Any]] | None:
-    from event_model import DocumentNames
-
-    try:
-        name, doc = json.loads(line)
-        return (name, doc) if isinstance(doc, dict) and name in DocumentNames.__members__ else None
-    except (ValueError, TypeError):
-        return None
-
-
-def _note(found: Documents, what: str) -> None:
-    found.changed = True
-    found.added.append(what)
 
 
 def _start(found: Documents, folder: Path) -> dict[str, Any]:
@@ -252,7 +158,7 @@ def _declare(
         )
         descriptor = dict(bundle.descriptor_doc)
         new.append(("descriptor", descriptor))
-        _note(found, "the descriptor of the frames")
+        found.note("the descriptor of the frames")
     resource = next(
         (
             doc
@@ -264,32 +170,68 @@ def _declare(
     if resource is None:
         resource = {**frames.declare()[1], "data_key": key, "run_start": start["uid"]}
         new.append(("stream_resource", resource))
-        _note(found, "the stream resource of the frames")
-    told: set[int] = set()
+        found.note("the stream resource of the frames")
+    found.lines[place:place] = new
+    told, uids = _numbered(found, resource["uid"])
     rows_told: set[int] = set()
-    data = 0  # stream data there are
     for name, doc in found.lines:
-        if name == "stream_datum" and doc["stream_resource"] == resource["uid"]:
-            told.update(range(doc["indices"]["start"], doc["indices"]["stop"]))
-            data += 1
-        elif name == "event_page" and doc["descriptor"] == descriptor["uid"]:
+        if name == "event_page" and doc["descriptor"] == descriptor["uid"]:
             rows_told.update(number - 1 for number in doc["seq_num"])
-    for number, (first, last) in enumerate(_gaps(told, n)):
+    free = (uid for i in count() if (uid := f"{resource['uid']}/{i}") not in uids)
+    for first, last in _gaps(told, n):
         datum = {
             "stream_resource": resource["uid"],
-            "uid": f"{resource['uid']}/{data + number}",
+            "uid": next(free),
             "seq_nums": {"start": first + 1, "stop": last + 1},
             "indices": {"start": first, "stop": last},
             "descriptor": descriptor["uid"],
         }
-        new.append(("stream_datum", datum))
-        _note(found, f"the declaration of {_frames(first, last)}")
+        _insert(found, "stream_datum", datum, first)
+        found.note(f"the declaration of {_frames(first, last)}")
     for first, last in _gaps(rows_told, n):
         for begin in range(first, last, PAGE_ROWS):
             page = _page(frames, descriptor, begin, min(begin + PAGE_ROWS, last))
-            new.append(("event_page", page))
-        _note(found, f"the rows of {_frames(first, last)}")
-    found.lines[place:place] = new
+            _insert(found, "event_page", page, begin)
+        found.note(f"the rows of {_frames(first, last)}")
+
+
+def _numbered(found: Documents, resource: str) -> tuple[set[int], set[str]]:
+    """Give each stream datum the numbers of its frames; return these frames, and the data's uids.
+
+    Bluesky's counter stands still when a subscriber fails between a datum and its rows.
+    """
+    told: set[int] = set()
+    uids: set[str] = set()
+    for name, doc in found.lines:
+        if name == "stream_datum" and doc["stream_resource"] == resource:
+            first, last = doc["indices"]["start"], doc["indices"]["stop"]
+            told.update(range(first, last))
+            uids.add(doc["uid"])
+            right = {"start": first + 1, "stop": last + 1}
+            if doc["seq_nums"] != right:
+                doc["seq_nums"] = right
+                found.note(f"the numbers of {_frames(first, last)}")
+    return told, uids
+
+
+def _insert(found: Documents, name: str, doc: dict[str, Any], first: int) -> None:
+    """Put in a document that begins with frame `first`, before those of its kind that come later.
+
+    Documents of a stream are read in the order of their frames.
+    """
+
+    def is_later(kind: str, other: dict[str, Any]) -> bool:
+        if kind != name or other["descriptor"] != doc["descriptor"]:
+            return kind == "stop"
+        begins = (
+            other["indices"]["start"]
+            if "indices" in other
+            else min(other["seq_num"], default=1) - 1
+        )
+        return int(begins) > first
+
+    places = (i for i, (kind, other) in enumerate(found.lines) if is_later(kind, other))
+    found.lines.insert(next(places, len(found.lines)), (name, doc))
 
 
 def _gaps(told: set[int], n: int) -> Iterator[tuple[int, int]]:
@@ -346,7 +288,7 @@ def _close(found: Documents, reason: Callable[[], str], ended: float) -> None:
             time=ended,
         )
         found.lines.append(("stop", dict(made)))
-        _note(found, STOP)
+        found.note(STOP)
     elif found.changed or any(
         stop.get("num_events", {}).get(stream, 0) != count for stream, count in counts.items()
     ):
@@ -354,7 +296,7 @@ def _close(found: Documents, reason: Callable[[], str], ended: float) -> None:
         said, told = str(stop.get("reason", "")), reason()
         # What the session said may be in it already.
         stop["reason"] = told if not said or said in told else f"{said}; {told}"
-        _note(found, "what was found, in the stop document")
+        found.note("what was found, in the stop document")
 
 
 def _counts(found: Documents) -> dict[str, int]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from stmtem_control.recording.mend_documents import FramesOnDisk, mend_documents, read_documents
+from stmtem_control.recording.mend_documents import mend_documents
+from stmtem_control.recording.run_documents import FramesOnDisk, read_documents
 
 from .recorded_run import RecordedRun
 

@@ -1,8 +1,10 @@
 """The recorder as a process of its own: it outlives the session's death, and its own is told."""
 
+import contextlib
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,11 +15,14 @@ from typing import Any
 
 import pytest
 
+from stmtem_control.clock import StationClock
 from stmtem_control.clock_model import ClockModel
 from stmtem_control.devices import FrameCamera
+from stmtem_control.devices.recorder_process import Recorder
 from stmtem_control.errors import RecordingError
 from stmtem_control.recording.frame_files import FrameFiles
 from stmtem_control.recording.frame_table import read_table
+from stmtem_control.recording.ring import FrameRing, shared_memory
 
 W = 10.0  # wall seconds that a test waits at most: a process must start
 STAMP = 1_795_000_000.0
@@ -114,6 +119,22 @@ def test_a_run_and_its_end(
     assert [row["sequence"] for row in read_table(tmp_path)] == [1, 2, 3, 4, 5, 6]
     camera.disconnect()
     assert gone(pid, 0.0)
+
+
+def test_the_camera_may_answer_at_once_whether_it_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another thread: the answer was taken before the reader had what it waits for."""
+    ring: dict[str, Any] = {"shape": (8, 6), "dtype": "<u2", "slots": 4, "slot_bytes": 4096}
+    memory = shared_memory(FrameRing.size(4, 4096))
+    ours, theirs = socket.socketpair()
+    with contextlib.closing(ours):
+        owned = FrameRing(**ring, descriptor=memory, owner=True)
+        os.close(memory)
+        recorder = Recorder(theirs, owned, StationClock(), "camera")
+        with monkeypatch.context() as patch:
+            patch.setattr(recorder._line, "post", lambda _: recorder._take_status("0"))
+            assert recorder._ask_status().result(0.0) == "0"
+    recorder.serve()  # to its end, for nobody is at the other
+    owned.close()
 
 
 def test_a_recorder_that_is_killed_is_told_and_replaced(

@@ -64,6 +64,13 @@ def check_agreement(folder: Path) -> int:
     return count
 
 
+@pytest.fixture
+def contact(session: Session, bench: Bench) -> Session:
+    """Provide a session with the probe in contact already: the approach has its own tests."""
+    bench.specimen.step(2, 41.0)
+    return session
+
+
 def all_safe(bench: Bench) -> bool:
     return all(bench.safe().values())
 
@@ -130,16 +137,16 @@ def test_a_run_is_complete_and_agrees_with_itself(session: Session, bench: Bench
     assert summarise(folder).status == "success"
 
 
-def test_lithium_is_deposited_and_stripped(session: Session, bench: Bench) -> None:
+def test_lithium_is_deposited_and_stripped(contact: Session, bench: Bench) -> None:
     seen: list[tuple[str, int]] = []
     model = bench.specimen.model
 
     def look(name: str, _doc: dict[str, Any]) -> None:
         if name == "event":
-            seen.append((session.camera.phase.get(), len(model.particles)))
+            seen.append((contact.camera.phase.get(), len(model.particles)))
 
-    session.RE.subscribe(look)
-    assert run_cycles(session).exit_code == 0
+    contact.RE.subscribe(look)
+    assert run_cycles(contact, approach=False).exit_code == 0
     most = max(count for phase, count in seen if phase == "deposit")
     assert most > 20
     assert len(model.particles) == 0
@@ -147,22 +154,22 @@ def test_lithium_is_deposited_and_stripped(session: Session, bench: Bench) -> No
     assert len(kinds) >= 3  # born, merged, gone
 
 
-def test_the_table_can_be_read_while_the_run_goes_on(session: Session) -> None:
+def test_the_table_can_be_read_while_the_run_goes_on(contact: Session) -> None:
     counts: list[tuple[int, int]] = []
 
     def look(name: str, _doc: dict[str, Any]) -> None:
-        folder = session.run_folder.folder
+        folder = contact.run_folder.folder
         if name == "stream_datum" and folder is not None:
             counts.append((indices(documents(folder)), pages(folder)))
 
-    session.RE.subscribe(look)
-    assert run_cycles(session).exit_code == 0
+    contact.RE.subscribe(look)
+    assert run_cycles(contact, approach=False).exit_code == 0
     assert len(counts) >= 2
     assert all(on_disk >= declared for declared, on_disk in counts)
 
 
-def test_two_runs_in_one_session(session: Session) -> None:
-    first, second = run_cycles(session), run_cycles(session)
+def test_two_runs_in_one_session(contact: Session) -> None:
+    first, second = (run_cycles(contact, approach=False, retract_steps=0) for _ in range(2))
     assert first.folder is not None
     assert second.folder is not None
     assert first.folder != second.folder

@@ -32,6 +32,13 @@ def cycles(session: Session, **options: Any) -> Any:
     )
 
 
+@pytest.fixture
+def contact(session: Session, bench: Bench) -> Session:
+    """Provide a session with the probe in contact already."""
+    bench.specimen.step(2, 41.0)
+    return session
+
+
 def when(session: Session, holds: Callable[[], bool], act: Callable[[], None]) -> None:
     """Call `act` in the thread of the reading that finds `holds` true, once."""
     done: list[bool] = []
@@ -48,7 +55,8 @@ def depositing(session: Session) -> bool:
     return bool(session.bias.setpoint.get() == -5.0 and session.camera.frames_written.get() > 2)
 
 
-def test_a_short_ends_the_run_and_what_was_taken_stays(session: Session, bench: Bench) -> None:
+def test_a_short_ends_the_run_and_what_was_taken_stays(contact: Session, bench: Bench) -> None:
+    session = contact
     told: list[Trip] = []
     forward = session.interlocks.on_trip
 
@@ -58,7 +66,7 @@ def test_a_short_ends_the_run_and_what_was_taken_stays(session: Session, bench: 
 
     session.interlocks.on_trip = hear
     when(session, lambda: depositing(session), lambda: bench.inject(Fault("specimen", "short")))
-    outcome = cycles(session, deposit_s=60.0)
+    outcome = cycles(session, approach=False, deposit_s=60.0)
     assert all(bench.safe().values())
     assert outcome.exit_code == 1
     assert outcome.reason.startswith("interlock short: -1.0")
@@ -93,10 +101,10 @@ def test_a_short_ends_the_run_and_what_was_taken_stays(session: Session, bench: 
     ],
 )
 def test_what_goes_wrong_ends_the_run_with_its_reason(
-    session: Session, bench: Bench, fault: str, reason: str
+    contact: Session, bench: Bench, fault: str, reason: str
 ) -> None:
-    when(session, lambda: depositing(session), lambda: bench.inject(fault))
-    outcome = cycles(session, deposit_s=120.0)
+    when(contact, lambda: depositing(contact), lambda: bench.inject(fault))
+    outcome = cycles(contact, approach=False, deposit_s=120.0)
     assert all(bench.safe().values())
     assert outcome.exit_code == 1
     assert reason in outcome.reason
@@ -107,11 +115,11 @@ def test_what_goes_wrong_ends_the_run_with_its_reason(
 @pytest.mark.parametrize(
     "fault", ["bias_source:spike", "bias_source:range_glitch", "bias_source:overflow"]
 )
-def test_one_wrong_reading_trips_nothing(session: Session, bench: Bench, fault: str) -> None:
-    when(session, lambda: depositing(session), lambda: bench.inject(fault))
-    outcome = cycles(session, deposit_s=3.0)
+def test_one_wrong_reading_trips_nothing(contact: Session, bench: Bench, fault: str) -> None:
+    when(contact, lambda: depositing(contact), lambda: bench.inject(fault))
+    outcome = cycles(contact, approach=False, deposit_s=3.0)
     assert outcome.error is None
-    assert session.interlocks.trip is None
+    assert contact.interlocks.trip is None
     assert bench.fault_log
 
 
@@ -187,8 +195,9 @@ def test_runs_that_are_right_trip_nothing(
         Bench(preset=preset, speed=speed, size=256, seed=3) as bench,
         Session(lab, addresses=bench.addresses.as_dict()) as session,
     ):
-        bench.specimen.step(2, 380.0)
-        seconds = {"deposit_s": 0.3, "strip_s": 0.3, "rest_s": 0.1, "pre_roll_s": 0.2}
-        outcome = cycles(session, cycles=2, **(seconds if speed == 1.0 else {}))
+        # In real time without the approach, which is the same at any speed.
+        bench.specimen.step(2, 421.0 if speed == 1.0 else 380.0)
+        short = {"deposit_s": 0.3, "strip_s": 0.3, "rest_s": 0.1, "pre_roll_s": 0.2}
+        outcome = cycles(session, cycles=2, **(short | {"approach": False} if speed == 1.0 else {}))
         assert outcome.error is None, outcome.reason
         assert session.interlocks.trip is None

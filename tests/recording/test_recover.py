@@ -70,9 +70,9 @@ def check(folder: Path) -> int:
             assert len(doc["time"]) == len(doc["seq_num"])
     frames = list(read_frames(folder))
     n = len(frames)
-    assert sorted(indices) == list(range(n))
-    assert sorted(numbers) == [number + 1 for number in range(n)]
-    assert sorted(told) == list(range(n))
+    assert indices == list(range(n))
+    assert numbers == [number + 1 for number in range(n)]
+    assert told == list(range(n))
     assert documents[-1][1]["num_events"].get("frames", 0) == n
     rows = read_table(folder) if n or (folder / "frames.csv").exists() else []
     assert [row["frame"] for row in rows] == list(range(n))
