@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from stmtem_control.config import Station, load_station
-from stmtem_control.dose.ledger import Account, Exposure, Ledger
+from stmtem_control.dose.bookings import Account, Exposure
+from stmtem_control.dose.ledger import Ledger
 from stmtem_control.estimate import Estimate, estimate_plan
 from stmtem_control.plans import (
     approach_contact,
