@@ -20,7 +20,6 @@ from stmtem_control.end_signals import INSISTENCE, signals_held
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 from tests.bench_truth import assert_safe
-from tests.terminal import Terminal
 
 from .terminal import Terminal
 
@@ -199,7 +198,7 @@ def elsewhere(taken: threading.Event, ended: threading.Event) -> None:
 
 
 def test_leaving_ipython_while_paused(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, "session")
+    terminal = Terminal(tmp_path)
     terminal.wait_for(r"In \[1\]")
     plan = "RE(deposit(bias, camera, beam, bias_V=-5, duration_s=60))"
     terminal.type(f"{plan}\r")
