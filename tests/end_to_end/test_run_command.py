@@ -85,7 +85,7 @@ def test_at_a_terminal_a_person_answers_pauses_and_ends(asked: str, tmp_path: Pa
     terminal.type("p")
     terminal.wait_for("PAUSED")
     terminal.type("r")
-    terminal.wait_for("resumed")
+    terminal.wait_for(r"(?s)resumed.*hold +1\.00 V")
     terminal.type("q")
     terminal.wait_for(r"(?s)aborted: ended from the keyboard.*_asked_\w{8}")
     assert termios.tcgetattr(terminal._line) == before
