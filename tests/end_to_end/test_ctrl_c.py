@@ -198,7 +198,7 @@ def elsewhere(taken: threading.Event, ended: threading.Event) -> None:
 
 
 def test_leaving_ipython_while_paused(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, "session")
+    terminal = Terminal(tmp_path)
     terminal.wait_for(r"In \[1\]")
     plan = "RE(deposit(bias, camera, beam, bias_V=-5, duration_s=60))"
     terminal.type(f"{plan}\r")
