@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from stmtem_control.config import Station, load_station
-from stmtem_control.dose.ledger import Account, Exposure, Ledger
+from stmtem_control.dose.bookings import Account, Exposure
+from stmtem_control.dose.ledger import Ledger
 from stmtem_control.estimate import Estimate, estimate_plan
 from stmtem_control.plans import (
     approach_contact,
@@ -212,7 +213,7 @@ def test_an_old_calibration_is_refused_as_the_beam_refuses_it(lab: Station) -> N
 
 
 def test_what_frames_cannot_show_is_said(bench: Station) -> None:
-    def warned(**timing: float) -> tuple[str, ...]:
+    def warned(**timing: Any) -> tuple[str, ...]:
         return estimate_plan(lambda s: deposit(s.bias, s.camera, s.beam, **timing), bench).warnings
 
     assert warned(frame_rate_Hz=10.0, exposure_s=0.09) == ()
