@@ -24,8 +24,10 @@ from .station_tables import (
     BenchTable,
     BiasSourceTable,
     CameraTable,
+    CatalogTable,
     DoseTable,
     ProbeTable,
+    PublishTable,
     SafeTable,
     StationTable,
     Table,
@@ -44,6 +46,8 @@ class Station(Table):
     dose: DoseTable = DoseTable()
     interlocks: InterlocksTable = InterlocksTable()
     safe: SafeTable = SafeTable()
+    catalog: CatalogTable | None = None
+    publish: PublishTable | None = None
 
     @model_validator(mode="after")
     def _bench_is_there(self) -> Self:

@@ -47,6 +47,9 @@ class PlanEnding:
         Why the last plan at the prompt ended early, whoever ended it; "" if it did not.
     to_the_end : bool
         Whether Ctrl-C ends the plan, as in :meth:`.Session.run`; otherwise it pauses it.
+    leave_paused : bool
+        Whether a plan that is paused is left so by :meth:`trip`, for somebody who must end it by
+        himself; :meth:`refused` then says why it must not go on.
     at_pause : callable or None
         Asked by :meth:`go` when the plan has paused: whether it goes on (True) or ends.  While it
         is set, the first Ctrl-C pauses, and one during the pause ends.
@@ -56,9 +59,10 @@ class PlanEnding:
 
     def __init__(self, safe_state: "SafeState") -> None:
         self.reason = self.told = ""
-        self.to_the_end = False
+        self.to_the_end = self.leave_paused = False
         self.at_pause: Callable[[], bool] | None = None
         self._presses = 0
+        self._resuming = False
         self._aborting = threading.Lock()
         self._refused = ""
         self._safe_state = safe_state
@@ -69,7 +73,7 @@ class PlanEnding:
         self.reason = self.told = self._refused = ""
 
     def refused(self) -> str:
-        """Return why a plan that is about to begin must not; "" if it may."""
+        """Return why a plan that is about to begin, or to go on, must not; "" if it may."""
         return self._refused
 
     def trip(self, reason: str) -> None:
@@ -77,8 +81,8 @@ class PlanEnding:
         if self.reason:
             return
         self.reason = reason
-        if self.RE.state == "idle":
-            self._refused = reason  # perhaps a plan is just about to begin
+        if self.RE.state == "idle" or (self.leave_paused and self.RE.state == "paused"):
+            self._refused = reason  # perhaps a plan is just about to begin, or to go on
             return
         if not self.to_the_end:
             print(f"stmtem: the plan is ended: {reason}", file=sys.stderr, flush=True)
@@ -93,7 +97,7 @@ class PlanEnding:
         """
         mine = self._aborting.acquire(timeout=END_S)
         try:
-            _wait_while(lambda: self.RE.state == "pausing")
+            _wait_while(self._between)
             if self.RE.state in ("running", "paused"):
                 self.RE.abort(reason)
         except Exception as error:
@@ -103,6 +107,10 @@ class PlanEnding:
         finally:
             if mine:
                 self._aborting.release()
+
+    def _between(self) -> bool:
+        """Tell whether the plan is about to pause, or to go on."""
+        return self.RE.state == "pausing" or (self._resuming and self.RE.state == "paused")
 
     def pause(self, _reason: str = "") -> None:
         """Pause the plan at once; one that is just about to begin is paused when it has begun."""
@@ -132,17 +140,27 @@ class PlanEnding:
         RunEngineInterrupted
             It is paused, and shall not go on; or it was ended.
         """
-        resumed = False
+        go_on = False
         while True:
             try:
-                self.RE.resume() if resumed else self.RE(plan)
+                self.RE.resume() if go_on else self.RE(plan)
                 return
             except RunEngineInterrupted:
+                self._resuming = False
                 if self.RE.state != "paused" or self.reason or self.at_pause is None:
                     raise
-                if not self.at_pause() or self.RE.state != "paused" or self.reason:
+                go_on = self.at_pause() and self.RE.state == "paused"
+                # From here on, who wants to end it waits until it runs again.
+                self._resuming = go_on
+                if not go_on or self.reason:
+                    self._resuming = False
+                    # Here, and not by the caller: what else may be ending it is waited for.
+                    self.abort(self.reason)
                     raise
-                self._presses, resumed = 0, True
+                self._presses = 0
+            except BaseException:
+                self._resuming = False
+                raise
 
     def pause_now(self, why: str) -> None:
         """Pause the plan, and make safe directly if the RunEngine does not answer; at once."""

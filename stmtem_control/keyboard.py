@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import os
+import re
 import select
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import Any, Self
 ENTER = ("\r", "\n")
 ERASE = ("\x7f", "\b")
 END = "\x04"  # Ctrl-D
+SEVERAL = re.compile(rb"\x1b(\[[0-9;]*[A-Za-z~]|O.|.)?")  # what arrows and the like send
 
 
 def has_keyboard(stream: Any = None) -> bool:
@@ -125,9 +127,7 @@ class Keyboard:
             if not data:  # the terminal is gone
                 self._take(END)
                 return
-            if data.startswith(b"\x1b"):
-                continue  # an arrow, or another key that sends several
-            for key in decoder.decode(data):
+            for key in decoder.decode(SEVERAL.sub(b"", data)):
                 self._take(key)
 
     def _take(self, key: str) -> None:

@@ -143,6 +143,18 @@ class DoseTable(Table):
         return make_budget(self.phases, self.soft_e_per_A2, self.hard_e_per_A2)
 
 
+class CatalogTable(Table):
+    """``[catalog]``: a Tiled server that the runs are registered with while they grow."""
+
+    server: str = Field(pattern="^https?://.")
+
+
+class PublishTable(Table):
+    """``[publish]``: hand documents to a 0MQ proxy, for people at other machines."""
+
+    address: Annotated[str, Field(pattern=r"^(tcp://)?[\w.-]+:\d{1,5}$")]
+
+
 class SafeTable(Table):
     """``[safe]``: how the station is made safe, and what watches over the session."""
 

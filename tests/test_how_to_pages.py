@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stmtem_control.errors import LimitError, RecordingError
+from stmtem_control.protocol import read_protocol
 from stmtem_control.session import Session
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "simulate-a-specimen.md"
@@ -170,3 +171,29 @@ def test_blocks_of_the_page_on_the_safe_state(
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("bias 0 V, output off, beam blanked, probe stopped")
     assert printed[1].split()[1] == "True"
+
+
+def test_blocks_of_the_page_on_protocols(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = PAGE.with_name("write-a-protocol.md")
+    names = run(page)
+    printed = capsys.readouterr().out
+    assert "1.0 2.0 protocol:4\n" in printed
+    assert "- hold: {bias: 1 V, duration: 5 s}" in printed
+    assert names["run_here"](session, names["TEXT"]).exit_code == 0
+    first, modeline = re.findall(r"^```yaml\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    assert len(read_protocol(first).steps) == 4
+    assert read_protocol(modeline + first) == read_protocol(first)
+
+
+def test_files_of_the_tutorial_on_protocols() -> None:
+    page = PAGE.parents[1] / "tutorials" / "write-a-protocol.md"
+    whole, cycles, head = re.findall(r"^```yaml\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    first = read_protocol(whole)
+    assert [step.kind for step in first.steps] == ["approach", "deposit", "retract"]
+    again = whole.replace("steps:", f"{head}steps:")
+    again = again.replace("  - deposit: {bias: -5 V, duration: 2 s}\n", cycles)
+    read = read_protocol(again)
+    assert [step.kind for step in read.steps] == ["approach", "cycles", "retract"]
+    assert read.beam.budget_e_per_A2 == 200.0

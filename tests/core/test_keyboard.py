@@ -94,10 +94,12 @@ def test_an_answer_is_what_was_typed_up_to_enter(
 def test_a_question_can_be_withdrawn_and_asked_again(
     line: Line, helpers: list[threading.Thread]
 ) -> None:
-    with line.keyboard() as keyboard:
+    typed: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with line.keyboard(echo=typed.put) as keyboard:
         first = ask(keyboard, helpers)
         line.asked.get(timeout=W)
         line.type("half")
+        assert [typed.get(timeout=W) for _ in range(4)] == list("half")
         keyboard.cancel()
         assert first.get(timeout=W) == ""
         assert line.asked.get(timeout=W) == "> "

@@ -20,7 +20,8 @@ from stmtem_control.end_signals import INSISTENCE, signals_held
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 from tests.bench_truth import assert_safe
-from tests.terminal import Terminal
+
+from .terminal import Terminal
 
 TIMES = int(os.environ.get("CTRL_C", "15"))
 LATEST_S = 0.05  # after the call in which a press comes
@@ -197,7 +198,7 @@ def elsewhere(taken: threading.Event, ended: threading.Event) -> None:
 
 
 def test_leaving_ipython_while_paused(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, "session")
+    terminal = Terminal(tmp_path)
     terminal.wait_for(r"In \[1\]")
     plan = "RE(deposit(bias, camera, beam, bias_V=-5, duration_s=60))"
     terminal.type(f"{plan}\r")

@@ -10,8 +10,8 @@ import bluesky.plans as bp
 import pytest
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 
-from stmtem_control.console import _teller, namespace
 from stmtem_control.errors import InterlockError, LimitError
+from stmtem_control.prompt import namespace, teller
 from stmtem_control.run_folder import summarise
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
@@ -37,7 +37,7 @@ def link_that_breaks(session: Session, bench: Bench) -> Iterator[Any]:
 
 def told(session: Session, error: BaseException, capsys: pytest.CaptureFixture[str]) -> str:
     capsys.readouterr()
-    _teller(session)(None, type(error), error, None)
+    teller(session)(None, type(error), error, None)
     return capsys.readouterr().err
 
 

@@ -1,41 +1,46 @@
-"""The program at a terminal, typed at and read as a person does."""
+"""A person at a terminal, with ``stmtem session`` in it."""
 
 import os
 import pty
 import re
 import select
 import sys
-import termios
 import time
 from pathlib import Path
 
 import pytest
 
-W = 20.0
+W = 20.0  # wall seconds that anything may take
 
 
 class Terminal:
-    """``stmtem`` in a terminal of its own.
+    """``stmtem session`` in a terminal of its own, a dumb one by default.
 
     Parameters
     ----------
     folder : Path
-        Where it runs.
-    *arguments : str
-        Of ``stmtem``.
+        The working directory, and IPython's.
+    arguments : str
+        Of Python: another program than the session.
+    kind : str
+        Of the terminal: TERM.
+    environment : str
+        More variables, or other values.
     """
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, kind: str = "dumb", **environment: str
+    ) -> None:
         self.said = ""
         self.pid, self._line = pty.fork()
         if self.pid == 0:  # pragma: no cover - another program from here on
             os.chdir(folder)
-            os.environ.update(TERM="dumb", COLUMNS="150", IPYTHONDIR=str(folder))
-            os.execv(sys.executable, [sys.executable, "-m", "stmtem_control.cli", *arguments])
-
-    def flags(self) -> list[object]:
-        """Return how the terminal is set."""
-        return termios.tcgetattr(self._line)[:4]
+            os.environ.update(TERM=kind, COLUMNS="150", LINES="60", IPYTHONDIR=str(folder))
+            os.environ.update(environment)
+            for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
+                os.environ.pop(name, None)
+            program = arguments or ("-m", "stmtem_control.cli", "session")
+            os.execv(sys.executable, [sys.executable, *program])
 
     def type(self, text: str) -> None:
         os.write(self._line, text.encode())
