@@ -32,7 +32,8 @@ examples:
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="stmtem",
         description="Instrument control and acquisition for in-situ STM-TEM.",
@@ -150,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["sim"]:
         # The bench has options of its own, and works without the rest of the package.
         return _sim(argparse.Namespace(rest=given[1:]))
-    options = _parser().parse_args(given)
+    options = make_parser().parse_args(given)
     try:
         with _ended_by_signals(options.command):
             return int(options.run(options))

@@ -319,7 +319,9 @@ class Session:
         status = "aborted" if asked else ("failed" if error else "success")
         if not reason and self._stop.get("exit_status") == "abort":
             status = "aborted"
-            reason = str(self._stop.get("reason") or "RE.abort() or RE.halt(), by a person")
+            # A plan that closes its run itself leaves the person's words with the RunEngine alone.
+            said = self._stop.get("reason") or getattr(self.RE, "_reason", "")
+            reason = str(said or "RE.abort() or RE.halt(), by a person")
         if not self._started or folder is None or folder == self._before:
             return Outcome(None, status, reason, report.line(), error=error)
         if not report.ok:

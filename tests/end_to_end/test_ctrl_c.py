@@ -17,9 +17,9 @@ from bluesky.utils import RunEngineInterrupted
 
 from stmtem_control.during_task import PollingDuringTask
 from stmtem_control.end_signals import INSISTENCE, signals_held
+from stmtem_control.pytest_plugin import assert_safe
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
-from tests.bench_truth import assert_safe
 
 from .terminal import Terminal
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bluesky.callbacks.zmq import RemoteDispatcher
+from tests.bench_truth import assert_safe
 
 from stmtem_control import publish
 from stmtem_control.config import Station, parse_station
@@ -27,7 +28,6 @@ from stmtem_control.publish import DocumentPublisher
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 from stmtem_control.watch_documents import read_plain
-from tests.bench_truth import assert_safe
 
 W = 20.0
 START = {"uid": "1", "time": 0.0, "plan_name": "a plan"}

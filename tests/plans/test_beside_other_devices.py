@@ -9,10 +9,10 @@ import bluesky.preprocessors as bpp
 import pytest
 from ophyd.sim import SynAxis
 from ophyd_async.core import soft_signal_rw
+from tests.bench_truth import assert_safe
 
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
-from tests.bench_truth import assert_safe
 
 
 @pytest.fixture

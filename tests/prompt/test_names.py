@@ -6,6 +6,7 @@ from typing import Any
 import bluesky.plans as bp
 import pytest
 from IPython.core.oinspect import getdoc
+from tests.bench_truth import assert_safe
 
 from stmtem_control import plans
 from stmtem_control.errors import RecordingError
@@ -13,7 +14,6 @@ from stmtem_control.plans import deposit
 from stmtem_control.prompt import namespace
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
-from tests.bench_truth import assert_safe
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import os
 import signal
 
 import pytest
-
 from tests.bench_truth import assert_safe
 
 from .conftest import Lab, wait_for
