@@ -42,7 +42,8 @@ def allowed(field: dict[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(f"`{one!r}`".replace("'", '"') for one in field["enum"])
     if "anyOf" in field:
-        return ", or ".join(allowed(one) for one in field["anyOf"])
+        some = [one for one in field["anyOf"] if one.get("type") != "null"]
+        return ", or ".join(allowed(one) for one in some)
     low, above, high = (field.get(k) for k in ("minimum", "exclusiveMinimum", "maximum"))
     if field.get("format") == "date":
         return "a date"
