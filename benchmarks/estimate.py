@@ -55,6 +55,15 @@ def messages_of(protocol: Protocol, station: Station) -> list[Any]:
     return kept
 
 
+def _following(protocol: Protocol) -> Callable[[Any], Any]:
+    def plan(s: Any) -> Any:
+        return follow_protocol(
+            s.bias, s.camera, s.beam, s.probe, _any(protocol), ask=lambda question: "yes"
+        )
+
+    return plan
+
+
 def _any(protocol: Any) -> Any:
     return protocol
 
@@ -114,9 +123,7 @@ def runs(root: Path) -> list[list[object]]:
 
     cases: dict[str, Callable[[Any], Any]] = {"deposit, 10 s": hold}
     for name, protocol in protocols.items():
-        cases[name] = lambda s, p=protocol: follow_protocol(
-            s.bias, s.camera, s.beam, s.probe, _any(p), ask=lambda question: "yes"
-        )
+        cases[name] = _following(protocol)
     rows: list[list[object]] = []
     for name, make in cases.items():
         found = estimate_plan(make, station)

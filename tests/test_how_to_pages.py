@@ -175,21 +175,6 @@ def test_blocks_of_the_page_on_the_safe_state(
     assert printed[1].split()[1] == "True"
 
 
-def test_blocks_of_the_page_on_stations(capsys: pytest.CaptureFixture[str]) -> None:
-    run(PAGE.with_name("describe-your-station.md"))
-    assert capsys.readouterr().out == "6.0 bench\n"
-
-
-@pytest.mark.parametrize("table", ["keithley", "anc300", "merlin"])
-def test_the_tables_of_the_pages_on_instruments_are_valid(table: str) -> None:
-    (page,) = PAGE.parent.glob(f"connect-a*-{table}.md")
-    (text,) = re.findall(r"^```toml\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    raw = load_station("example_lab").model_dump(mode="json", exclude_none=True)
-    for name, keys in tomllib.loads(text).items():
-        raw[name] = keys
-    assert parse_station(raw, page.name).bench is None
-
-
 def test_blocks_of_the_page_on_protocols(
     session: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,3 +199,25 @@ def test_files_of_the_tutorial_on_protocols() -> None:
     read = read_protocol(again)
     assert [step.kind for step in read.steps] == ["approach", "cycles", "retract"]
     assert read.beam.budget_e_per_A2 == 200.0
+
+
+def test_blocks_of_the_page_on_stations(capsys: pytest.CaptureFixture[str]) -> None:
+    run(PAGE.with_name("describe-your-station.md"))
+    assert capsys.readouterr().out == "6.0 bench\n"
+
+
+@pytest.mark.parametrize("table", ["keithley", "anc300", "merlin"])
+def test_the_tables_of_the_pages_on_instruments_are_valid(table: str) -> None:
+    (page,) = PAGE.parent.glob(f"connect-a*-{table}.md")
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    raw = load_station("example_lab").model_dump(mode="json", exclude_none=True)
+    for name, keys in tomllib.loads(text).items():
+        raw[name] = keys
+    assert parse_station(raw, page.name).bench is None
+
+
+def test_blocks_of_the_page_on_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run(PAGE.with_name("check-a-protocol.md"))
+    estimate = names["estimate"]
+    printed = f"{estimate.wall_s:.1f} s, 181 frames, {estimate.dose_e_per_A2:.0f} e/A^2\n"
+    assert capsys.readouterr().out == printed

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bench_truth import assert_safe
 
 from stmtem_control.ending import BOUNCE_S
 from stmtem_control.errors import ProtocolFileError
@@ -19,7 +20,6 @@ from stmtem_control.run_control import PAUSED, RunControl
 from stmtem_control.run_protocol import refuse_without_person, run_protocol
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
-from tests.bench_truth import assert_safe
 
 HOLD = """\
 # a comment that is kept

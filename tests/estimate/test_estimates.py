@@ -1,6 +1,5 @@
 """What plans would come to: time, frames, dose, refusals; from their own messages."""
 
-import functools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -214,9 +213,8 @@ def test_an_old_calibration_is_refused_as_the_beam_refuses_it(lab: Station) -> N
 
 
 def test_what_frames_cannot_show_is_said(bench: Station) -> None:
-    def warned(**timing: float) -> tuple[str, ...]:
-        plan: Callable[..., Any] = functools.partial(deposit, **timing)  # type: ignore[arg-type]
-        return estimate_plan(lambda s: plan(s.bias, s.camera, s.beam), bench).warnings
+    def warned(**timing: Any) -> tuple[str, ...]:
+        return estimate_plan(lambda s: deposit(s.bias, s.camera, s.beam, **timing), bench).warnings
 
     assert warned(frame_rate_Hz=10.0, exposure_s=0.09) == ()
     (burst,) = warned(frame_rate_Hz=5.0, exposure_s=0.09)
