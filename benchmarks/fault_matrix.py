@@ -295,6 +295,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             verdicts = in_parallel(cases, asked.jobs, tell)
     print(table(verdicts))
+    if not asked.only:
+        print(table(verdicts, short=True))
     return int(any(verdict.problems for verdict in verdicts))
 
 
