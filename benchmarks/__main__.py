@@ -9,6 +9,7 @@ from . import (
     approach,
     clapperboard,
     dead_man,
+    dose_limit,
     fault_hooks,
     fault_runs,
     frame,
@@ -42,6 +43,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "guard_thread": guard_thread.run,
     "guard_process": guard_process.run,
     "dead_man": dead_man.run,
+    "dose_limit": dose_limit.run,
 }
 
 

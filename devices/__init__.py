@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from .interlocks import suspend_on_current as suspend_on_current
     from .interlocks import suspend_on_dose as suspend_on_dose
     from .keithley import Keithley2400 as Keithley2400
+    from .keithley_hold import plan_hold as plan_hold
+    from .keithley_sequence import BiasSequence as BiasSequence
+    from .keithley_sequence import typical_reading_s as typical_reading_s
     from .merlin import Merlin as Merlin
+    from .merlin_trigger import MerlinTrigger as MerlinTrigger
     from .piezo_axis import PiezoAxis as PiezoAxis
     from .piezo_probe import PiezoProbe as PiezoProbe
     from .safe_parts import SafePart as SafePart
@@ -34,6 +38,7 @@ __all__ = [
     "KINDS",
     "Anc300",
     "BeamBlanker",
+    "BiasSequence",
     "BiasSource",
     "ClockAlignment",
     "DoseGuard",
@@ -41,6 +46,7 @@ __all__ = [
     "Interlocks",
     "Keithley2400",
     "Merlin",
+    "MerlinTrigger",
     "PiezoAxis",
     "PiezoProbe",
     "SafePart",
@@ -50,9 +56,11 @@ __all__ = [
     "Trip",
     "carry_out",
     "data_keys",
+    "plan_hold",
     "stream_resource",
     "suspend_on_current",
     "suspend_on_dose",
+    "typical_reading_s",
 ]
 
 # Which device stands behind which table of the station file.
@@ -66,7 +74,11 @@ KINDS = {
 _MODULES = {
     "Anc300": "anc300",
     "Keithley2400": "keithley",
+    "plan_hold": "keithley_hold",
+    "BiasSequence": "keithley_sequence",
+    "typical_reading_s": "keithley_sequence",
     "Merlin": "merlin",
+    "MerlinTrigger": "merlin_trigger",
     "BeamBlanker": "beam_blanker",
     "BiasSource": "bias_source",
     "ClockAlignment": "clock_alignment",

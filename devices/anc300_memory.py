@@ -18,7 +18,9 @@ SETTINGS = {
     "m": ("mode", "mode"),
 }
 OFFSET = ("a", "voltage")
+READ_BACK = {"f": "frequency", "v": "voltage", "a": "voltage"}  # when they are set
 SLACK = 1e-3  # of a value read back, relative and in V
+STEP_V = 5e-3  # an output of 16 bits over 150 V has steps of 2.3 mV, and may tell where it stands
 
 
 class SettingsMemory:
@@ -41,12 +43,13 @@ class SettingsMemory:
         self._known.clear()
 
     def set(self, transport: Transport, letter: str, axis: int, value: str) -> list[str]:
-        """Set, and remember what came of it; return the lines of the answer.
+        """Set, read back, and remember what came of it; return the lines of the answer.
 
         Raises
         ------
         InstrumentError
-            The controller refused; what was known before still is.
+            The controller refused, and what was known before still is; or it took another value,
+            which is known then.
         """
         key = (letter, axis)
         before = self._known.get(key)
@@ -59,6 +62,15 @@ class SettingsMemory:
                 self._known[key] = before
             raise
         self._known[key] = {value}
+        if letter in READ_BACK:
+            found = self._read(transport, letter, axis, READ_BACK[letter])
+            if not _same(found, value, STEP_V):
+                self._known[key] = {found}
+                raise InstrumentError(
+                    f"{self._console.name}: 'set{letter} {axis} {value}' was sent and answered "
+                    f"OK, but it reads back {found}: the message was damaged on its way, or "
+                    "somebody else uses the controller; look at the cable, then set it again"
+                )
         if letter == "m" and value in ("gnd", "cap"):
             self._known.pop((OFFSET[0], axis), None)  # it may not outlive that
             if value == "cap":
@@ -99,15 +111,15 @@ class SettingsMemory:
             raise InstrumentError(
                 f"{self._console.name}: the offset of axis {axis} was {was} V and is now {found} "
                 "V: the controller was switched off, or somebody else used it, and the probe has "
-                "moved; connect it again"
+                "moved; see where it is, then call probe.connect(): its offset is 0 V then"
             )
 
     def _read(self, transport: Transport, letter: str, axis: int, name: str) -> str:
         return parse_value(self._console.request(transport, f"get{letter} {axis}"), name)
 
 
-def _same(found: str, value: str) -> bool:
+def _same(found: str, value: str, slack: float = SLACK) -> bool:
     try:
-        return math.isclose(float(found), float(value), rel_tol=SLACK, abs_tol=SLACK)
+        return math.isclose(float(found), float(value), rel_tol=SLACK, abs_tol=slack)
     except ValueError:
         return found == value

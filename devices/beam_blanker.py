@@ -12,15 +12,16 @@ from ophyd import Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
+from stmtem_control.device_limits import wants_blanked
 from stmtem_control.dose.calibration import DoseCalibration
-from stmtem_control.errors import LimitError
+from stmtem_control.errors import InterlockError, LimitError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
 
 from .dose_guard import DoseGuard
 from .keithley import Keithley2400
-from .signals import finish_within, follow, problem_of, reading
+from .signals import done, finish_within, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ class BeamBlanker(Device):
     dose_rate_e_per_A2_s : float
         Calibrated dose rate of the open beam on the specimen, in electrons per square angstrom
         and second.
+    energy_keV : float
+        Of the electrons, for the record; 0 where the station does not say.
 
     Attributes
     ----------
@@ -60,6 +63,8 @@ class BeamBlanker(Device):
 
     blanked = reading("Whether the beam is off the specimen.", value=True)
     dose_rate = reading("Dose rate of the open beam.", "e/A^2/s", kind="config")
+    site = setting("Place on the specimen that is in the beam; empty: not said.", value="")
+    energy_keV = reading("Energy of the electrons; 0: not said.", "keV", kind="config")
 
     def __init__(
         self,
@@ -71,6 +76,7 @@ class BeamBlanker(Device):
         line: int = 1,
         blanked_level: Literal["high", "low"] = "high",
         dose_rate_e_per_A2_s: float,
+        energy_keV: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__("", name=name, **kwargs)
@@ -81,6 +87,7 @@ class BeamBlanker(Device):
         self.guard: DoseGuard | None = None
         self.on_calibration: Callable[[DoseCalibration], None] = lambda _: None
         self.permit: Permit = always  # the interlocks put theirs in place
+        self.site.apply = self._go_to_site
         self._line = line
         self._high_is_blanked = blanked_level == "high"
         self._lock = threading.RLock()
@@ -89,6 +96,9 @@ class BeamBlanker(Device):
         self._open_on_resume = False
         self._stop_was_success = True
         self.dose_rate.publish(dose_rate_e_per_A2_s)
+        self.energy_keV.publish(energy_keV)
+        if energy_keV > 0.0:
+            timeline.record("beam_energy_keV", clock.now(), energy_keV)
 
     def connect(self, timeout: float = 10.0) -> None:
         """Blank the beam; the source must be connected before.
@@ -161,6 +171,25 @@ class BeamBlanker(Device):
         return self.guard.check_exposure(
             open_s, specimen=where.get("sample"), site=where.get("site")
         )
+
+    def at_site(self, name: str, had_e_per_A2: float = 0.0) -> None:
+        """Note which place is in the beam from now on, and the dose that it has had (e/A^2)."""
+        t = self.clock.now()
+        self.site.publish(name, self.clock.wall_time(t))
+        self.timeline.record("site", t, name)
+        self.timeline.record("prior_dose_e_per_A2", t, had_e_per_A2)
+
+    def _go_to_site(self, name: Any) -> Status:
+        """Book the dose at another place from now on; the person has moved the stage."""
+        if not isinstance(name, str) or not name.strip():
+            raise LimitError(f"{self.name}: site is {name!r}; give it a name, like 'fibre 2'")
+        if not self.blanked.get():
+            raise InterlockError(f"{self.name}: the beam is open; blank it before going to a site")
+        if self.guard is not None:
+            self.guard.change(site=name.strip())
+        had = 0.0 if self.guard is None else self.guard.dose_e_per_A2()
+        self.at_site(name.strip(), had)
+        return done(self.site)
 
     @property
     def calibrating(self) -> bool:
@@ -257,11 +286,7 @@ class BeamBlanker(Device):
         return list(super().unstage())
 
     def _wants_blanked(self, value: object) -> bool:
-        if isinstance(value, bool):
-            return value
-        if value in ("blanked", "open"):
-            return value == "blanked"
-        raise LimitError(f'{self.name}: {value!r}; set it to "blanked" or "open"')
+        return wants_blanked(self.name, value)
 
     def _send(self, blanked: bool, *, safe: bool = True) -> "Future[Exchange]":
         return self.source.set_line(self._line, blanked == self._high_is_blanked, safe=safe)

@@ -11,7 +11,8 @@ from ophyd import Component, Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
-from stmtem_control.errors import InterlockError, LimitError, StmTemError
+from stmtem_control.device_limits import check_bias, check_compliance
+from stmtem_control.errors import InterlockError, StmTemError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
@@ -22,7 +23,7 @@ from .keithley_answers import Reading as Measurement
 from .keithley_answers import SourceState
 from .keithley_hold import Lapse
 from .leak_baseline import LeakBaseline
-from .signals import check_range, done, finish_within, follow, problem_of, reading, setting
+from .signals import done, finish_within, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
 
@@ -176,6 +177,18 @@ class BiasSource(Device):
         self.output.publish(False)
         self.timeline.record("bias_set_V", self.clock.now(), 0.0)
 
+    def set_up_again(self, timeout: float = 10.0) -> None:
+        """Connect a source that forgot its settings; its compliance is the one set last.
+
+        Raises as :meth:`connect` does.
+        """
+        amperes = float(self.compliance.get())
+        self.connect(timeout)
+        if amperes != float(self.compliance.get()):
+            finish_within(
+                self.set_compliance(amperes), timeout, f"{self.name}: compliance {amperes:g} A"
+            )
+
     def disconnect(self) -> None:
         """Leave the instrument safe and close its link; a broken link is opened again for it."""
         link = self.source.link
@@ -193,9 +206,7 @@ class BiasSource(Device):
 
     def check_value(self, value: float, **_: Any) -> None:
         """Raise LimitError when `value` (V) is beyond the limits, InterlockError after a trip."""
-        check_range(
-            self.name, value, -self.max_bias_V, self.max_bias_V, "V", "[bias_source] max_bias_V"
-        )
+        check_bias(self.name, value, self.max_bias_V)
         self.permit("bias")
 
     def set(self, value: float) -> Status:
@@ -366,12 +377,7 @@ class BiasSource(Device):
             self._paused_since = None
 
     def _check_compliance(self, amperes: Any) -> None:
-        check_range(
-            f"{self.name} compliance", amperes, 0.0, self.compliance.high, "A",
-            "[bias_source] compliance_A",
-        )  # fmt: skip
-        if float(amperes) <= 0.0:
-            raise LimitError(f"{self.name}: a compliance of {amperes} A; give a positive one")
+        check_compliance(self.name, amperes, float(self.compliance.high))
 
     def _zero_and_off(self) -> None:
         future = self.source.zero_and_off()

@@ -88,6 +88,9 @@ class CameraAcquisition(CameraSettings):
         self._acquiring = False
         self._armed = False  # acquiring, and nobody records
         self._paused = False
+        self._count = 0  # frames that the camera takes by itself; 0: until it is stopped
+        self._wanted = 0  # the same, of the whole acquisition: a pause takes from the count
+        self._due: float | None = None  # station time at which it must have taken them
         self._start_exchange: Exchange | None = None  # if it started the first exposure
         self._started: Status | None = None  # of the last start
         self._may_be_replayed = False  # Bluesky repeats messages after a pause, kickoff among them
@@ -134,6 +137,9 @@ class CameraAcquisition(CameraSettings):
         with self._lock:
             wanted = self._acquiring and not (self._armed or self._paused)
             started = self._started is not None and self._started.done
+            due = self._due
+        if due is not None and self.clock.now() > due:
+            return False  # it has taken as many as it was told
         return wanted and started and not self.trigger_settings.external
 
     @property
@@ -230,12 +236,16 @@ class CameraAcquisition(CameraSettings):
         exposure, period = self.exposure_s.get(), 1.0 / self.frame_rate_Hz.get()
         trigger = self.trigger_settings
         self._paused, self._acquiring = False, True
-        self._start_exchange = None
+        self._start_exchange = self._due = None
+        # Who waits for a trigger, or keeps a look-back, does not count.
+        count = 0 if trigger.external or self._armed else int(self.frame_count.get())
+        self._count = self._wanted = count
 
         def begin(found: tuple[Joined, Exchange]) -> None:
             stream, exchange = found
             with self._lock:
                 if self._acquiring:
+                    self._due = exchange.answered + count * period if count else None
                     # What waits for a trigger is not dated by its start, and may be long silent.
                     self._start_exchange = None if trigger.external else exchange
                     self._recording.started(self._start_exchange)
@@ -250,7 +260,10 @@ class CameraAcquisition(CameraSettings):
                 exposure_s=exposure,
                 period_s=period,
                 trigger=trigger,
-                opener=lambda host, port: self._recording.open_stream(host, port, exposure, period),
+                frames=count,
+                opener=lambda host, port: self._recording.open_stream(
+                    host, port, exposure, period, count
+                ),
             ),
             self,
             timeout=START_S,
@@ -325,14 +338,19 @@ class CameraAcquisition(CameraSettings):
         if not self.running:
             return  # it failed, which is told already, or by the next collect
         self._wait_until_idle()
-        recording.begin_again()
+        if self._count and not self._count_down():
+            return  # it had taken them all
+        recording.begin_again(self._count)
 
         def date(ended: "Future[Exchange]") -> None:
             recording.started(ended.result() if ended.exception() is None else None)
 
-        future = self.merlin.command("STARTACQUISITION")
-        future.add_done_callback(date)
         try:
+            if self._count:
+                self.merlin.set("NUMFRAMESTOACQUIRE", self._count).result(STOP_S)
+                self._due = self.clock.now() + self._count / self.frame_rate_Hz.get()
+            future = self.merlin.command("STARTACQUISITION")
+            future.add_done_callback(date)
             future.result(STOP_S + 0.5)
         except TimeoutError as error:
             raise StmTemError(f"{self.name}: did not start again after the pause") from error
@@ -341,6 +359,7 @@ class CameraAcquisition(CameraSettings):
     def unstage(self) -> list[object]:
         """End acquisition, thread and files; the next one has the internal trigger again."""
         self.stop()
+        self.frame_count.publish(0)
         for signal, value in (
             (self.trigger_in, INTERNAL.start),
             (self.frames_per_trigger, INTERNAL.frames),
@@ -351,6 +370,12 @@ class CameraAcquisition(CameraSettings):
         return list(super().unstage())
 
     # The rest is for this class.
+
+    def _count_down(self) -> int:
+        """Take what a stopped acquisition has taken from what it was told; return what is left."""
+        taken = self._recording.samples(1)
+        self._count = max(0, self._count - (taken[-1].sequence if taken else 0))
+        return self._count
 
     def _stop_camera(self) -> str | None:
         """Send the stop; return what went wrong, or None."""

@@ -1,7 +1,6 @@
 """A Merlin detector's identity, image size, exposure and rate, as a device."""
 
 import logging
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,8 @@ from ophyd import Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
-from stmtem_control.errors import InterlockError, LimitError
+from stmtem_control.device_limits import check_frame_count, check_known, check_timing
+from stmtem_control.errors import InterlockError
 
 from .merlin import DEPTH_OF_COUNTER, IDLE, Merlin
 from .merlin_stream import DEPTHS
@@ -48,6 +48,9 @@ class CameraSettings(Device):
     trigger_out = reading("What the trigger output shows.", value=INTERNAL.output, kind="config")
     trigger_out_inverted = reading(
         "Whether the trigger output is low while that is true.", value=False, kind="config"
+    )
+    frame_count = reading(
+        "Frames of the next acquisition; 0: until it is stopped.", value=0, kind="config"
     )
     software_version = reading("Version of the camera's software.", value="", kind="config")
 
@@ -90,14 +93,7 @@ class CameraSettings(Device):
 
     def check_timing(self, *, exposure_s: float, frame_rate_Hz: float) -> None:
         """Raise LimitError when frames of that exposure cannot come at that rate."""
-        for name, value in (("exposure_s", exposure_s), ("frame_rate_Hz", frame_rate_Hz)):
-            if not (math.isfinite(value) and value > 0.0):
-                raise LimitError(f"{self.name}: {name} is {value:g}; give a positive number")
-        if exposure_s * frame_rate_Hz > 1.0 + 1e-9:
-            raise LimitError(
-                f"{self.name}: an exposure of {exposure_s:g} s does not fit "
-                f"{frame_rate_Hz:g} frames a second; at most {1.0 / frame_rate_Hz:.4g} s does"
-            )
+        check_timing(self.name, exposure_s=exposure_s, frame_rate_Hz=frame_rate_Hz)
 
     def configure(
         self, d: Mapping[str, Any] | None = None, **settings: Any
@@ -125,6 +121,8 @@ class CameraSettings(Device):
             Any of ``exposure_s`` and ``frame_rate_Hz``, and of ``trigger_in``,
             ``frames_per_trigger``, ``trigger_out`` and ``trigger_out_inverted``, which the next
             start gives to the camera; see :class:`~.merlin_trigger.MerlinTrigger`.
+            ``frame_count``: how many frames the camera takes by itself from the next start on; 0,
+            also while frames are taken: until it is stopped.
         """
         timing = {name: value[name] for name in ("exposure_s", "frame_rate_Hz") if name in value}
         signals = {
@@ -133,15 +131,12 @@ class CameraSettings(Device):
             "trigger_out": self.trigger_out,
             "trigger_out_inverted": self.trigger_out_inverted,
         }
-        unknown = set(value) - set(timing) - set(signals)
-        if unknown:
-            raise LimitError(
-                f"{self.name}: {', '.join(sorted(unknown))} cannot be set; "
-                f"exposure_s, frame_rate_Hz, {', '.join(signals)} can"
-            )
+        check_known(self.name, value, ("exposure_s", "frame_rate_Hz", "frame_count", *signals))
+        count = check_frame_count(self.name, value.get("frame_count", self.frame_count.get()))
         wanted = [value.get(name, signal.get()) for name, signal in signals.items()]
         MerlinTrigger(*wanted)  # refuses what cannot be
-        status = self._set_timing(**timing)
+        status = self._set_timing(**timing) if timing else done(self)
+        self.frame_count.publish(count)
         for signal, new in zip(signals.values(), wanted, strict=True):
             signal.publish(new)
         return status

@@ -10,6 +10,7 @@ from stmtem_control.dose.budgets import Budget
 from stmtem_control.dose.calibration import DoseCalibration, check_age
 from stmtem_control.dose.ledger import Ledger
 from stmtem_control.dose.meter import RENEW_S, DoseMeter
+from stmtem_control.dose.planned import CURE, VACUUM, check_planned
 from stmtem_control.errors import InterlockError, RecordingError
 from stmtem_control.exchanges import Exchange
 
@@ -18,10 +19,6 @@ log = logging.getLogger(__name__)
 SETTLE_S = 0.5  # wall seconds that the beam is blanked before its dose is settled
 AGAIN_S = 0.25  # the same, until what did not work is tried again
 LEAST_S = 0.001  # the same, that the thread sleeps at least
-VACUUM = "vacuum"  # the specimen that cannot be hurt: without budget
-CURE = (
-    "go to another site (session.dose.site = ...), or raise the limit ([dose] in the station file)"
-)
 
 Tell = Callable[[str], None]
 
@@ -159,16 +156,8 @@ class DoseGuard:
             self.check_calibration()
         here = (specimen, site) == (self.specimen, self.site)
         had = self.meter.dose() if here else self.meter.ledger.dose(specimen, site)
-        hard = self.budget.hard
-        left = hard.hard_e_per_A2 - had
-        if dose > left and open_s > 0.0:
-            raise InterlockError(
-                f"dose: the plan would give {dose:.4g} e/A^2 ({open_s:.4g} s of beam at "
-                f"{self.meter.dose_rate_e_per_A2_s:.4g} e/A^2/s), but site {site!r} of "
-                f"{specimen!r} has {max(0.0, left):.4g} of {hard.hard_e_per_A2:.4g} left for "
-                f"{hard.name}; {CURE}"
-            )
-        return dose
+        rate = self.meter.dose_rate_e_per_A2_s
+        return check_planned(open_s, rate, had, self.budget.hard, specimen=specimen, site=site)
 
     def check_calibration(self) -> None:
         """Raise InterlockError when the calibration is too old; warn once of one that is old."""

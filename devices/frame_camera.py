@@ -76,6 +76,13 @@ class FrameCamera(CameraAcquisition):
     dose_rate = reading("Dose rate of the open beam.", "e/A^2/s", kind="config")
     phase = setting("Phase of the experiment, for frames from now on.", value="")
     cycle = setting("Cycle of the experiment, for frames from now on.", value=0)
+    mode = setting(
+        "Mode of the microscope, for frames from now on: imaging, survey or diffraction.",
+        value="imaging",
+    )
+    camera_length_m = setting(
+        "Camera length of diffraction, for frames from now on; 0: unknown.", "m"
+    )
     frames_captured = reading("Frames that came from the camera in this run.", value=0)
     frames_written = reading("Frames that are on disk in this run.", value=0)
     dropped = reading("Frames that the camera took but that did not come.", value=0)
@@ -124,10 +131,16 @@ class FrameCamera(CameraAcquisition):
         self._directory: Path | None = None
         self._tied = False  # dated by a sequence of the source
         self._first_number = 0  # of the present acquisition, in the run
+        self._before = 0  # frames of the run that came or were lost before it
         self._documents = FrameDocuments(name)
         self.pixel_size_nm.publish(pixel_size_nm)
         self.dose_rate.publish(dose_rate_e_per_A2_s)
-        for channel, signal in (("phase", self.phase), ("cycle", self.cycle)):
+        for channel, signal in (
+            ("phase", self.phase),
+            ("cycle", self.cycle),
+            ("mode", self.mode),
+            ("camera_length_m", self.camera_length_m),
+        ):
             signal.apply = self._marker(channel, signal)
 
     @property
@@ -161,6 +174,13 @@ class FrameCamera(CameraAcquisition):
         status = super().arm()
         self.mark("look-back", 0)
         return status
+
+    def unstage(self) -> list[object]:
+        """End everything; the microscope is thought to be back in imaging."""
+        for signal, value in ((self.mode, "imaging"), (self.camera_length_m, 0.0)):
+            if signal.get() != value:
+                signal.set(value)
+        return super().unstage()
 
     # Flyable
 
@@ -199,6 +219,7 @@ class FrameCamera(CameraAcquisition):
             self.set_clock(None)
             self._tied = False
         self._first_number = self._recording.captured
+        self._before = self._recording.captured + self._recording.dropped
         # Not under the lock: the thread that hears the answer may need it first.
         self._recording.record(self._settings())
         with self._lock:
@@ -277,14 +298,22 @@ class FrameCamera(CameraAcquisition):
     def complete(self) -> Status:
         """Stop the acquisition; done when the last frame is on disk.
 
+        One that was told its ``frame_count`` is not stopped: it is done when so many frames have
+        come, or have surely been lost; `prepare` with a ``frame_count`` of 0 ends that.
+
         The Status fails with the error that ended the recording, if one did and ``collect`` has
         not raised it yet, and when the camera did not take the stop: a :meth:`stop` tries again.
         """
-        status = Status(self, timeout=START_S + self.clock.wall_seconds(self._longest_s()))
         recording = self._recording
         with self._lock:
+            counts = self._acquiring and self.running and bool(self.frame_count.get())
+            due = self._due if counts else None
             self._acquiring = self._armed = False
             self._paused = self._may_be_replayed = False
+
+        left_s = 0.0 if due is None else max(0.0, due - self.clock.now())
+        longest_s = self.clock.wall_seconds(self._longest_s() + left_s)
+        status = Status(self, timeout=START_S + longest_s)
 
         def ended() -> None:
             error = recording.unreported()
@@ -302,11 +331,20 @@ class FrameCamera(CameraAcquisition):
             self._acquiring = True
             status.set_exception(recording.unreported() or error)
 
+        def came() -> None:
+            if recording.captured + recording.dropped - self._before >= self._wanted:
+                ended()
+            else:  # it hangs, or was stopped by another
+                self.merlin.command("STOPACQUISITION", safe=True).add_done_callback(stopped)
+
         if self._directory is None:
             status.set_finished()
             return status
         recording.expect(False)
-        self.merlin.command("STOPACQUISITION", safe=True).add_done_callback(stopped)
+        if due is not None:
+            recording.finish(came)
+        else:
+            self.merlin.command("STOPACQUISITION", safe=True).add_done_callback(stopped)
         return status
 
     def describe_collect(self) -> dict[str, dict[str, Any]]:

@@ -32,6 +32,7 @@ SILENCE_S = 2.0  # wall seconds without a frame that are an error, if five perio
 TICK_S = 0.02
 QUIET_S = 0.05  # wall seconds without a byte, after which a camera that is idle has sent all
 LATE_S = 1.0  # the same, while a frame is overdue
+ASKING_S = 1.0  # wall seconds in which a silent camera may say that it has taken all its frames
 LEAVE_S = 0.5  # wall seconds in which what has come is read when the session is gone
 ALL_PIXELS = 256 * 256  # of a larger frame some rows stand for all
 SAMPLES = 1 << 15
@@ -166,11 +167,16 @@ class FrameReader:
         with self._lock:
             return list(self._samples)
 
-    def begin(self, stream: FrameStream, exposure_s: float, period_s: float) -> None:
-        """Start reading from a newly opened stream, for an acquisition that is about to start."""
+    def begin(
+        self, stream: FrameStream, exposure_s: float, period_s: float, frames: int = 0
+    ) -> None:
+        """Start reading from a newly opened stream, for an acquisition that is about to start.
+
+        `frames` says how many will come; 0: until the camera is stopped.
+        """
         with self._lock:
             self._stream = stream
-            self._acquisition = Acquisition(exposure_s, period_s, None, self._acquisition)
+            self._acquisition = Acquisition(exposure_s, period_s, None, self._acquisition, frames)
             self._ending = self._given_up = False
             self._expecting = False  # until it has started
             self._status = self._idle_at = None
@@ -180,12 +186,15 @@ class FrameReader:
             )
             self._thread.start()
 
-    def begin_again(self) -> None:
+    def begin_again(self, frames: int = 0) -> None:
         """Say that the stopped acquisition is about to be started again, on the same stream."""
         with self._lock:
             before = self._acquisition
             assert before is not None
-            self._acquisition = Acquisition(before.exposure_s, before.period_s, None, before)
+            self._acquisition = Acquisition(
+                before.exposure_s, before.period_s, None, before, frames
+            )
+            self._status = self._idle_at = None
 
     def started(self, exchange: Exchange | None) -> None:
         """Say when the acquisition was started, in station time; None if nobody knows."""
@@ -366,15 +375,17 @@ class FrameReader:
         """Return whether all has come; raise when nothing comes but should."""
         now = time.monotonic()
         silence = now - self._active_at
-        if self._expecting and silence > self._patience_s():
+        acquisition, quiet = self._acquisition, QUIET_S
+        if self._expecting and silence > self._patience_s() and not self._has_taken_all(now):
             raise TransportTimeout(
                 f"no frame for {silence:.1f} s, {self._patience_s():.2g} s are allowed; look at "
                 "the camera"
             )
         if not self._ending or silence < QUIET_S:
             return False
+        if acquisition is not None and acquisition.complete:
+            return True
         # A stop lets the frame under way end, and it may then be on its way as long as the others.
-        acquisition, quiet = self._acquisition, QUIET_S
         if acquisition is not None and acquisition.missing_at_end():
             quiet = LATE_S
         elif acquisition is not None:
@@ -385,6 +396,19 @@ class FrameReader:
         if idle is None:  # it does not tell
             return silence > self._longest_s() + quiet
         return silence > self._longest_s() + SILENCE_S
+
+    def _has_taken_all(self, now: float) -> bool:
+        """Return whether a camera that was told how many frames to take has done so.
+
+        Its last frames may have been lost on their way: then it is idle, or still says so.
+        """
+        acquisition = self._acquisition
+        if acquisition is None or not acquisition.frames:
+            return False
+        if acquisition.complete:
+            return True
+        asking = now - self._active_at < self._patience_s() + ASKING_S
+        return self._is_idle(now) is True or asking
 
     def _is_idle(self, now: float) -> bool | None:
         """Return what the camera says of itself, or None if it does not answer; never waits."""
@@ -398,6 +422,8 @@ class FrameReader:
             return None
         if self._status.result() == IDLE:
             self._idle_at = now
+            if self._acquisition is not None:
+                self._acquisition.found_idle = True
             return True
         self._status = None  # ask again, one tick later
         return False

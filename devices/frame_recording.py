@@ -263,8 +263,12 @@ class FrameRecording:
 
     # Acquisitions
 
-    def open_stream(self, host: str, port: int, exposure_s: float, period_s: float) -> RemoteStream:
+    def open_stream(
+        self, host: str, port: int, exposure_s: float, period_s: float, frames: int = 0
+    ) -> RemoteStream:
         """Have the recorder connect to the camera's data socket; it reads what comes.
+
+        `frames` says how many will come; 0: until the camera is stopped.
 
         Raises
         ------
@@ -277,8 +281,9 @@ class FrameRecording:
         self._running = True
         try:
             client.request(
-                "open", ANSWER_S, host=host, port=port, exposure_s=exposure_s, period_s=period_s
-            )
+                "open", ANSWER_S, host=host, port=port, exposure_s=exposure_s, period_s=period_s,
+                frames=frames,
+            )  # fmt: skip
         except BaseException:
             self._running = False
             raise
@@ -296,9 +301,9 @@ class FrameRecording:
         """Say when the acquisition was started, in station time; None if nobody knows."""
         self._steer("started", exchange)
 
-    def begin_again(self) -> None:
+    def begin_again(self, frames: int = 0) -> None:
         """Say that the stopped acquisition is about to be started again, on the same stream."""
-        self.client.request("again", JOIN_S)
+        self.client.request("again", JOIN_S, frames=frames)
 
     def stopped(self, exchange: Exchange) -> None:
         """Say that the acquisition was stopped, by a STOPACQUISITION with these times."""

@@ -39,6 +39,10 @@ class Acquisition:
         Of STOPACQUISITION, in station time.
     answer_lost : bool
         The times of the start will never be known.
+    frames : int
+        How many the camera was told to take; 0: until it is stopped.
+    found_idle : bool
+        The camera said that it was idle: all that it was told to take was taken.
     """
 
     def __init__(
@@ -47,7 +51,10 @@ class Acquisition:
         period_s: float,
         started: Exchange | None = None,
         previous: "Acquisition | None" = None,
+        frames: int = 0,
     ) -> None:
+        self.frames = frames
+        self.found_idle = False
         self.exposure_s = exposure_s
         self.period_s = period_s
         self.started = started
@@ -81,6 +88,11 @@ class Acquisition:
     def lateness_s(self) -> float:
         """The longest time from the end of an exposure to the first byte of its frame, so far."""
         return 0.0 if self._first is None else max(0.0, self._latest - self._known_offset()[0])
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last of the frames that the camera was told to take has come."""
+        return self._last is not None and 0 < self.frames <= self._last[0].sequence
 
     def came_before(self, header: FrameHeader) -> bool:
         """Tell whether this is the frame before once more: its number and its stamp are the same.
@@ -119,8 +131,16 @@ class Acquisition:
         """Return how many frames the camera must have taken after the last one that came.
 
         A frame counts when its exposure had surely ended before the stop was sent, by more than
-        the camera was ever late.
+        the camera was ever late; of a camera that was told how many, and has ended, all do.
         """
+        if not self.frames:
+            return self._missing_before_the_stop()
+        left = max(0, self.frames - (0 if self._last is None else self._last[0].sequence))
+        if self.stopped is None:
+            return left if self.found_idle else 0
+        return min(left, self._missing_before_the_stop())
+
+    def _missing_before_the_stop(self) -> int:
         if self.started is None or self.stopped is None:
             return 0
         period, following = self.period_s, self.started.answered + self.exposure_s

@@ -21,13 +21,14 @@ from stmtem_control.transport import Transport
 
 from .keithley_answers import Identity, Reading, SourceState, parse_reading
 from .keithley_clock import SourceClock
-from .keithley_digital import DigitalPort, since
+from .keithley_digital import DigitalPort
 from .keithley_hold import OFF, BiasHold, Lapse
 from .keithley_identity import IdentityCheck
+from .keithley_off import APART, WayOff
 from .keithley_reading import OUTPUT_IS_OFF, HeldReading
 from .keithley_sequence import BiasSequence, SequenceRun
 from .keithley_sequencer import OnStep, Sequencer
-from .keithley_settings import LEVEL_AND_OUTPUT, SourceSettings, not_at_rest
+from .keithley_settings import SourceSettings
 from .scpi import Scpi, says
 
 CONVERSION_S = 2.5e-3  # of one, beside its integration time, at most
@@ -97,6 +98,10 @@ class Keithley2400:
             self._scpi, self._settings, self._clock,
             speed=speed, line_frequency_Hz=line_frequency_Hz,
         )  # fmt: skip
+        self._off = WayOff(
+            self._scpi, self.hold, self._sequencer,
+            known=lambda: self.identity is not None, gone=self._went_off,
+        )  # fmt: skip
         self._speed, self._line_frequency_Hz = speed, line_frequency_Hz
         self.on_lapse: Callable[[Lapse], None] | None = None
         self.hold.on_lapse = self._lapsed
@@ -107,6 +112,11 @@ class Keithley2400:
     def identity(self) -> Identity | None:
         """Who it said it is; None before :meth:`open`."""
         return self._identity.found
+
+    @property
+    def has_forgotten(self) -> bool:
+        """Whether it lost its settings, and was not configured since."""
+        return self._settings.lost
 
     @property
     def digital_word(self) -> int | None:
@@ -220,31 +230,13 @@ class Keithley2400:
         is aborted first.  The Future gives the exchange from the first time they were.
         """
         said: list[float] = []
-
-        def job(transport: Transport) -> Exchange:
-            self.hold.end()
-            # In one message: an abort leaves the output on, and this host may die after it.
-            at_work = self.hold.wanted or self._sequencer.running
-            commands = (OFF,) if at_work else apart
-            first = ":ABOR;:OUTP OFF" if at_work else ""  # or nothing is answered
-
-            def say() -> tuple[Exchange, list[str], str]:
-                done = self._scpi.carry_out(transport, commands, *LEVEL_AND_OUTPUT, first=first)
-                return done[0], done[1], not_at_rest(*done[2])
-
-            exchange, errors, wrong = say()
-            if wrong and not errors:  # a message may be lost, and leave no error behind
-                exchange, errors, wrong = say()
-            if "still on" not in wrong:
-                self.output_on = self._sequencer.running = False
-            if errors or wrong:
-                what = "; ".join([wrong or "refused (the output is off)", *errors])
-                raise InstrumentError(f"{self.link.name}: {what}")
-            return since(said, exchange)
-
-        apart = (":SOUR:VOLT 0", ":OUTP OFF")
-        blind = self._blind(*((OFF,) if self.hold.wanted else apart), said=said)
-        return self.link.submit(job, SAFE, name="0 V and output off", drops=("bias",), blind=blind)
+        return self.link.submit(
+            lambda transport: self._off.take(transport, said),
+            SAFE,
+            name="0 V and output off",
+            drops=("bias",),
+            blind=self._off.blind(*((OFF,) if self.hold.wanted else APART), said=said),
+        )
 
     def say_off(self) -> "Future[None]":
         """Say 0 V and output off to whoever listens there, before asking who that is.
@@ -297,7 +289,7 @@ class Keithley2400:
             self._settings.check_memory(transport)
             self.hold.end()
             self.hold.not_set_up()
-            for command in (OFF,) if self.hold.wanted else (":SOUR:VOLT 0", ":OUTP OFF"):
+            for command in (OFF,) if self.hold.wanted else APART:
                 self._scpi.set(transport, command)
             self.output_on = False
             self._sequencer.prepare(transport, sequence)
@@ -359,7 +351,7 @@ class Keithley2400:
         answer it is sent all the same, if the other lines are known, and a sequence that runs is
         aborted for it.
         """
-        return self._port.change(self.link, line, high, safe, self._blind)
+        return self._port.change(self.link, line, high, safe, self._off.blind)
 
     def digital_lines(self, word: int) -> "Future[Exchange]":
         """Set all four lines of the digital port, bit 0 is line 1."""
@@ -386,31 +378,6 @@ class Keithley2400:
             self._port.set(transport, word)
         self._settings.after_reset(transport)
 
-    def _blind(
-        self, *commands: str, said: list[float] | None = None
-    ) -> Callable[[Transport], None]:
-        """Return what writes commands and reads nothing; to a source whose name is known only.
-
-        `said` takes the time before that.  While a sequence runs the instrument leaves all but an
-        abort for later; the abort would leave its output on.
-        """
-
-        def write(transport: Transport) -> None:
-            if self.identity is not None:
-                if said is not None:
-                    said.append(self._now())
-                off = ":OUTP OFF" in commands[-1]
-                if off:
-                    self.hold.end()
-                if self._sequencer.running:
-                    self._scpi.write(transport, OFF if off else f":ABOR;{commands[0]};{OFF}")
-                elif off:
-                    self._scpi.write(transport, *commands)
-                else:
-                    self._scpi.say(transport, *commands)
-
-        return write
-
     def _reading_s(self) -> float:
         """Return the wall seconds of one READ?, at most: with autozero all is done three times."""
         return 3.0 * self.longest_reading_s(self._settings.nplc) / self._speed
@@ -418,6 +385,9 @@ class Keithley2400:
     def _shortest_s(self) -> float:
         """Return the seconds of the two conversions of a reading, at least."""
         return 2.0 * self._settings.nplc / self._line_frequency_Hz
+
+    def _went_off(self) -> None:
+        self.output_on = False
 
     def _lapsed(self, lapse: Lapse) -> None:
         self.output_on = False

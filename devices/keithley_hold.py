@@ -21,91 +21,20 @@ from stmtem_control.exchanges import Exchange
 from stmtem_control.link import Link
 from stmtem_control.transport import Transport
 
+from .hold_plan import HoldPlan, effective_dead_man_s, plan_hold
 from .keithley_answers import parse_error
-from .keithley_sequence import MOST_LEVELS, typical_reading_s
+from .output_off import LINE, UNKNOWN, WHY_OFF, line_closed, why_off
 from .scpi import ERRORS, Scpi, near, says
 
 log = logging.getLogger(__name__)
 
 OFF = ":ABOR;:SOUR:VOLT 0;:OUTP OFF"  # in this order: the output would wait for the hold's end
 RENEW = ":ABOR;:OUTP?;:INIT"
-DRIFT = 0.03  # of the source's timer: an oscillator of 8192 Hz is taken for one of 8 kHz
-SPARE_S = 2e-4  # of each reading, beside its planned time
-LEAST_READINGS = 3  # of a hold: one may be under way when it is renewed
-LEAST_WALL_S = 1.0  # a faster bench does not make the host faster: its holds last so long at least
-LEAST_STEP_WALL_S = 4e-3  # nor need it take more readings than anybody can ask for
 RENEWALS = 4  # of a hold while it lasts
 LATE = 0.9  # of a hold: later than that it may be over, and is not renewed
 MARGIN_S = 5e-4  # wall seconds that are waited for a reading beyond its planned time
 ON = ("1", "ON")
 NOT_ALIVE = "the session does not say that it is alive"
-
-
-@dataclass(frozen=True)
-class HoldPlan:
-    """How a hold is made of readings; times in seconds of the source.
-
-    Attributes
-    ----------
-    readings : int
-        After so many the output goes off.
-    step_s : float
-        What one of them takes, its source delay included.
-    delay_s : float
-        The source delay.
-    shortest_s, longest_s : float
-        How long the hold lasts, by any timer that the source may have.
-    """
-
-    readings: int
-    step_s: float
-    delay_s: float
-    shortest_s: float
-    longest_s: float
-
-
-def plan_hold(
-    dead_man_s: float, nplc: float, line_frequency_Hz: float, speed: float = 1.0
-) -> HoldPlan:
-    """Return the longest hold that is over within `dead_man_s` by any timer.
-
-    Parameters
-    ----------
-    dead_man_s : float
-        In s of the source; on a bench that is faster than life at least a second on the wall.
-    nplc : float
-        Integration time of a reading in power-line cycles.
-    line_frequency_Hz : float
-        NPLC counts its periods.
-    speed : float
-        Instrument seconds in a wall second.
-
-    Raises
-    ------
-    LimitError
-        There is no room for three readings.
-    """
-    allowed = effective_dead_man_s(dead_man_s, speed)
-    reading = typical_reading_s(nplc, line_frequency_Hz)
-    step = max(reading, allowed / MOST_LEVELS)
-    if speed > 1.0:
-        step = max(step, LEAST_STEP_WALL_S * speed)
-    delay = math.ceil(1e6 * (step - reading)) * 1e-6 if step > reading else 0.0
-    step = reading + delay
-    longest = step * (1.0 + DRIFT) + SPARE_S
-    count = min(math.floor(allowed / longest), MOST_LEVELS)
-    if count < LEAST_READINGS:
-        raise LimitError(
-            f"[bias_source] dead_man_s is {dead_man_s:g}; a reading at nplc {nplc:g} takes "
-            f"{reading:.3g} s and a hold needs {LEAST_READINGS}: give at least "
-            f"{LEAST_READINGS * longest:.2g} s, or a smaller nplc"
-        )
-    return HoldPlan(count, step, delay, count * step * (1.0 - DRIFT), count * longest)
-
-
-def effective_dead_man_s(dead_man_s: float, speed: float) -> float:
-    """Return how long a hold may last (s of the source): on a fast bench a second on the wall."""
-    return max(dead_man_s, LEAST_WALL_S * speed) if speed > 1.0 else dead_man_s
 
 
 @dataclass(frozen=True)
@@ -187,6 +116,7 @@ class BiasHold:
         self._speed = speed
         self._line_frequency_Hz = line_frequency_Hz
         self._told: HoldPlan | None = None  # what the instrument is set up for
+        self._line_was_closed = False  # the output enable line, then
         self._begun = 0.0  # station s before the last start was written
         self._before = 0.0  # the same of the start before it
         self._written = 0.0  # monotonic s of the last start
@@ -252,6 +182,7 @@ class BiasHold:
                 (f":TRIG:COUN {plan.readings}", near(plan.readings)),
             ):
                 scpi.set(transport, command, taken)
+            self._line_was_closed = line_closed(scpi.query(transport, LINE))
             self._told = plan
         sent = scpi.now()
         self._note()
@@ -322,11 +253,7 @@ class BiasHold:
             self._confirmed = self._written
             return True
         if self.running:
-            self._let_go(
-                transport,
-                "the source had switched its output off: its interlock opened, it got too hot, "
-                "somebody pressed the key, or the line was held up",
-            )
+            self._went_off(transport)
         return False
 
     def require(self) -> None:
@@ -380,11 +307,27 @@ class BiasHold:
         self._scpi.write(transport, OFF)
         self._tell(reason)
 
-    def _tell(self, reason: str) -> None:
+    def _went_off(self, transport: Transport) -> None:
+        """Switch the output off, which is off already, and tell why it was."""
+        self.running = False
+        between = self._when_off()
+        why = UNKNOWN
+        try:
+            self._scpi.write(transport, OFF)
+            why = why_off(self._scpi.query(transport, WHY_OFF), self._line_was_closed)
+        finally:
+            self._tell(f"the source had switched its output off: {why}", between)
+
+    def _when_off(self) -> tuple[float, float]:
+        """Return the station times (s) between which an output that is off now went off."""
         first, now = self._before, self._scpi.now()
         if self.plan is not None and now - self._begun > self.plan.longest_s:
-            first, now = self._begun + self.plan.shortest_s, self._begun + self.plan.longest_s
-        self.lapse = Lapse(reason, 0.5 * (first + now), 0.5 * (now - first))
+            return self._begun + self.plan.shortest_s, self._begun + self.plan.longest_s
+        return first, now
+
+    def _tell(self, reason: str, between: tuple[float, float] | None = None) -> None:
+        first, last = between or self._when_off()
+        self.lapse = Lapse(reason, 0.5 * (first + last), 0.5 * (last - first))
         if self.on_lapse is not None:
             self.on_lapse(self.lapse)
 

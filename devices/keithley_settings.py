@@ -51,11 +51,13 @@ class SourceSettings:
         Integration time of a reading in power-line cycles, as set last.
     may_have_forgotten : bool
         True on a new connection: it may have been switched off in between.
+    lost : bool
+        True when it had, and was not set up anew since.
     """
 
     def __init__(self, scpi: Scpi) -> None:
         self.nplc = 1.0
-        self.may_have_forgotten = False
+        self.may_have_forgotten = self.lost = False
         self._scpi = scpi
         self._compliance_A: float | None = None
         self._step_V = 1e-3  # between two levels that read back alike; of the 20 V range
@@ -63,7 +65,7 @@ class SourceSettings:
     def forget(self) -> None:
         """Know nothing, as after a reset: there is nothing that it could have lost."""
         self._compliance_A = None
-        self.may_have_forgotten = False
+        self.may_have_forgotten = self.lost = False
 
     def after_reset(self, transport: Transport) -> None:
         """Source voltage, measure voltage and current once for each ``:READ?``."""
@@ -147,10 +149,11 @@ class SourceSettings:
         if self.may_have_forgotten and self._compliance_A is not None:
             found = self._scpi.number(transport, ":SENS:CURR:PROT?")
             if not math.isclose(found, self._compliance_A, rel_tol=0.01):
+                self.lost = True
                 raise InstrumentError(
                     f"{self._scpi.name}: the compliance was {self._compliance_A:g} A and is now "
-                    f"{found:g} A: the source was switched off, or somebody else used it; "
-                    "connect it again"
+                    f"{found:g} A: the source was switched off, or somebody else used it; the "
+                    "next plan sets it up again, and so does bias.connect()"
                 )
         self.may_have_forgotten = False
 

@@ -12,14 +12,15 @@ from ophyd import Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
-from stmtem_control.errors import InstrumentError, InterlockError, LimitError, TransportTimeout
+from stmtem_control.device_limits import check_fine, check_steps
+from stmtem_control.errors import InstrumentError, InterlockError, TransportTimeout
 from stmtem_control.exchanges import Exchange
 from stmtem_control.link import DroppedError
 from stmtem_control.permit import Permit
 from stmtem_control.timeline import Timeline
 
 from .anc300 import Anc300, Mode
-from .signals import StoppableSetting, check_range, done, follow, reading, setting
+from .signals import StoppableSetting, done, follow, reading, setting
 
 log = logging.getLogger(__name__)
 
@@ -113,12 +114,10 @@ class PiezoAxis(Device):
         controller.setm(number, mode).result(timeout)
         if mode != "stp":
             controller.seta(number, 0.0).result(timeout)
-            self._offset_is(controller.geta(number).result(timeout), self._clock.now())
+            self._offset_is(0.0, self._clock.now())
         if mode != "off":
             controller.setf(number, int(self.frequency_Hz.get())).result(timeout)
             controller.setv(number, self.amplitude_V.get()).result(timeout)
-            self.frequency_Hz.publish(round(controller.getf(number).result(timeout)))
-            self.amplitude_V.publish(controller.getv(number).result(timeout))
         self.mode.publish(controller.getm(number).result(timeout))
         self._steps_are(0, self._clock.now())
 
@@ -163,11 +162,7 @@ class PiezoAxis(Device):
     # Coarse
 
     def _check_coarse(self, value: Any) -> None:
-        check_range(
-            self.coarse.name, value, -self._max_steps, self._max_steps, "step", "[probe] max_steps"
-        )
-        if float(value) != int(value):
-            raise LimitError(f"{self.coarse.name}: {value} is not a whole number of steps")
+        check_steps(self.coarse.name, value, self._max_steps)
         self._ask(float(value) < int(self.coarse.get()))
 
     def _move_to(self, value: Any) -> Status:
@@ -176,7 +171,8 @@ class PiezoAxis(Device):
                 raise InterlockError(f"{self.name}: still stepping; wait for it, or stop it first")
             if self.mode.get() not in ("stp", "stp+", "stp-"):
                 raise InterlockError(
-                    f"{self.name}: cannot step in mode {self.mode.get()!r}; connect it again"
+                    f"{self.name}: cannot step in mode {self.mode.get()!r}; call "
+                    f"{self.root.name}.connect()"
                 )
             here = int(self.coarse.get())
             steps = int(value) - here
@@ -248,7 +244,7 @@ class PiezoAxis(Device):
     # Fine, frequency, amplitude
 
     def _check_fine(self, value: Any) -> None:
-        check_range(self.fine.name, value, 0.0, float(self.fine.high), "V", "[probe] max_fine_V")
+        check_fine(self.fine.name, value, float(self.fine.high))
         self._ask(float(value) <= float(self.fine.get()))
 
     def _set_fine(self, value: Any) -> Status:

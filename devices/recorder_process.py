@@ -137,7 +137,7 @@ class Recorder:
         if do == "open":
             self._open(order)
         elif do == "again":
-            reader.begin_again()
+            reader.begin_again(order.get("frames", 0))
         elif do == "started":
             reader.started(_exchange(order))
         elif do == "stopped" and (exchange := _exchange(order)) is not None:
@@ -182,7 +182,9 @@ class Recorder:
             raise InterlockError(f"{self._name}: frames are being read already")
         transport = TcpTransport(order["host"], order["port"], receive_buffer=RECEIVE_BUFFER)
         self._frames.reading_begins()
-        self._reader.begin(FrameStream(transport), order["exposure_s"], order["period_s"])
+        self._reader.begin(
+            FrameStream(transport), order["exposure_s"], order["period_s"], order.get("frames", 0)
+        )
 
     def _ask_status(self) -> "Future[str]":
         # Kept here: the answer may be taken, in another thread, before this returns.

@@ -6,7 +6,7 @@ It knows nothing of ophyd and imports nothing heavy: a process that must act at 
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 PATIENCE_S = 0.05  # wall seconds after which the next part begins, though the one before hangs
@@ -83,6 +83,26 @@ class SafeReport:
             return f"{self.bad()} (the sample is safe: {good})"
         rest = f" ({good})" if good else ""
         return f"NOT SAFE: {self.bad()}; {BY_HAND}{rest}"
+
+    def headline(self) -> str:
+        """Return the line without the reasons of what is not safe, which may be long."""
+        bad = ", ".join(part.name for part in self.parts if not part.ok)
+        return self.line() if self.sample_safe or not bad else f"NOT SAFE: {bad}; {BY_HAND}"
+
+    def mended(self, other: "SafeReport", by: str) -> "SafeReport":
+        """Return this report with the parts in it that another has made safe since.
+
+        `by` says who that was.  Whatever the other could not do either stays as it is.
+        """
+        done = {part.name: part for part in other.parts if part.ok}
+
+        def newest(part: SafePart) -> SafePart:
+            if part.ok or part.name not in done:
+                return part
+            found = done[part.name]
+            return replace(found, what=f"{found.what} (by {by})", harmless=part.harmless)
+
+        return replace(self, parts=tuple(newest(part) for part in self.parts))
 
     def as_dict(self) -> dict[str, Any]:
         """Return what goes into a file, or to another process."""

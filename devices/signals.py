@@ -12,7 +12,8 @@ from ophyd import Component, Kind, Signal
 from ophyd.status import Status
 from ophyd.utils.errors import WaitTimeoutError
 
-from stmtem_control.errors import LimitError, TransportTimeout
+from stmtem_control.device_limits import check_range as check_range
+from stmtem_control.errors import TransportTimeout
 from stmtem_control.link import DroppedError
 
 T = TypeVar("T")
@@ -154,17 +155,6 @@ def setting(
 ) -> Any:
     """Return a component for a value that can be set."""
     return Component(cls, about=about, doc=about, unit=unit, value=value, kind=Kind[kind])
-
-
-def check_range(name: str, value: Any, low: float, high: float, unit: str, key: str = "") -> None:
-    """Raise LimitError, in one line, unless low <= value <= high."""
-    try:
-        inside = low <= float(value) <= high
-    except (TypeError, ValueError):
-        inside = False
-    if not inside:
-        where = f" ({key} in the station file)" if key else ""
-        raise LimitError(f"{name}: {value!r} {unit} is outside {low:g} to {high:g} {unit}{where}")
 
 
 def done(obj: Any) -> Status:

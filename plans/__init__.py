@@ -9,9 +9,11 @@ from .biasing import deposit, deposition_stripping_cycles, strip
 from .clapperboard import clapperboard
 from .controls import beam_blocked_control, beam_irradiation_control
 from .dose_calibration import dose_calibration
+from .follow_protocol import follow_protocol
 from .leakage import leakage_baseline
 from .retraction import retract
 from .safety import covered, make_safe, safe
+from .single_steps import deposit_until, diffraction_snapshot, strip_until, survey
 from .triggered import triggered_cycles
 
 __all__ = [
@@ -21,12 +23,17 @@ __all__ = [
     "clapperboard",
     "covered",
     "deposit",
+    "deposit_until",
     "deposition_stripping_cycles",
+    "diffraction_snapshot",
     "dose_calibration",
+    "follow_protocol",
     "leakage_baseline",
     "make_safe",
     "retract",
     "safe",
     "strip",
+    "strip_until",
+    "survey",
     "triggered_cycles",
 ]

@@ -13,6 +13,7 @@ from .approach_settings import DEFAULTS, ApproachSettings
 from .contact_judgement import Judgement, judge
 from .contact_search import ContactSearch, ShortError, Touch
 from .leakage import leak_metadata
+from .legs import leg
 from .limits import check_roles
 from .retraction import AWAY_STEPS, back_off, check_travel
 from .roles import Plan, Probe, Source
@@ -205,8 +206,13 @@ def seek_contact(probe: Probe, bias: Source, settings: ApproachSettings = DEFAUL
     dict
         What stands in the event of stream "contact": `kind`, `resistance_ohm`, `fine_V`, ...
     """
-    judgement: Judgement = yield from _Approach(probe, bias, settings).run()
-    return judgement.as_dict()
+
+
+    def course() -> Plan:
+        judgement: Judgement = yield from _Approach(probe, bias, settings).run()
+        return judgement.as_dict()
+
+    return (yield from leg("approach", probe, settings.as_dict(), course))
 
 
 def check_approach(probe: Any, bias: Any, settings: ApproachSettings = DEFAULTS) -> None:

@@ -20,6 +20,7 @@ from .roles import Plan
 from .safety import safe
 from .step_sizes import step_metadata
 from .stubs import announce_exposure, mark, set_bias, watch
+from .timetable import Timetable, whole_frames
 
 Segment = tuple[str, int, float, float]  # phase, cycle, bias in V, duration in s
 
@@ -304,7 +305,7 @@ def _recorded(
         if probe is not None and approach:
             yield from seek_contact(probe, bias)
         yield from declare_frames(camera)
-        yield from with_frames(bias, camera, beam, frames)
+        yield from with_frames(bias, camera, beam, frames, frame_count=count)
         if probe is not None and retract_steps:
             yield from bps.stop(bias)
             yield from back_off(probe, retract_steps)
@@ -312,11 +313,12 @@ def _recorded(
     def frames() -> Plan:
         if clapperboard:
             yield from clap(bias, camera, beam)
-        yield from watch(bias, camera, pre_roll_s, *others)
+        table = Timetable(bias)
+        yield from watch(bias, camera, table.extend(pre_roll_s), *others)
         for phase, cycle, volts, duration in segments:
             yield from mark(camera, phase, cycle)
             yield from set_bias(bias, volts)
-            yield from watch(bias, camera, duration, *others)
+            yield from watch(bias, camera, table.extend(duration), *others)
         if clapperboard:
             yield from set_bias(bias, 0.0)
             yield from mark(camera, "end", 0)
@@ -335,6 +337,8 @@ def _recorded(
         **(md or {}),
     }
     open_s = pre_roll_s + sum(duration for _, _, _, duration in segments)
+    # How long a clapperboard takes is not known beforehand.
+    count = 0 if clapperboard else whole_frames(open_s, frame_rate_Hz)
     if clapperboard:
         open_s += 2.0 * lit_s(camera, frame_rate_Hz, exposure_s)
     yield from announce_exposure(beam, open_s, md)

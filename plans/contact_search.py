@@ -12,7 +12,7 @@ from bluesky import Msg
 from stmtem_control.errors import ApproachError
 
 from .approach_settings import ApproachSettings
-from .current import Sample, read_current, steady_current
+from .current import Sample, read_current, steady_current, value_of
 from .leakage import LEAST_GOHM, SETTLE_S, leak_of
 from .notes import Fact, Notes
 from .retraction import AWAY_STEPS, back_off, check_travel
@@ -186,8 +186,8 @@ class ContactSearch:
         sample: Sample = yield from read_current(
             self.bias, count, self.probe, self.stage, stream=STREAM
         )
-        wanted = float((yield from bps.rd(self.bias.setpoint)))
-        self._check_bias(wanted, float((yield from bps.rd(self.bias.voltage))), sample)
+        wanted = float((yield from value_of(self.bias.setpoint)))
+        self._check_bias(wanted, float((yield from value_of(self.bias.voltage))), sample)
         if count > 1 and (sample.limited or abs(sample.current_A) >= self.settings.short_A):
             raise ShortError(
                 f"approach: {abs(sample.current_A):.2e} A at {self.settings.approach_V:g} V"
@@ -221,7 +221,8 @@ class ContactSearch:
     def fine_to(self, volts: float) -> Plan:
         """Move the fine offset."""
         yield Msg("checkpoint")
-        yield from bps.mv(self.probe.z.fine, round(volts, 6))
+        yield Msg("set", self.probe.z.fine, round(volts, 6), group="fine")
+        yield Msg("wait", None, group="fine")
 
     def sweep(self, start_V: float, end_V: float, step_V: float) -> Plan:
         """Go on from `start_V` until something flows; return that offset, None at the end."""

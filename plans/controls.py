@@ -20,6 +20,7 @@ from .limits import check_count, check_number, check_roles, check_sign
 from .roles import Plan
 from .safety import safe
 from .stubs import announce_exposure, mark, set_bias, watch
+from .timetable import Timetable, whole_frames
 
 CONDITIONS = ("beam_on", "blanked", "no_bias")
 
@@ -65,7 +66,7 @@ def beam_blocked_control(
     snapshots_s : sequence of float
         Times into the deposition, in s, at which the blanked run takes a snapshot, too.
     snapshot_frames : int
-        Frames of a snapshot, at least: those that come until the beam is blanked again are kept.
+        Frames of a snapshot.
     frame_rate_Hz, exposure_s : float
         Of the camera.
     shuffle_seed : int, optional
@@ -118,10 +119,11 @@ def beam_blocked_control(
         return snapshot(source, eye, blanker, phase, snapshot_frames)
 
     def with_beam(biased: bool) -> Plan:
+        table = Timetable(source)
         yield from mark(eye, "deposit" if biased else "irradiate", 1)
         if biased:
             yield from set_bias(source, deposit_V)
-        yield from watch(source, eye, deposit_s)
+        yield from watch(source, eye, table.extend(deposit_s))
 
     def blanked() -> Plan:
         yield from mark(eye, "deposit", 1)
@@ -142,7 +144,13 @@ def beam_blocked_control(
             yield from blanked()
         else:
             yield from with_frames(
-                source, eye, blanker, lambda: with_beam(biased), keep_bias=True, open_first=True
+                source,
+                eye,
+                blanker,
+                lambda: with_beam(biased),
+                keep_bias=True,
+                open_first=True,
+                frame_count=whole_frames(deposit_s, frame_rate_Hz),
             )
         if biased:
             yield from set_bias(source, 0.0)

@@ -28,6 +28,7 @@ def with_frames(
     keep_bias: bool = False,
     open_first: bool = False,
     lit: bool = True,
+    frame_count: int = 0,
 ) -> Plan:
     """Take frames, beam on, while `during` runs, and blank the beam again.
 
@@ -46,11 +47,17 @@ def with_frames(
         Open the beam before the camera starts, so that no frame is dark, instead of after it.
     lit : bool
         False: the beam stays blanked, until `during` opens it.
+    frame_count : int
+        Frames that the camera takes by itself, no more and no less: all of them are recorded, or
+        known to be lost, before this ends.  0: as many as come until then.
     """
     done: list[bool] = []
+    counted = frame_count > 0
 
     def body() -> Plan:
         yield from mark(camera, phase, 0)
+        if counted:
+            yield from bps.prepare(camera, {"frame_count": frame_count}, wait=True)
         if lit and open_first:
             yield from bps.mv(beam, "open")
         yield from bps.kickoff(camera, wait=True)
@@ -72,6 +79,11 @@ def with_frames(
             lambda: bps.complete(camera, wait=True),
             lambda: bps.collect(camera, name="frames", return_payload=False),
         ]
+        if counted and not done:
+            # What was cut short is not waited for.
+            parts.insert(1, lambda: bps.prepare(camera, {"frame_count": 0}, wait=True))
+        elif counted:
+            parts.append(lambda: bps.prepare(camera, {"frame_count": 0}, wait=True))
         if not (done and keep_bias):
             # With the output off at once where something failed: a camera may be slow to end.
             parts = [
@@ -100,14 +112,23 @@ def snapshot_s(frames: int, frame_rate_Hz: float) -> float:
 def snapshot(bias: Source, camera: Any, beam: Any, phase: str, frames: int) -> Plan:
     """Open the beam for a few frames and blank it again; the bias stays as it is.
 
-    The beam is open from just before the first exposure to just behind the last: `frames` whole
-    frames, and the time that the camera and the blanker take to answer.
+    The beam is open from just before the first exposure to just behind the last of exactly
+    `frames` frames, and the time that the camera and the blanker take to answer.
     """
     lasts_s = snapshot_s(frames, camera.frame_rate_Hz.get())
 
     def wait() -> Plan:
         yield from bias.clock.sleep(lasts_s)
 
-    yield from with_frames(bias, camera, beam, wait, phase=phase, keep_bias=True, open_first=True)
+    yield from with_frames(
+        bias,
+        camera,
+        beam,
+        wait,
+        phase=phase,
+        keep_bias=True,
+        open_first=True,
+        frame_count=frames,
+    )
     # Without a checkpoint here, a resumed pause would take the snapshot again.
     yield from bps.checkpoint()

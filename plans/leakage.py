@@ -13,6 +13,7 @@ from bluesky.protocols import Movable, Readable
 from stmtem_control.errors import ApproachError, LimitError
 
 from .current import Sample, read_current, steady_current
+from .legs import leg
 from .limits import check_count, check_number, check_roles
 from .notes import Fact, Notes
 from .retraction import AWAY_STEPS, back_off, check_travel
@@ -187,6 +188,31 @@ def leakage_baseline(
     """
     check_roles(bias=bias, beam=beam, probe=probe)
     source: Any = bias
+    check_baseline(source, probe, max_V, levels, readings, longest_s)
+    parameters = {
+        "max_V": max_V, "levels": levels, "readings": readings, "longest_s": longest_s,
+    }  # fmt: skip
+
+    def body() -> Plan:
+        # Not all of Bluesky's wrappers hand on what a plan returns.
+        found.update((yield from measure_leak(source, probe, max_V, levels, readings, longest_s)))
+
+    start = {"plan_name": "leakage_baseline", "plan_args": parameters, **(md or {})}
+    found: dict[str, Any] = {}
+    staged = bpp.stage_wrapper(bpp.run_wrapper(body(), md=start), [bias, beam])
+    yield from safe(staged, bias, beam, probe=probe)
+    return found
+
+
+def check_baseline(
+    source: Any,
+    probe: Any,
+    max_V: float = 5.0,
+    levels: int = 2,
+    readings: int = 16,
+    longest_s: float = 10.0,
+) -> None:
+    """Raise LimitError for what the station does not allow of a baseline."""
     if check_number("leakage_baseline: max_V", max_V) <= 0.0:
         raise LimitError(f"leakage_baseline: max_V is {max_V:g}; give a positive bias in volts")
     for volts in (max_V, -max_V):
@@ -197,49 +223,73 @@ def leakage_baseline(
         raise LimitError(f"leakage_baseline: longest_s is {longest_s:g}; give a time in seconds")
     if probe is not None:
         check_travel(probe, -AWAY_STEPS)
-    parameters = {
-        "max_V": max_V, "levels": levels, "readings": readings, "longest_s": longest_s,
-    }  # fmt: skip
-    others = () if probe is None else (probe,)
 
-    def body() -> Plan:
-        yield from _refuse_contact(source, probe, readings)
-        steps = [k * max_V / levels for k in range(1, levels + 1)]
-        volts = [0.0, *(sign * step for step in steps for sign in (1.0, -1.0)), 0.0]
-        samples: list[Sample] = []
-        for level in volts:
-            yield from set_bias(source, level)
-            yield from source.clock.sleep(SETTLE_S)
-            samples.append(
-                (
-                    yield from steady_current(
-                        source, readings, *others, stream="leakage", longest_s=longest_s
-                    )
+
+def measure_leak(
+    source: Any,
+    probe: Any,
+    max_V: float = 5.0,
+    levels: int = 2,
+    readings: int = 16,
+    longest_s: float = 10.0,
+) -> Plan:
+    """Inside a run, beam blanked: measure the leak; see :func:`leakage_baseline`.
+
+    The bias is at 0 V at the end.
+
+    Returns
+    -------
+    dict
+        What stands in the event of stream "leak".
+    """
+    settings = {
+        "max_V": max_V, "levels": levels, "readings": readings, "longest_s": longest_s,
+        "probe": probe is not None,
+    }  # fmt: skip
+    return (
+        yield from leg(
+            "leakage_baseline",
+            source,
+            settings,
+            lambda: _measured_leak(source, probe, max_V, levels, readings, longest_s),
+        )
+    )
+
+
+def _measured_leak(
+    source: Any, probe: Any, max_V: float, levels: int, readings: int, longest_s: float
+) -> Plan:
+    others = () if probe is None else (probe,)
+    yield from _refuse_contact(source, probe, readings)
+    steps = [k * max_V / levels for k in range(1, levels + 1)]
+    volts = [0.0, *(sign * step for step in steps for sign in (1.0, -1.0)), 0.0]
+    samples: list[Sample] = []
+    for level in volts:
+        yield from set_bias(source, level)
+        yield from source.clock.sleep(SETTLE_S)
+        samples.append(
+            (
+                yield from steady_current(
+                    source, readings, *others, stream="leakage", longest_s=longest_s
                 )
             )
-        yield from set_bias(source, 0.0)
-        leak, misfit = fit_line(volts, samples)
-        _refuse_conductance(leak.conductance)
-        summary = Notes("leakage", SUMMARY)
-        summary.write(
-            leak_S=leak.conductance, leak_std_S=leak.conductance_std,
-            offset_A=leak.offset_A, offset_std_A=leak.offset_std_A,
-            noise_A=leak.noise_A, misfit_A=misfit, levels=len(volts), readings=readings,
-            max_V=max_V, measured_at=leak.measured_at,
-        )  # fmt: skip
-        yield from keep_leak(source, leak)
-        yield Msg("create", None, name="leak")
-        yield Msg("read", source)
-        yield Msg("read", summary)
-        yield Msg("save")
-        # Not all of Bluesky's wrappers hand on what a plan returns.
-        found.update(summary.as_dict())
-
-    start = {"plan_name": "leakage_baseline", "plan_args": parameters, **(md or {})}
-    found: dict[str, Any] = {}
-    staged = bpp.stage_wrapper(bpp.run_wrapper(body(), md=start), [bias, beam])
-    yield from safe(staged, bias, beam, probe=probe)
-    return found
+        )
+    yield from set_bias(source, 0.0)
+    leak, misfit = fit_line(volts, samples)
+    _refuse_conductance(leak.conductance)
+    summary = Notes("leakage", SUMMARY)
+    summary.write(
+        leak_S=leak.conductance, leak_std_S=leak.conductance_std,
+        offset_A=leak.offset_A, offset_std_A=leak.offset_std_A,
+        noise_A=leak.noise_A, misfit_A=misfit, levels=len(volts), readings=readings,
+        max_V=max_V, measured_at=leak.measured_at,
+    )  # fmt: skip
+    yield from keep_leak(source, leak)
+    yield Msg("create", None, name="leak")
+    yield Msg("read", source)
+    yield Msg("read", summary)
+    yield Msg("save")
+    return summary.as_dict()
 
 
 def keep_leak(source: Any, leak: Leak) -> Plan:

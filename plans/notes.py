@@ -37,6 +37,7 @@ class Notes:
         self.name = name
         self._facts = facts
         self._values = {key: fact.value for key, fact in facts.items()}
+        self._keys = {key: f"{name}_{key}" for key in facts}
 
     def write(self, **values: Any) -> None:
         """Take new values.
@@ -57,7 +58,7 @@ class Notes:
         """Return the values, as Bluesky reads a device."""
         now = time.time()
         return {
-            f"{self.name}_{key}": {"value": value, "timestamp": now}
+            self._keys[key]: {"value": value, "timestamp": now}
             for key, value in self._values.items()
         }
 

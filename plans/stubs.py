@@ -1,8 +1,8 @@
 """The parts that the plans are made of; none of them opens a run."""
 
+from collections.abc import Callable
 from typing import Any
 
-import bluesky.plan_stubs as bps
 from bluesky import Msg
 
 from .roles import Camera, Plan, Source
@@ -51,9 +51,9 @@ def read_bias(bias: Source, *others: Any, stream: str = "readings") -> Plan:
 
 def collect_frames(camera: Camera) -> Plan:
     """Hand the frames that are on disk to the documents."""
-    yield from bps.collect(camera, name="frames", return_payload=False)
+    yield Msg("collect", camera, stream=False, return_payload=False, name="frames")
     # Without a checkpoint here, a resumed pause would collect new frames under old numbers.
-    yield from bps.checkpoint()
+    yield Msg("checkpoint")
 
 
 def mark(camera: Camera, phase: str, cycle: int) -> Plan:
@@ -70,19 +70,27 @@ def set_bias(bias: Source, volts: float) -> Plan:
     yield Msg("wait", None, group="bias")
 
 
-def watch(bias: Source, camera: Camera, seconds: float, *others: Any, collect: bool = True) -> Plan:
+def watch(
+    bias: Source,
+    camera: Camera,
+    seconds: float,
+    *others: Any,
+    collect: bool = True,
+    over: Callable[[], bool] | None = None,
+) -> Plan:
     """Hold everything as it is for `seconds` of station time; read, and collect frames.
 
     Time spent in a pause, with the bias at 0 V, does not count.  Without `collect` no frames are
-    expected.
+    expected.  `over` is asked after each reading, and ends it early.
     """
     clock = bias.clock
     end = clock.now() + seconds
     paused = bias.paused_s
-    period = READING_PERIOD_S * clock.speed
+    slow = clock.speed * clock.pace
+    period = READING_PERIOD_S * slow
     cost = period
     seen = False
-    collected = clock.now() - COLLECT_PERIOD_S * clock.speed
+    collected = clock.now() - COLLECT_PERIOD_S * slow
     while True:
         begun, paused_before = clock.now(), bias.paused_s
         left = end + (bias.paused_s - paused) - begun
@@ -96,7 +104,9 @@ def watch(bias: Source, camera: Camera, seconds: float, *others: Any, collect: b
             # With the output off there is nothing to measure, and the source refuses to.  One that
             # it switched off by itself is told by that refusal.
             yield from read_bias(bias, camera.phase, camera.cycle, *others)
-        if collect and clock.now() - collected >= COLLECT_PERIOD_S * clock.speed:
+            if over is not None and over():
+                return
+        if collect and clock.now() - collected >= COLLECT_PERIOD_S * slow:
             collected = clock.now()
             yield from collect_frames(camera)
         else:

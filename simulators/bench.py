@@ -18,6 +18,7 @@ from .fault_readings import Spoiler
 from .fault_states import begin
 from .fault_tap import Tap
 from .lines import wire
+from .optics import Optics
 from .probe import ProbeController
 from .server import LOOPBACK, PtyEndpoint, Talker, TcpEndpoint
 from .specimen import Specimen
@@ -174,6 +175,25 @@ class Bench:
     def _note_source(self) -> None:
         self.black_box.note(BIAS, self.source.level)
         self.black_box.note(OUTPUT, self.source.output_on)
+
+    # -- the column -------------------------------------------------------------------------
+
+    def turn(self, mode: str, value: float | None = None) -> None:
+        """Turn the column to another mode, as a person does by hand: no wire can.
+
+        Parameters
+        ----------
+        mode : {"imaging", "survey", "diffraction"}
+            What the camera shows from now on; see :class:`.optics.Optics`.
+        value : float, optional
+            Of the survey its field of view in nm, of diffraction the camera length in m.
+
+        Raises
+        ------
+        ValueError
+            There is no such mode, or no such value of it.
+        """
+        self.specimen.turn(Optics.turned(mode, value))
 
     # -- faults -----------------------------------------------------------------------------
 

@@ -3,9 +3,9 @@
 Standard input is also the bench's lifeline: it ends when that closes.  So an order never waits for
 anything, an answer that nobody reads is thrown away, and what is no order changes nothing.
 
-Orders: ``inject FAULT``, ``clear``, ``safe``, ``log [FROM]``, ``transitions [FROM]``.  The answer
-is one line of JSON on standard output, with the number of the order (the first is 1), and "error"
-if it was refused.
+Orders: ``turn MODE [VALUE]``, ``inject FAULT``, ``clear``, ``safe``, ``log [FROM]``,
+``transitions [FROM]``.  The answer is one line of JSON on standard output, with the number of the
+order (the first is 1), and "error" if it was refused.
 """
 
 import json
@@ -42,6 +42,7 @@ class BenchOrders:
         self._skipping = False
         self._taken = 0
         self._orders: dict[str, Callable[[str], Answer]] = {
+            "turn": self._turn,
             "inject": self._inject,
             "clear": self._clear,
             "safe": self._safe,
@@ -82,6 +83,13 @@ class BenchOrders:
     def _inject(self, text: str) -> Answer:
         self._bench.inject(text)
         return {"t_s": self._bench.clock.now()}
+
+    def _turn(self, text: str) -> Answer:
+        """Turn the column to ``imaging``, ``survey [FIELD_NM]``, or ``diffraction [LENGTH_M]``."""
+        mode, _, value = text.partition(" ")
+        self._bench.turn(mode, float(value) if value.strip() else None)
+        optics = self._bench.specimen.optics
+        return {"t_s": self._bench.clock.now(), "mode": optics.mode, "value": optics.value}
 
     def _clear(self, text: str) -> Answer:
         self._bench.clear_faults()

@@ -109,6 +109,25 @@ class Contact:
         self._deepest_nm = max(self._deepest_nm, depth)
         self._adheres = depth >= -(self.snap_out_nm if self._adheres else self.snap_in_nm)
 
+    def state(self) -> list[float | list[float]]:
+        """Return what it has become, as :meth:`restore` takes it."""
+        return [
+            list(self._slider),
+            list(self._bend),
+            self._drifted_nm,
+            self._deepest_nm,
+            float(self._adheres),
+        ]
+
+    def restore(self, state: list[float | list[float]]) -> None:
+        """Be as it was once."""
+        slider, bend, drifted, deepest, adheres = state
+        assert isinstance(slider, list)
+        assert isinstance(bend, list)
+        self._slider, self._bend = list(slider), list(bend)
+        self._drifted_nm, self._deepest_nm = float(drifted), float(deepest)  # type: ignore[arg-type]
+        self._adheres = bool(adheres)
+
     # -- where it is --------------------------------------------------------------------------
 
     @property

@@ -125,14 +125,20 @@ class Amplifier:
 
 
 class Stack:
-    """The piezo stack: a bend in proportion to the voltage, with a narrow hysteresis (a play)."""
+    """The piezo stack: a bend in proportion to the voltage, with a narrow hysteresis (a play).
+
+    Attributes
+    ----------
+    lagging_V : float
+        The voltage that the lagging part of the bend follows.
+    """
 
     def __init__(self) -> None:
-        self._lagging_V = 0.0
+        self.lagging_V = 0.0
 
     def bend_nm(self, volts: float) -> float:
         """Return the deflection in nm after the voltage has moved to `volts`."""
         half = 0.5 * BACKLASH_V
-        self._lagging_V = min(max(self._lagging_V, volts - half), volts + half)
-        share = (1.0 - BACKLASH_SHARE) * volts + BACKLASH_SHARE * self._lagging_V
+        self.lagging_V = min(max(self.lagging_V, volts - half), volts + half)
+        share = (1.0 - BACKLASH_SHARE) * volts + BACKLASH_SHARE * self.lagging_V
         return BEND_NM_PER_V * share

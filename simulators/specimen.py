@@ -20,6 +20,7 @@ from .exposure import Exposure
 from .lines import Line
 from .mishaps import Mishaps
 from .model import KineticModel
+from .optics import IMAGING, Optics
 from .truth_log import TruthLog
 
 SLEW_V_PER_S = 5000.0  # a source-meter steps 5 V in about 1 ms
@@ -99,6 +100,8 @@ class Specimen:
         self.mishaps = Mishaps()
         # Told of the state of the beam, each time the blanking line changes.
         self.on_blank: Callable[[bool], None] = lambda blanked: None
+        #: What the column shows the camera; change it with :meth:`turn`.
+        self.optics = Optics()
         self._samples: deque[tuple[float, float]] = deque()
         # The last ones; an aborted exposure is never asked for.
         self._exposures: deque[tuple[tuple[float, float, tuple[int, int]], Exposure]] = deque(
@@ -297,6 +300,13 @@ class Specimen:
             self.model.advance(seconds, None)
             self._charge += mean / self._leak_ohm * seconds + self._cable_F * (stop - start)
 
+    def turn(self, optics: Optics) -> None:
+        """Turn the column to another mode; what is being exposed shows the new one."""
+        with self._lock:
+            self._catch_up()
+            self._samples.clear()
+            self.optics = optics
+
     # -- the beam and the view --------------------------------------------------------------
 
     def force_blank(self, blanked: bool) -> None:
@@ -335,7 +345,7 @@ class Specimen:
         with self._lock:
             self._catch_up()  # the exposure before ends here
             self._samples.clear()
-            if parts < 2 or start < self._t:
+            if parts < 2 or start < self._t or self.optics.mode != IMAGING:
                 return
             part = (stop - start) / parts
             self._samples.extend((start + k * part, start + (k + 1) * part) for k in range(parts))
@@ -376,6 +386,13 @@ class Specimen:
             if self.truth is not None:
                 shown = self.model.ground_truth(shape, pixel_nm, origin)
                 self.truth.note(index, start, stop, dose, shown)
+            optics = self.optics
+            if optics.mode != IMAGING:
+                lit_s = self.exposed(start, stop)
+                return optics.picture(
+                    self.model, shape, rate=self.dose_rate_e_per_A2_s, lit_s=lit_s,
+                    origin_nm=origin, probe_nm=probe, index=index,
+                )  # fmt: skip
         if exposure is not None:
             return exposure.counts(index=index)
         return self.model.frame(

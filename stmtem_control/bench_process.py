@@ -89,6 +89,25 @@ class BenchProcess:
         """
         self._order(f"inject {fault}")
 
+    def turn(self, mode: str, value: float | None = None) -> None:
+        """Turn the simulated column by hand, which no wire of the bench can.
+
+        Parameters
+        ----------
+        mode : {"imaging", "survey", "diffraction"}
+            What the camera shows from now on.
+        value : float, optional
+            Of the survey its field of view in nm, of diffraction the camera length in m.
+
+        Raises
+        ------
+        ConfigError
+            There is no such mode, or no such value of it.
+        TransportError
+            The bench does not answer, or has ended.
+        """
+        self._order(f"turn {mode}" if value is None else f"turn {mode} {value!r}")
+
     def clear_faults(self) -> None:
         """End all faults that last, and forget all that wait.
 

@@ -7,14 +7,19 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from . import __version__
+from .check_command import add_check_command
 from .dose_command import add_dose_command
 from .end_signals import on_end_signals
 from .errors import StmTemError
+from .protocol_commands import add_protocol_commands
 from .run_commands import add_run_commands
 
 EXAMPLES = """\
 examples:
   stmtem demo                         the main job on simulated instruments
+  stmtem check burst.yaml             what a protocol takes, and what would be refused
+  stmtem run protocols/small_particles.yaml --station sim
+                                      a protocol file, with live progress
   stmtem sim                          only the simulated instruments, to attach to
   stmtem doctor --station my_lab.toml say whether a station's instruments answer
   stmtem safe --station my_lab.toml   bias off, beam blanked, from any terminal
@@ -81,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     safe.set_defaults(run=_safe)
 
+    add_check_command(commands)
+    add_protocol_commands(commands)
     add_run_commands(commands)
     add_dose_command(commands)
 

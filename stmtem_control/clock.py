@@ -21,6 +21,12 @@ class StationClock:
     speed : float
         Station seconds in one second of wall time; 1 on hardware.
 
+    Attributes
+    ----------
+    pace : float
+        How many times longer than it could a plan waits from one reading to the next while nothing
+        else happens: 1, but for an estimate, to which they tell nothing.
+
     Raises
     ------
     ConfigError
@@ -31,6 +37,7 @@ class StationClock:
         if not 0.0 < speed < float("inf"):
             raise ConfigError(f"clock: speed is {speed}; give a positive number, 1 on hardware")
         self.speed = float(speed)
+        self.pace = 1.0
         self._monotonic0 = time.monotonic()
         self._wall0 = time.time()
         self._rehearsal = threading.local()

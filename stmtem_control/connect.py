@@ -11,8 +11,8 @@ from stmtem_control.devices import Anc300, Keithley2400
 
 from .clock import StationClock
 from .config import Station
-from .errors import StmTemError
 from .link import Link
+from .mend_links import ANSWER_S, mend_links
 from .station_lock import StationLock
 from .station_tables import BENCH
 from .timeline import Timeline
@@ -31,8 +31,6 @@ if TYPE_CHECKING:  # ophyd and NumPy only where they are needed: the guard proce
     )
 
     from .session_dose import SessionDose
-
-ANSWER_S = 10.0  # wall seconds that a connection with identification may take
 
 Addresses = Mapping[str, Mapping[str, Any]]
 
@@ -96,24 +94,8 @@ class Devices:
     safe_state: "SafeState"
 
     def mend_links(self) -> None:
-        """Open the connections that broke in an earlier run; the drivers see who is there.
-
-        All are tried, whether or not one fails.
-
-        Raises
-        ------
-        TransportError
-            One cannot be opened, or leads to another instrument.
-        """
-        first: StmTemError | None = None
-        for link in (self.bias.source.link, self.probe.controller.link, self.camera.merlin.link):
-            if not link.alive:
-                try:
-                    link.open(ANSWER_S)
-                except StmTemError as error:
-                    first = first or error
-        if first is not None:
-            raise first
+        """Open the connections that broke in an earlier run, see :func:`.mend_links`."""
+        mend_links(self.bias, self.beam, self.probe, self.camera)
 
 
 def _link(
@@ -235,7 +217,8 @@ def connect(
         SafeState,
     )
 
-    from .session_dose import SessionDose, fresh_specimen
+    from .session_dose import SessionDose
+    from .station_dose import fresh_specimen
 
     lock = StationLock(instrument_addresses(station, addresses))
     opened.callback(lock.release)
@@ -285,6 +268,7 @@ def connect(
         line=station.beam.line,
         blanked_level=station.beam.blanked_level,
         dose_rate_e_per_A2_s=station.beam.dose_rate_e_per_A2_s,
+        energy_keV=station.beam.energy_keV or 0.0,
     )
     for device in (bias, beam, probe, camera):
         opened.callback(device.disconnect)

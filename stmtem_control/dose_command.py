@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError, RecordingError
+from .terminal import make_console
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from .config import Station
-    from .dose.ledger import Exposure, Ledger, SiteTotal
+    from .dose.bookings import Exposure, SiteTotal
+    from .dose.ledger import Ledger
 
 
 def add_dose_command(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -41,8 +43,6 @@ def add_dose_command(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def _dose(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from .config import load_station
     from .dose.ledger import Ledger
     from .station_dose import ledger_path
@@ -51,7 +51,7 @@ def _dose(options: argparse.Namespace) -> int:
     if options.data:
         station = station.with_data(options.data)
     path = ledger_path(station)
-    console = Console(highlight=False)
+    console = make_console()
     if not path.exists() and not (options.specimen or options.csv or options.picture):
         console.print(f"no dose is booked yet in {path}", soft_wrap=True)
         _show_calibrations(station, console)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .dose.bookings import Exposure, SiteTotal
 from .dose.budgets import Budget
 from .dose.dose_map import DoseMap, add_run
-from .dose.ledger import Exposure, SiteTotal
 from .errors import RecordingError
 from .run_folder import DOCUMENTS
 

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from bluesky import RunEngine
+from bluesky.utils import RunEngineInterrupted
 
 from .end_signals import on_end_signals
 from .outcome import one_line
@@ -25,6 +26,7 @@ END_S = 10.0  # wall seconds that ending a plan may take before the session goes
 LATE_S = 0.3  # wall seconds after which a RunEngine that does not answer is not waited for
 BOUNCE_S = 0.1  # presses of Ctrl-C that are closer together count as one
 PRESSES = 10  # of Ctrl-C that are taken; one more gives the prompt back, whatever still runs
+BY_PERSON = ("Ctrl-C", "ended from the keyboard")  # reasons for which the contact is kept
 
 
 class PlanEnding:
@@ -45,6 +47,9 @@ class PlanEnding:
         Why the last plan at the prompt ended early, whoever ended it; "" if it did not.
     to_the_end : bool
         Whether Ctrl-C ends the plan, as in :meth:`.Session.run`; otherwise it pauses it.
+    at_pause : callable or None
+        Asked by :meth:`go` when the plan has paused: whether it goes on (True) or ends.  While it
+        is set, the first Ctrl-C pauses, and one during the pause ends.
     """
 
     RE: RunEngine
@@ -52,6 +57,9 @@ class PlanEnding:
     def __init__(self, safe_state: "SafeState") -> None:
         self.reason = self.told = ""
         self.to_the_end = False
+        self.at_pause: Callable[[], bool] | None = None
+        self._presses = 0
+        self._aborting = threading.Lock()
         self._refused = ""
         self._safe_state = safe_state
         self._caught = False
@@ -83,14 +91,18 @@ class PlanEnding:
 
         A second abort would cut short the plan's own cleaning up.
         """
-        _wait_while(lambda: self.RE.state == "pausing")
-        if self.RE.state in ("running", "paused"):
-            try:
+        mine = self._aborting.acquire(timeout=END_S)
+        try:
+            _wait_while(lambda: self.RE.state == "pausing")
+            if self.RE.state in ("running", "paused"):
                 self.RE.abort(reason)
-            except Exception as error:
-                # Somebody else ends it already, or the plan's own clean-up failed; the safe state
-                # is made once more, whatever the RunEngine says.
-                log.info("abort (%s): %s", reason, error)
+        except Exception as error:
+            # Somebody else ends it already, or the plan's own clean-up failed; the safe state
+            # is made once more, whatever the RunEngine says.
+            log.info("abort (%s): %s", reason, error)
+        finally:
+            if mine:
+                self._aborting.release()
 
     def pause(self, _reason: str = "") -> None:
         """Pause the plan at once; one that is just about to begin is paused when it has begun."""
@@ -111,6 +123,32 @@ class PlanEnding:
         self.reason = self.reason or why
         self._safe_state.make_safe(self.reason, retract=False)
         self.abort(self.reason)
+
+    def go(self, plan: Any) -> None:
+        """Run a plan, through all its pauses as long as :attr:`at_pause` has it go on.
+
+        Raises
+        ------
+        RunEngineInterrupted
+            It is paused, and shall not go on; or it was ended.
+        """
+        resumed = False
+        while True:
+            try:
+                self.RE.resume() if resumed else self.RE(plan)
+                return
+            except RunEngineInterrupted:
+                if self.RE.state != "paused" or self.reason or self.at_pause is None:
+                    raise
+                if not self.at_pause() or self.RE.state != "paused" or self.reason:
+                    raise
+                self._presses, resumed = 0, True
+
+    def pause_now(self, why: str) -> None:
+        """Pause the plan, and make safe directly if the RunEngine does not answer; at once."""
+        threading.Thread(
+            target=self._see_to_it, args=(self.pause, why), name="pausing", daemon=True
+        ).start()
 
     def run_engine_lives(self) -> bool:
         """Tell whether the RunEngine's thread is there."""
@@ -159,17 +197,17 @@ class PlanEnding:
             return
         # Unlike an Event, it may be put to by a handler that interrupts another put.
         presses: SimpleQueue[int] = SimpleQueue()
-        count, last = 0, -1.0
+        self._presses, last = 0, -1.0
 
         def press(_number: int, _frame: object) -> None:
-            nonlocal count, last
+            nonlocal last
             now = time.monotonic()
-            if count and now - last < BOUNCE_S:
+            if self._presses and now - last < BOUNCE_S:
                 return
-            count, last = count + 1, now
-            if count > PRESSES:
+            self._presses, last = self._presses + 1, now
+            if self._presses > PRESSES:
                 raise KeyboardInterrupt
-            presses.put(count)
+            presses.put(self._presses)
 
         def watch() -> None:
             while (number := presses.get()) > 0:
@@ -188,15 +226,13 @@ class PlanEnding:
             watcher.join(LATE_S)
 
     def _pressed(self, number: int) -> None:
-        if number > 1:
-            if self._safe_state.hazard:
-                self._safe_state.make_safe("Ctrl-C, again", retract=False)
-        elif self.to_the_end:
+        pauses = self.at_pause is not None and self.RE.state not in ("pausing", "paused")
+        if self.to_the_end and (number > 1 or not pauses):
             self.trip("Ctrl-C")
-        else:
-            threading.Thread(
-                target=self._see_to_it, args=(self.pause, "Ctrl-C"), name="pausing", daemon=True
-            ).start()
+        elif number == 1:
+            self.pause_now("Ctrl-C")
+        if number > 1 and self._safe_state.hazard:
+            self._safe_state.make_safe("Ctrl-C, again", retract=False)
 
     # SIGTERM, SIGHUP
 

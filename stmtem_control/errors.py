@@ -12,6 +12,38 @@ class ConfigError(StmTemError, ValueError):
     """A station file or an option that cannot be used as written."""
 
 
+class ProtocolFileError(ConfigError):
+    """A protocol file that cannot be run as written; nothing has moved.
+
+    Attributes
+    ----------
+    file : str
+        As it was given.
+    line : int
+        Counted from 1; 0 if it is not of one line.
+    key : str
+        Where in the file: "steps 3, deposit, bias".
+    found, allowed, nearest : str
+        What stands there, what may stand there, and what was probably meant; "" if unknown.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str,
+        line: int = 0,
+        key: str = "",
+        found: str = "",
+        allowed: str = "",
+        nearest: str = "",
+    ) -> None:
+        self.file, self.line, self.key = file, line, key
+        self.found, self.allowed, self.nearest = found, allowed, nearest
+        place = f"{file}:{line}" if line else file
+        super().__init__(": ".join(part for part in (place, key, problem) if part))
+
+
 class TransportError(StmTemError, ConnectionError):
     """A link to an instrument that cannot be opened, or broke."""
 

@@ -77,6 +77,9 @@ class GuardClient:
         self._acted = acted
         self._lock = threading.Lock()
         self._closing = False
+        self._answered = threading.Condition()
+        self._asked = 0  # to act, how often
+        self._made: tuple[int, SafeReport | None] = 0, None  # of which time, and what came of it
         self._folder: str | None = None
         self._left = AGAIN
         self._start()
@@ -115,8 +118,18 @@ class GuardClient:
         self._say({"folder": self._folder})
 
     def act(self, reason: str) -> None:
-        """Have it make safe over connections of its own, for ours do not."""
-        self._say({"act": reason})
+        """Have it make safe over connections of its own, for ours do not; see :meth:`made`."""
+        with self._answered:
+            self._asked += 1
+            number = self._asked
+        self._say({"act": reason, "number": number})
+
+    def made(self, seconds: float) -> SafeReport | None:
+        """Return what it made of the last :meth:`act`; None if it has not said within `seconds`."""
+        with self._answered:
+            self._answered.wait_for(lambda: self._made[0] == self._asked or self._closing, seconds)
+            number, report = self._made
+            return report if number == self._asked else None
 
     def close(self) -> None:
         """End the guard, which then does nothing; harmless when called again."""
@@ -198,6 +211,10 @@ class GuardClient:
             threading.Thread(
                 target=self._carry_out, args=(reason,), name="a request", daemon=True
             ).start()
+        elif "made" in message:
+            with self._answered:
+                self._made = int(message["number"]), SafeReport.from_dict(message["made"])
+                self._answered.notify_all()
         elif "acted" in message:
             report = SafeReport.from_dict(message["acted"])
             self._acted(f"{report.reason}; the guard made safe: {report.line()}")

@@ -154,7 +154,8 @@ class Guard:
         elif "report" in message:
             self._take_report(SafeReport.from_dict(message["report"]))
         elif "act" in message:
-            self._act(str(message["act"]))
+            report = self._act(str(message["act"]))
+            self._peer.say({"made": report.as_dict(), "number": message["number"]})
         return "bye" in message
 
     def _take_report(self, report: SafeReport) -> None:

@@ -4,20 +4,13 @@ import heapq
 import threading
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import Future
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 
-from .errors import (
-    IdentityError,
-    InterlockError,
-    ProtocolError,
-    TransportError,
-    TransportTimeout,
-)
+from .answer import Answer
+from .errors import IdentityError, InterlockError, TransportError
 from .transport import Transport
 
-T = TypeVar("T")
 SAFE = 0  # priority of stop, abort and whatever makes the station safe
 NORMAL = 1
 LOOK = 2  # priority of what may wait, such as looking whether a motion has ended
@@ -27,33 +20,23 @@ class DroppedError(InterlockError):
     """A command that a stop overtook before it was sent, or cut short while it waited."""
 
 
-class Answer(Future[T]):
-    """A Future whose waiting ends with the family's error: role, job and address in one line."""
-
-    def __init__(self, what: Callable[[], tuple[str, str]]) -> None:
-        super().__init__()
-        self._what = what
-
-    def result(self, timeout: float | None = None) -> T:
-        """Return the result; waiting too long raises TransportTimeout."""
-        try:
-            return super().result(timeout)
-        except TimeoutError:
-            if self.done():  # it is the job that timed out, or it has just ended
-                return super().result(0.0)
-            what, where = self._what()
-            raise TransportTimeout(f"{what} did not end within {timeout:g} s{where}") from None
-
-    def set_exception(self, exception: BaseException | None) -> None:
-        """End with an error; one of the wire, which knows addresses only, is given the role."""
-        role = self._what()[0].partition(":")[0]
-        if isinstance(exception, TransportError | ProtocolError) and role not in str(exception):
-            exception = type(exception)(f"{role}: {exception}")
-        super().set_exception(exception)
-
-
 class Job:
-    """What is to be done in the worker, and who waits for it; see :meth:`.Link.submit`."""
+    """What is to be done in the worker, and who waits for it; see :meth:`.Link.submit`.
+
+    `what` returns, for the job's name, what a message calls it, and where that was.
+    """
+
+    __slots__ = (
+        "_name",
+        "_what",
+        "blind",
+        "drops",
+        "future",
+        "priority",
+        "run",
+        "said_to",
+        "topic",
+    )
 
     def __init__(
         self,
@@ -63,27 +46,35 @@ class Job:
         topic: str,
         drops: Collection[str],
         blind: Callable[[Transport], None] | None,
-        what: Callable[[], tuple[str, str]],
+        what: Callable[[str], tuple[str, str]],
     ) -> None:
-        self.name = name
+        self._name = name
+        self._what = what
         self.run = run
         self.priority = priority
         self.topic = topic
         self.drops = drops
         self.blind = blind
         self.said_to: Transport | None = None  # where the blind words have been written
-        self.future: Future[Any] = Answer(what)
-        self.future.set_running_or_notify_cancel()  # nobody else ends it: no cancel() races
+        self.future: Answer[Any] = Answer(what, name)
+
+    @property
+    def name(self) -> str:
+        """What a message calls it, with the instrument."""
+        return self._what(self._name)[0]
 
 
 class JobQueue:
     """Jobs in the order of their priority; jobs that are put off; and whether there may be any.
 
-    Every method may be called from any thread.
+    Every method may be called from any thread, but :meth:`next`: that is the worker's alone.
     """
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        self._wake = threading.Lock()  # shut while the worker may wait; opened once for each wait
+        self._wake.acquire()
+        self._waits = False  # the worker does, and nobody has opened yet
         self._ready: list[tuple[int, int, Job]] = []
         self._later: list[tuple[float, int, Job]] = []
         self._numbers = count()
@@ -103,7 +94,7 @@ class JobQueue:
     def put(self, job: Job, delay_s: float = 0.0) -> None:
         """Take a job; what it drops, and a job that is refused, fails at once."""
         dropped: list[Job] = []
-        with self._condition:
+        with self._lock:
             failure = self._closed or (None if job.priority == SAFE else self._refusal)
             if failure is None:
                 if job.drops:
@@ -113,7 +104,7 @@ class JobQueue:
                     heapq.heappush(self._later, (time.monotonic() + delay_s, number, job))
                 else:
                     heapq.heappush(self._ready, (job.priority, number, job))
-                self._condition.notify()
+                self._open()
         for old in dropped:
             old.future.set_exception(DroppedError(f"{old.name} was dropped, a stop came first"))
         if failure is not None:
@@ -121,29 +112,37 @@ class JobQueue:
 
     def next(self, patience_s: float) -> Job | None:
         """Return the job whose turn it is; None when none came in time, or there will be none."""
-        end = time.monotonic() + patience_s
-        with self._condition:
-            while self._closed is None:
+        end: float | None = None
+        while True:
+            with self._lock:
+                if self._closed is not None:
+                    return None
                 now = time.monotonic()
                 while self._later and self._later[0][0] <= now:
                     _, number, job = heapq.heappop(self._later)
                     heapq.heappush(self._ready, (job.priority, number, job))
                 if self._ready:
                     return heapq.heappop(self._ready)[2]
+                end = now + patience_s if end is None else end
                 if now >= end:
-                    break
+                    return None
                 until = min(end, self._later[0][0]) if self._later else end
-                self._condition.wait(until - now)
-            return None
+                self._waits = True
+            # Not a condition: that makes a lock for each wait, and is all Python.
+            if not self._wake.acquire(timeout=until - now):
+                with self._lock:
+                    if not self._waits:  # it was opened just now
+                        self._wake.acquire()
+                    self._waits = False
 
     def stops(self) -> list[Job]:
         """Return, in their order, the jobs that wait and can speak without an answer."""
-        with self._condition:
+        with self._lock:
             return [job for _, _, job in sorted(self._ready) if job.blind is not None]
 
     def take_stops(self, wanted: Callable[[Job], bool]) -> list[Job]:
         """Take out and return the waiting SAFE jobs that are `wanted`."""
-        with self._condition:
+        with self._lock:
             return self._take(lambda job: job.priority == SAFE and wanted(job))
 
     def refuse(self, error: TransportError, *, instead: bool = False) -> None:
@@ -151,7 +150,7 @@ class JobQueue:
 
         The first reason stays, unless this one comes `instead`.
         """
-        with self._condition:
+        with self._lock:
             if self._refusal is None or instead:
                 self._refusal = error
             taken = self._take(lambda job: job.priority != SAFE)
@@ -159,16 +158,22 @@ class JobQueue:
 
     def accept(self) -> None:
         """Take every job again."""
-        with self._condition:
+        with self._lock:
             self._refusal = None
 
     def close(self, error: TransportError) -> None:
         """Fail what waits and what comes."""
-        with self._condition:
+        with self._lock:
             self._closed = error
             taken = self._take(lambda job: True)
-            self._condition.notify_all()
+            self._open()
         _fail(taken, error)
+
+    def _open(self) -> None:
+        """Let the worker go on if it waits; with the lock held."""
+        if self._waits:
+            self._waits = False
+            self._wake.release()
 
     def _take(self, wanted: Callable[[Job], bool]) -> list[Job]:
         taken = [job for _, _, job in (*self._ready, *self._later) if wanted(job)]

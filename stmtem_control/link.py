@@ -126,10 +126,7 @@ class Link:
         The Future fails with TransportError when the link is closed, or broken and cannot be
         opened again; waiting for it too long raises TransportTimeout.
         """
-        what = name or "a command"
-        job = Job(
-            f"{self.name}: {what}", run, priority, topic, drops, blind, lambda: self._what(what)
-        )
+        job = Job(name or "a command", run, priority, topic, drops, blind, self._what)
         self._queue.put(job, delay_s)
         return job.future
 

@@ -1,14 +1,10 @@
-"""Laws of nucleation and growth, to compare with measured currents and counts of nuclei.
+"""Laws of nucleation and growth, to compare with measured currents.
 
-Three families, each for nuclei that appear at once ("instantaneous") and for nuclei that appear
-at a constant rate ("progressive"):
-
-* Current of hemispherical nuclei fed by diffusion whose zones come to overlap: B. Scharifker and
-  G. Hills, Electrochim. Acta 28 (1983) 879.  They mean deposition at a constant potential that
-  keeps the concentration at the surface at zero, from an electrolyte at rest.
-* Covered share of a plane: M. Avrami, J. Chem. Phys. 7 (1939) 1103 and 8 (1940) 212; also
-  A. N. Kolmogorov (1937) and W. A. Johnson and R. F. Mehl (1939), hence "JMAK".
-* Count of nuclei on a finite number of sites.
+For nuclei that appear at once ("instantaneous") and for nuclei that appear at a constant rate
+("progressive"): the current of hemispherical nuclei fed by diffusion whose zones come to overlap,
+B. Scharifker and G. Hills, Electrochim. Acta 28 (1983) 879.  They mean deposition at a constant
+potential that keeps the concentration at the surface at zero, from an electrolyte at rest.  Counts
+of nuclei and covered shares are in :mod:`.nucleation_coverage`.
 
 A measured current that mixes deposition with a parallel path (charging, the carbon's own lithium,
 leakage) has to be freed of that before it is reduced to its maximum.
@@ -30,10 +26,6 @@ __all__ = [
     "CurrentMaximum",
     "CurveNumbers",
     "Deposit",
-    "count_of_nuclei",
-    "coverage",
-    "coverage_instantaneous",
-    "coverage_progressive",
     "diffusivity_from_maximum",
     "instantaneous_current",
     "instantaneous_maximum",
@@ -97,7 +89,7 @@ class Deposit(NamedTuple):
     @property
     def charge_density(self) -> float:
         """Charge of the ions far away, z F c, C/m3."""
-        _positive(*self)
+        positive(*self)
         return self.charges * FARADAY * self.concentration
 
     @property
@@ -136,7 +128,7 @@ def reduced_instantaneous(t_over_tm: ArrayLike) -> NDArray[np.float64]:
     >>> reduced_instantaneous([0.0, 1.0, 4.0]).round(3).tolist()
     [0.0, 1.0, 0.482]
     """
-    x = _not_negative(t_over_tm)
+    x = not_negative(t_over_tm)
     # (1 - e^-ax)^2 / x as x ((1 - e^-ax)/x)^2, which has no 0/0.
     return np.asarray(INSTANTANEOUS.factor * x * _rise(INSTANTANEOUS.exponent, x) ** 2)
 
@@ -156,7 +148,7 @@ def reduced_progressive(t_over_tm: ArrayLike) -> NDArray[np.float64]:
     >>> reduced_progressive([0.0, 1.0, 4.0]).round(3).tolist()
     [0.0, 1.0, 0.306]
     """
-    x = _not_negative(t_over_tm)
+    x = not_negative(t_over_tm)
     return np.asarray(PROGRESSIVE.factor * x**3 * _rise(PROGRESSIVE.exponent, x * x) ** 2)
 
 
@@ -184,7 +176,7 @@ def reduced_transient(
         Fewer than three samples, lengths that differ, times that do not rise, or the highest
         sample is the first or the last one: then there is no maximum to reduce to.
     """
-    t, i = _not_negative(time), np.abs(np.asarray(current, dtype=np.float64))
+    t, i = not_negative(time), np.abs(np.asarray(current, dtype=np.float64))
     if t.ndim != 1 or t.shape != i.shape or len(t) < 3 or not np.isfinite(i).all():
         raise ValueError("a transient needs as many currents as times, at least three")
     if not (np.diff(t) > 0.0).all():
@@ -219,8 +211,8 @@ def instantaneous_current(time: ArrayLike, number: float, deposit: Deposit) -> N
     ValueError
         A quantity that is not positive, or a negative time.
     """
-    t, scale = _not_negative(time), deposit.charge_density
-    _positive(number)
+    t, scale = not_negative(time), deposit.charge_density
+    positive(number)
     start = scale * math.sqrt(deposit.diffusivity / math.pi)
     return np.asarray(start * np.sqrt(t) * _rise(number * deposit.zone_growth, t))
 
@@ -244,8 +236,8 @@ def progressive_current(time: ArrayLike, rate: float, deposit: Deposit) -> NDArr
     ValueError
         A quantity that is not positive, or a negative time.
     """
-    t, scale = _not_negative(time), deposit.charge_density
-    _positive(rate)
+    t, scale = not_negative(time), deposit.charge_density
+    positive(rate)
     start = scale * math.sqrt(deposit.diffusivity / math.pi)
     return np.asarray(start * t**1.5 * _rise(2.0 / 3.0 * rate * deposit.zone_growth, t * t))
 
@@ -253,7 +245,7 @@ def progressive_current(time: ArrayLike, rate: float, deposit: Deposit) -> NDArr
 def instantaneous_maximum(number: float, deposit: Deposit) -> CurrentMaximum:
     """Return where :func:`instantaneous_current` of the same arguments is highest."""
     scale = deposit.charge_density
-    _positive(number)
+    positive(number)
     time = INSTANTANEOUS.exponent / (number * deposit.zone_growth)
     return CurrentMaximum(
         time, scale * math.sqrt(INSTANTANEOUS.product * deposit.diffusivity / time)
@@ -263,7 +255,7 @@ def instantaneous_maximum(number: float, deposit: Deposit) -> CurrentMaximum:
 def progressive_maximum(rate: float, deposit: Deposit) -> CurrentMaximum:
     """Return where :func:`progressive_current` of the same arguments is highest."""
     scale = deposit.charge_density
-    _positive(rate)
+    positive(rate)
     time = math.sqrt(1.5 * PROGRESSIVE.exponent / (rate * deposit.zone_growth))
     return CurrentMaximum(time, scale * math.sqrt(PROGRESSIVE.product * deposit.diffusivity / time))
 
@@ -301,130 +293,9 @@ def diffusivity_from_maximum(
     >>> f"{diffusivity_from_maximum(CurrentMaximum(2.0, 120.0), INSTANTANEOUS, 1000.0):.2e} m2/s"
     '1.90e-11 m2/s'
     """
-    _positive(maximum.time, maximum.current, concentration, charges)
+    positive(maximum.time, maximum.current, concentration, charges)
     scale = charges * FARADAY * concentration
     return maximum.current**2 * maximum.time / (numbers.product * scale * scale)
-
-
-def coverage_instantaneous(number: float, radius: ArrayLike) -> NDArray[np.float64]:
-    """Return the share of a plane covered by discs of equal radius, ``1 - exp(-N pi r**2)``.
-
-    Parameters
-    ----------
-    number
-        Discs per area, centres at random, 1/m2.
-    radius
-        Their radius, m; a number or the radii at several times.
-
-    Raises
-    ------
-    ValueError
-        A density that is not positive, or a negative radius.
-
-    Examples
-    --------
-    A hundred nuclei on a square micrometre, each 50 nm in radius:
-
-    >>> float(coverage_instantaneous(1e14, 5e-8).round(3))
-    0.544
-    """
-    r = _not_negative(radius)
-    _positive(number)
-    return np.asarray(-np.expm1(-math.pi * number * r * r))
-
-
-def coverage_progressive(time: ArrayLike, rate: float, speed: float) -> NDArray[np.float64]:
-    """Return the share covered by discs that appear and grow, ``1 - exp(-pi J v**2 t**3 / 3)``.
-
-    Parameters
-    ----------
-    time
-        Times, s.
-    rate
-        Discs per area and time J, at random places, 1/(m2 s); those that would appear on covered
-        ground are counted too.
-    speed
-        At which their radii grow, m/s.
-
-    Raises
-    ------
-    ValueError
-        A quantity that is not positive, or a negative time.
-    """
-    t = _not_negative(time)
-    _positive(rate, speed)
-    return np.asarray(-np.expm1(-math.pi / 3.0 * rate * speed**2 * t**3))
-
-
-def coverage(time: ArrayLike, sites: float, site_rate: float, speed: float) -> NDArray[np.float64]:
-    """Return the share of a plane covered by discs that grow from a finite number of sites.
-
-    It goes over into :func:`coverage_instantaneous` for a large rate of the sites and into
-    :func:`coverage_progressive` for a small one.
-
-    Parameters
-    ----------
-    time
-        Times, s.
-    sites
-        Sites per area N, at random places, 1/m2.
-    site_rate
-        Rate A at which a site that has not fired yet does so, 1/s.
-    speed
-        At which the radii of the discs grow, m/s.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``1 - exp(-2 pi N (v/A)**2 (x**2/2 - x + 1 - exp(-x)))`` with x = A t (Avrami 1940).
-
-    Raises
-    ------
-    ValueError
-        A quantity that is not positive, or a negative time.
-    """
-    t = _not_negative(time)
-    _positive(sites, site_rate, speed)
-    x = site_rate * t
-    # The closed form cancels for small x; its series serves there.
-    series = x**3 * (1 / 6 - x * (1 / 24 - x * (1 / 120 - x * (1 / 720 - x / 5040))))
-    extended = np.where(x < 0.02, series, 0.5 * x * x - x - np.expm1(-x))
-    return np.asarray(-np.expm1(-2.0 * math.pi * sites * (speed / site_rate) ** 2 * extended))
-
-
-def count_of_nuclei(
-    time: ArrayLike, site_rates: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the expected count of nuclei on sites that each fire once, and how much it scatters.
-
-    Parameters
-    ----------
-    time
-        Times, s.
-    site_rates
-        Rate k_i of each site at this overpotential, 1/s, 0 or more.
-
-    Returns
-    -------
-    mean, deviation : numpy.ndarray
-        ``sum p_i`` and ``sqrt(sum p_i (1 - p_i))`` with p_i = 1 - exp(-k_i t), at each time.
-
-    Raises
-    ------
-    ValueError
-        A time or rate that is negative or not a number.
-
-    Examples
-    --------
-    A hundred equal sites after their mean life:
-
-    >>> mean, deviation = count_of_nuclei(1.0, [1.0] * 100)
-    >>> f"{mean:.1f} +- {deviation:.1f}"
-    '63.2 +- 4.8'
-    """
-    t, rates = _not_negative(time), _not_negative(site_rates)
-    fired = -np.expm1(-t[..., np.newaxis] * rates.ravel())
-    return np.asarray(fired.sum(axis=-1)), np.sqrt((fired * (1.0 - fired)).sum(axis=-1))
 
 
 def _rise(rate: float, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -433,14 +304,16 @@ def _rise(rate: float, x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(x > 0.0, -np.expm1(-rate * safe) / safe, rate)
 
 
-def _not_negative(values: ArrayLike) -> NDArray[np.float64]:
+def not_negative(values: ArrayLike) -> NDArray[np.float64]:
+    """Return an array of times, radii or rates; raises ValueError for one below 0, or NaN."""
     array = np.asarray(values, dtype=np.float64)
     if not (array >= 0.0).all():
         raise ValueError("times, radii and rates of sites must be numbers of 0 or more")
     return array
 
 
-def _positive(*values: float) -> None:
+def positive(*values: float) -> None:
+    """Raise ValueError unless all constants are positive and finite."""
     for value in values:
         if not 0.0 < value < math.inf:
             raise ValueError(f"a density, rate, speed or constant must be positive, not {value!r}")

@@ -68,16 +68,19 @@ class Progress:
         if phase == self._last_phase and now < self._next_line:
             return
         self._last_phase, self._next_line = phase, now + LINE_PERIOD_S
+        self._console.print(self.line(), highlight=False, soft_wrap=True)
+
+    def line(self) -> str:
+        """Return the state in a line."""
         state = self.state()
         # Within 80 columns: of beam and probe what matters now, and before all what went wrong.
         last = f"beam {state['beam']}" if self._session.camera.running else state["probe"]
         if state["dropped"] != "0":
             last = f"{state['dropped']} LOST"
-        self._console.print(
-            f"{seconds(now - self._begun):>7} {state['phase']:<12} {state['bias']:>7} "
-            f"{state['current']:>8} {state['frames']:>5} frames {state['dose']:>10}  {last}",
-            highlight=False,
-            soft_wrap=True,
+        return (
+            f"{seconds(time.monotonic() - self._begun):>7} {state['phase']:<12} "
+            f"{state['bias']:>7} {state['current']:>8} {state['frames']:>5} frames "
+            f"{state['dose']:>10}  {last}"
         )
 
     def table(self) -> Table:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import RecordingError
+from .terminal import make_console
 
 
 def add_run_commands(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -117,12 +118,10 @@ def _runs(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from .run_report import report_run
     from .show_run import show_run
 
-    show_run(report_run(find_run(options.which, options.station)), Console(highlight=False))
+    show_run(report_run(find_run(options.which, options.station)), make_console())
     return 0
 
 

@@ -28,6 +28,7 @@ FREE_BYTES = 200_000_000  # a run of some seconds at 512 x 512 and 25 frames a s
 DOCUMENTS = "documents.jsonl"
 BIAS = "bias.csv"
 OUTCOME = "outcome.json"
+PROTOCOL = "protocol.yaml"
 
 
 def _plain(value: object) -> object:
@@ -140,12 +141,15 @@ class RunFolder:
         self.close()
         moment = datetime.fromtimestamp(doc["time"], UTC)
         # The name comes from metadata, which anybody may write; it must stay one part of a path.
-        plan = re.sub(r"[^A-Za-z0-9_-]+", "-", str(doc.get("plan_name", "run")))[:60]
+        called = doc.get("protocol") or doc.get("plan_name", "run")
+        plan = re.sub(r"[^A-Za-z0-9_-]+", "-", str(called))[:60]
         folder = self.root / f"{moment:%Y%m%dT%H%M%SZ}_{plan}_{doc['uid'][:8]}"
         folder.mkdir(parents=True)
         self.folder = folder
         self._rows = BiasRows(self._run_time, self._marks)
         (folder / "station.toml").write_text(self._station_toml, "utf-8")
+        if isinstance(text := doc.get("protocol_text"), str):
+            (folder / PROTOCOL).write_text(text, "utf-8", newline="")
         # Kept open, and held, for the whole run; closed at its stop document.
         self._documents = LineFile(folder / DOCUMENTS)
         self._bias = CsvTable(folder / BIAS, BIAS_COLUMNS, version=BIAS_SCHEMA_VERSION)

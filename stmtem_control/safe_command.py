@@ -1,8 +1,10 @@
 """``stmtem safe``: make a station safe from outside, whoever holds it."""
 
 import contextlib
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,7 @@ def run_safe(station: str = "sim", attach: str | None = None) -> int:
     if answers:
         return max(_tell(answer) for answer in answers)
     with contextlib.ExitStack() as opened:
+        opened.enter_context(_links_are_mute())
         if bench and described.bench is not None:
             started = BenchProcess(described.bench)
             opened.callback(started.close)
@@ -94,11 +97,25 @@ def _tell(answer: dict[str, Any]) -> int:
     except (KeyError, TypeError, ValueError):
         return 1
     print(f"by       {answer.get('by', 'its guard')}")
+    told: dict[str, str] = {}  # parts behind one instrument fail with the same words
     for part in report.parts:
         state = "safe" if part.ok else "NOT SAFE"
-        print(f"{state:8} {part.name:10} {1e3 * part.seconds:6.0f} ms  {part.what}")
+        first = told.setdefault(part.what, part.name)
+        what = part.what if part.ok or first == part.name else f"the same as {first}"
+        print(f"{state:8} {part.name:10} {1e3 * part.seconds:6.0f} ms  {what}")
     if report.ok:
         print(f"all safe in {report.seconds:.3f} s")
         return 0
-    print(report.line(), flush=True)
+    print(report.headline(), flush=True)
     return 1
+
+
+@contextlib.contextmanager
+def _links_are_mute() -> Iterator[None]:
+    """Keep what links log of their failures to the terminal: it is in the lines that follow."""
+    logger, handler = logging.getLogger("stmtem_control"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -24,7 +24,7 @@ from .config import Station, load_station
 from .declare_rest import FramesTold, declare_rest
 from .during_task import PollingDuringTask
 from .end_signals import signals_held
-from .ending import END_S, PlanEnding
+from .ending import BY_PERSON, END_S, PlanEnding
 from .errors import InterlockError, RecordingError, StmTemError
 from .outcome import Outcome as Outcome
 from .outcome import one_line as one_line
@@ -279,7 +279,7 @@ class Session:
             with ending.by_signals(), ending.interrupts(self.RE):
                 try:
                     self._mend_links()
-                    self.RE(plan)
+                    ending.go(plan)
                 except RunEngineInterrupted:
                     paused = self.RE.state == "paused"
                     why = "paused by the plan" if paused else "the RunEngine was told to end"
@@ -333,9 +333,10 @@ class Session:
         error = error or self.camera.failure()
         reason = asked or (one_line(error) if error else self.dose.limit)
         # At its end, or when a person wanted it to end, the contact is kept.
-        retract = bool(reason) and asked != "Ctrl-C"
+        retract = bool(reason) and asked not in BY_PERSON
         report = self.safe_state.make_safe(reason or "the plan is done", retract=retract)
         self.wait_until_complete()
+        report = self.watch.settled(report)
         folder = self.run_folder.folder
         status = "aborted" if asked else ("failed" if error else "success")
         if not reason and self._stop.get("exit_status") == "abort":

@@ -6,23 +6,20 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import Any
 
 from stmtem_control.devices import BeamBlanker, DoseGuard, FrameCamera
 
 from .clock import StationClock
 from .config import Station
+from .dose.bookings import Account, Exposure
 from .dose.calibration import SIMULATED, CalibrationFile, DoseCalibration
-from .dose.ledger import Account, Exposure, Ledger
+from .dose.ledger import Ledger
 from .errors import ConfigError, InterlockError, LimitError, RecordingError
 from .recording.site_dose import SiteDose
-from .station_dose import calibrations_path, find_calibration, ledger_path
+from .station_dose import SITE, calibrations_path, find_calibration, ledger_path
 
 log = logging.getLogger(__name__)
-
-SPECIMEN = "unnamed specimen"
-SITE = "site 1"
 
 
 class SessionDose:
@@ -233,8 +230,10 @@ class SessionDose:
             site=str(start.get("site") or home_site),
             run=str(start["uid"]),
         )
+        had = self.guard.dose_e_per_A2()
+        self._beam.at_site(self.guard.site, had)
         self._camera.site_dose = SiteDose(
-            prior_e_per_A2=self.guard.dose_e_per_A2(),
+            prior_e_per_A2=had,
             pixel_size_nm=float(self._camera.pixel_size_nm.get()),
             calibrated_unix_s=self.calibrated_unix_s(),
         )
@@ -262,15 +261,3 @@ class SessionDose:
             f"{hard.hard_e_per_A2:.4g} e/A^2 ({hard.name}); "
             f"{guard.calibration.one_line(time.time())}"
         )
-
-
-def fresh_specimen(station: Station, *, attached: bool) -> str:
-    """Return the name of the specimen until somebody gives it one.
-
-    A simulated bench that a session starts brings a new specimen every time.
-    """
-    if station.bench is None:
-        return SPECIMEN
-    now = datetime.now(UTC)
-    kind = "attached at" if attached else "made"
-    return f"simulated {station.bench.preset}, {kind} {now:%Y-%m-%d %H:%M:%S}.{now.microsecond:06d}"

@@ -1,5 +1,6 @@
 """What a station's file says of the dose, together with the calibrations beside its data."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from .config import Station
@@ -15,6 +16,9 @@ from .dose.calibration import (
 )
 from .dose.ledger import FILE as LEDGER
 from .errors import ConfigError
+
+SPECIMEN = "unnamed specimen"
+SITE = "site 1"
 
 
 def ledger_path(station: Station) -> Path:
@@ -67,3 +71,15 @@ def find_calibration(station: Station, setting: str, unix_s: float) -> DoseCalib
             "calibrate it with the plan dose_calibration"
         )
     return found[setting]
+
+
+def fresh_specimen(station: Station, *, attached: bool) -> str:
+    """Return the name of the specimen until somebody gives it one.
+
+    A simulated bench that a session starts brings a new specimen every time.
+    """
+    if station.bench is None:
+        return SPECIMEN
+    now = datetime.now(UTC)
+    kind = "attached at" if attached else "made"
+    return f"simulated {station.bench.preset}, {kind} {now:%Y-%m-%d %H:%M:%S}.{now.microsecond:06d}"

@@ -114,6 +114,7 @@ class BeamTable(Table):
     setting: str = Field("default", min_length=1)
     dose_rate_e_per_A2_s: Positive
     calibrated: date | Literal["simulated"]
+    energy_keV: Annotated[Positive, Field(ge=10, le=3000)] | None = None
     delay_s: Delay = 0.0
     delay_uncertainty_s: Delay = 0.0
     rise_s: Delay = 0.0

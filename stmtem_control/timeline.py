@@ -38,7 +38,8 @@ class Timeline:
     Times are station seconds.  A channel holds its value from the time it was recorded until the
     next entry.  Channels in use: ``bias_set_V``, ``voltage_V``, ``current_A``,
     ``compliance`` (bool), ``phase`` (str), ``cycle`` (int), ``blanked`` (bool), ``probe_x_V``,
-    ``probe_y_V``, ``probe_z_V``, ``probe_z_steps`` (int).
+    ``probe_y_V``, ``probe_z_V``, ``probe_z_steps`` (int), ``mode`` (str), ``camera_length_m``,
+    ``beam_energy_keV``, ``site`` (str), ``prior_dose_e_per_A2``.
 
     Parameters
     ----------

@@ -17,6 +17,7 @@ from .heartbeat import Heartbeat
 from .timeline import Timeline
 
 ASK_AGAIN_S = 5.0  # wall seconds: one failure has the safe state made several times
+MEND_S = 4.0  # that is waited for the guard process, when it makes safe what the session could not
 OPENING_S = 10.0  # that a request waits for a session that is just opening
 
 
@@ -111,6 +112,25 @@ class Watch:
         """Tell the guard where its report goes."""
         if self.guard is not None:
             self.guard.run_folder(folder)
+
+    def settled(self, report: SafeReport) -> SafeReport:
+        """Return a report, with the parts in it that the guard process has made safe after all.
+
+        A report that is not safe has had it try by itself: that is waited for, for
+        :data:`MEND_S` at most.
+        """
+        if report.sample_safe or self.guard is None:
+            return report
+        found = self.guard.made(MEND_S)
+        if found is not None and found.ok and found.time < report.time:
+            # It was before: see that it still is so.
+            self.guard.act(f"the session could not ({report.reason})")
+            found = self.guard.made(MEND_S)
+        if found is None or found.time < report.time:
+            return report
+        mended = report.mended(found, "the guard process")
+        self._safe_state.last = mended
+        return mended
 
     def _beat(self, hazard: bool, moving: bool) -> None:
         if self.guard is not None:

@@ -98,6 +98,23 @@ def test_blocks_of_the_pages_on_dose(session: Session) -> None:
     assert few == pytest.approx(20.0 * 5.0, rel=0.02)
 
 
+def test_blocks_of_the_page_on_survey_and_diffraction(session: Session) -> None:
+    names = run(PAGE.with_name("survey-and-diffraction.md"))
+    asked: list[Any] = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return "done"
+
+    outcome = names["patterns"](session, ask)
+    assert outcome.status == "success", outcome.reason
+    assert outcome.frames + outcome.dropped == 4
+    assert [(one.mode, one.camera_length_m) for one in asked] == [
+        ("diffraction", 0.5),
+        ("imaging", 0.0),
+    ]
+
+
 def uid_of(folder: Path | None) -> str:
     assert folder is not None
     first = (folder / "documents.jsonl").read_text("utf-8").splitlines()[0]

@@ -18,23 +18,26 @@ GROUND = {
     "clock_model",
     "interlock_table",
     "permit",
+    "device_limits",
     "recording",
     "dose",
+    "protocol",
 }
 WIRES = {"visa", "serial_port", "tcp"}
 MAY_IMPORT = {  # folder -> the stmtem_control names it may use
     "devices": {*GROUND, *WIRES, "devices"},
-    "plans": {"errors", "units", "clock", "plans"},
+    "plans": {"errors", "units", "clock", "protocol", "plans"},
     "simulators": {"errors", "simulators"},
 }
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
-    {"errors", "units", "exchanges", "permit"},
+    {"errors", "units", "exchanges", "permit", "terminal", "device_limits"},
     {"clock", "clock_model", "timeline", "transport", "nucleation_transients"},
-    {"recording", "dose"},
+    {"nucleation_coverage"},
+    {"recording", "dose", "protocol"},
     {"config", "station_tables", "interlock_table"},
     {"station_dose"},
-    {"socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
+    {"answer", "socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
     {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
     {
         "contact_sheet",
@@ -46,8 +49,10 @@ FLOORS = [
     },
     {"dose_picture"},
     {"dose_command"},
-    {"session_dose"},
+    {"session_dose", "estimate"},
+    {"check_command"},
     {"safe_channel", "during_task", "outcome", "run_engine"},
+    {"mend_links"},
     {"connect", "declare_rest"},
     {"safe_station", "ending", "heartbeat", "guard"},
     {"guard_process", "safe_command", "watch"},

@@ -13,8 +13,9 @@ from stmtem_control.clock import StationClock
 from stmtem_control.errors import RecordingError
 from stmtem_control.exchanges import Exchange
 
+from .bookings import Account, Exposure
 from .calibration import DoseCalibration
-from .ledger import Account, Exposure, Ledger
+from .ledger import Ledger
 
 LEASE_S = 4.0  # wall seconds of open beam that are booked ahead
 RENEW_S = 3.0  # so many wall seconds are always still booked: longer than any guard needs

@@ -121,7 +121,7 @@ COLUMNS = (
         "prior_dose_e_per_A2",
         float,
         "e/A^2",
-        "Dose that the site had had, by the ledger, when the run began.",
+        "Dose that the site had had, by the ledger, when the run began or came to it.",
     ),
     Column(
         "calibration_age_s",
@@ -131,6 +131,20 @@ COLUMNS = (
         "as the run.",
     ),
     Column("mean_counts", float, "counts", "Mean counts in a pixel."),
+    Column(
+        "mode",
+        str,
+        "",
+        "Mode of the microscope in the middle of the exposure: imaging, survey or diffraction; "
+        "the scale of the pages holds for imaging alone.",
+    ),
+    Column(
+        "camera_length_m", float, "m", "Camera length of diffraction, as asked for; empty else."
+    ),
+    Column("site", str, "", "Place in the beam, by the name under which its dose is booked."),
+    Column(
+        "beam_energy_keV", float, "keV", "Energy of the electrons by the station file; or empty."
+    ),
 )
 
 #: The same for the table of readings.

@@ -117,9 +117,15 @@ def build_rows(
         "dose_e_per_A2": _rounded(dose),
         "total_dose_e_per_A2": _rounded(rate * (end - timeline.run_start - run_end)),
         "dose_e_per_px": _rounded(dose * about.pixel_A2),
-        "prior_dose_e_per_A2": [round(about.prior_e_per_A2, DIGITS)] * len(facts),
+        "prior_dose_e_per_A2": _rounded(
+            np.array(known.at("prior_dose_e_per_A2", middle, about.prior_e_per_A2))
+        ),
         "calibration_age_s": [max(0.0, round(t - about.calibrated_unix_s, 3)) for t in came],
         "mean_counts": [f.mean_counts for f in facts],
+        "mode": known.at("mode", middle, "imaging"),
+        "camera_length_m": _positive(known.at("camera_length_m", middle, math.nan)),
+        "site": known.at("site", middle, ""),
+        "beam_energy_keV": known.at("beam_energy_keV", middle, math.nan),
     }
     # The names come from one place and the values from another; they must meet.
     ordered = [columns[name] for name in NAMES]
@@ -155,6 +161,11 @@ def _held(cut: Cut, moments: FloatArray, unknown: Any) -> list[Any]:
     if len(values) == 1:
         return values * len(moments)
     return [values[i] for i in np.searchsorted(cut.times, moments, side="right").tolist()]
+
+
+def _positive(values: Sequence[float]) -> list[float]:
+    """Return values with NaN for what is 0, which stands for unknown."""
+    return [value if value > 0.0 else math.nan for value in values]
 
 
 def _inside(times: FloatArray, start: FloatArray, end: FloatArray) -> tuple[IntArray, IntArray]:

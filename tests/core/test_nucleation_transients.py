@@ -9,16 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from stmtem_control.nucleation_coverage import (
+    count_of_nuclei,
+    coverage,
+    coverage_instantaneous,
+    coverage_progressive,
+)
 from stmtem_control.nucleation_transients import (
     FARADAY,
     INSTANTANEOUS,
     PROGRESSIVE,
     CurrentMaximum,
     Deposit,
-    count_of_nuclei,
-    coverage,
-    coverage_instantaneous,
-    coverage_progressive,
     diffusivity_from_maximum,
     instantaneous_current,
     instantaneous_maximum,

@@ -305,6 +305,6 @@ def test_a_source_that_lost_its_settings_is_not_gone_on_with(
     bench.source_tcp.drop_clients()
     bias.stop()
     for go_on in (lambda: bias.source.link.reopen(W), lambda: bias.set(1.0).wait(W)):
-        with pytest.raises(TransportError, match="connect it again"):
+        with pytest.raises(TransportError, match="the next plan sets it up again"):
             go_on()
     assert not bench.source.output_on

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from stmtem_control.cli import main
+from stmtem_control.dose.bookings import Account, Exposure
 from stmtem_control.dose.calibration import CalibrationFile, DoseCalibration
-from stmtem_control.dose.ledger import Account, Exposure, Ledger
+from stmtem_control.dose.ledger import Ledger
 
 NOON = 1795680000.0
 
@@ -47,8 +48,9 @@ def run(capsys: pytest.CaptureFixture[str], data: Path, *arguments: str) -> tupl
 
 
 @pytest.fixture(autouse=True)
-def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "150")
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal around it that is narrow: what is piped is not cut for that."""
+    monkeypatch.setenv("COLUMNS", "40")
 
 
 def test_all_sites_and_calibrations_are_listed(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stmtem_control.dose.ledger import Account, Exposure, Ledger
+from stmtem_control.dose.bookings import Account, Exposure
+from stmtem_control.dose.ledger import Ledger
 from stmtem_control.errors import RecordingError
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stmtem_control.nucleation_transients import count_of_nuclei
+from stmtem_control.nucleation_coverage import count_of_nuclei
 from stmtem_control.simulators import KineticModel
 
 from .goodness_of_fit import kolmogorov_p, normal_levels

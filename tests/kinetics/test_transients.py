@@ -11,12 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stmtem_control.nucleation_transients import (
-    INSTANTANEOUS,
-    coverage,
-    coverage_instantaneous,
-    reduced_instantaneous,
-)
+from stmtem_control.nucleation_coverage import coverage, coverage_instantaneous
+from stmtem_control.nucleation_transients import INSTANTANEOUS, reduced_instantaneous
 from stmtem_control.simulators import KineticModel
 
 RADIUS, LENGTH = 1e5, 1e6

@@ -17,6 +17,8 @@ UNITS = {
     "_counts": "counts",
     "_V": "V",
     "_A": "A",
+    "_keV": "keV",
+    "_length_m": "m",
     "_s": "s",
 }
 

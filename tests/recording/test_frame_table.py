@@ -54,6 +54,10 @@ ROW: dict[str, Any] = {
     "prior_dose_e_per_A2": 55.5,
     "calibration_age_s": 3600.0,
     "mean_counts": 8.25,
+    "mode": "diffraction",
+    "camera_length_m": 0.5,
+    "site": "fibre 2",
+    "beam_energy_keV": 200.0,
 }
 
 

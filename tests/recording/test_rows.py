@@ -135,9 +135,13 @@ def slow_row(known: dict[str, Entries], run_start: float, frame: FrameFacts) -> 
         "dose_e_per_A2": RATE * lit_s(dark, start, end),
         "total_dose_e_per_A2": RATE * lit_s(dark, run_start, end),
         "dose_e_per_px": RATE * lit_s(dark, start, end) * 400.0,
-        "prior_dose_e_per_A2": 55.5,
+        "prior_dose_e_per_A2": held(entries["prior_dose_e_per_A2"], middle, 55.5),
         "calibration_age_s": round(100.0 + frame.host_monotonic_s, 3),
         "mean_counts": frame.mean_counts,
+        "mode": held(entries["mode"], middle, "imaging"),
+        "camera_length_m": held(entries["camera_length_m"], middle, math.nan) or math.nan,
+        "site": held(entries["site"], middle, ""),
+        "beam_energy_keV": math.nan,
     }
 
 
@@ -162,6 +166,10 @@ histories = st.fixed_dictionaries(
         "blanked": channel(st.booleans()),
         "probe_x_V": channel(numbers),
         "probe_z_steps": channel(st.integers(-9, 9)),
+        "mode": channel(st.sampled_from(["imaging", "survey", "diffraction"])),
+        "site": channel(st.sampled_from(["fibre 1", "fibre 2"])),
+        "prior_dose_e_per_A2": channel(numbers),
+        "camera_length_m": channel(st.sampled_from([0.0, 0.5])),
     }
 )
 frames = st.lists(

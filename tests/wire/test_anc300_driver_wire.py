@@ -185,9 +185,12 @@ def said(command: str, answer: str = "") -> tuple[bytes, bytes]:
 
 SET_UP = [
     said("setf 1 1000"),
+    said("getf 1", "frequency = 1000 Hz"),
     said("setv 1 30.000000"),
+    said("getv 1", "voltage = 30.000000 V"),
     said("setm 1 stp+"),
     said("seta 1 60.000000"),
+    said("geta 1", "voltage = 60.000000 V"),
 ]
 
 
@@ -212,6 +215,7 @@ def test_an_axis_that_lost_its_settings_gets_them_back(scripted: Scripted) -> No
             said("geta 1", "voltage = 60.000000 V"),
             said("getf 1", "frequency = 200 Hz"),
             said("setf 1 1000"),
+            said("getf 1", "frequency = 1000 Hz"),
             said("getv 1", "voltage = 30.000000 V"),
             said("getm 1", "mode = gnd"),
             said("setm 1 stp+"),
@@ -242,7 +246,8 @@ def test_a_probe_that_moved_by_itself_is_not_moved_back(scripted: Scripted) -> N
         probe.geto(1).result(W)
     for _ in range(2):
         with pytest.raises(
-            TransportError, match=r"offset of axis 1 was 60 V and is now 0\.0+ V.*connect it again"
+            TransportError,
+            match=r"offset of axis 1 was 60 V and is now 0\.0+ V.*call probe\.connect",
         ):
             probe.geto(1).result(W)
 
@@ -273,7 +278,7 @@ def test_a_setting_whose_answer_was_lost_may_be_the_old_or_the_new_one(
     link = scripted(
         [
             *OPENED,
-            said("setf 1 1000"),
+            *SET_UP[:2],
             (b"setf 1 500\r\n", b""),  # lost
             said("echo off"),
             *IN_STEP,
@@ -287,6 +292,21 @@ def test_a_setting_whose_answer_was_lost_may_be_the_old_or_the_new_one(
     with pytest.raises(TransportTimeout):
         probe.setf(1, 500).result(W)
     probe.setm(1, "gnd").result(W)
+
+
+@pytest.mark.parametrize(
+    ("found", "right"), [("60.001100", True), ("6.000000", False), ("0.000000", False)]
+)
+def test_an_offset_that_was_not_taken_is_told(scripted: Scripted, found: str, right: bool) -> None:
+    """An OK alone does not tell which offset was heard; half a step of the output is no matter."""
+    read = said("geta 1", f"voltage = {found} V")
+    probe = Anc300(scripted([said("seta 1 60.000000"), read]), axes=(1,))
+    future = probe.seta(1, 60.0)
+    if right:
+        future.result(W)
+        return
+    with pytest.raises(InstrumentError, match=f"reads back {found}: the message was damaged"):
+        future.result(W)
 
 
 @pytest.mark.parametrize("axis", [1, 2])

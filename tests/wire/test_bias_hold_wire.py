@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stmtem_control.devices.hold_plan import plan_hold
 from stmtem_control.devices.keithley import Keithley2400
-from stmtem_control.devices.keithley_hold import Lapse, plan_hold
-from stmtem_control.errors import InstrumentError, InterlockError, LimitError
+from stmtem_control.devices.keithley_hold import Lapse
+from stmtem_control.errors import (
+    InstrumentError,
+    InterlockError,
+    LimitError,
+    ProtocolError,
+    TransportTimeout,
+)
 from stmtem_control.link import Link
 
 from .source_scripts import ASK, NONE, taken
@@ -19,18 +26,26 @@ Scripted = Callable[[Sequence[tuple[bytes, bytes]]], Link]
 OFF = (b":ABOR;:SOUR:VOLT 0;:OUTP OFF\n", b"")
 START = (b":ABOR;:OUTP?;:INIT\n", b"1\n")
 TAKE = b":ABOR;:OUTP?;:SENS:DATA?;:INIT\n"
+WHY = b":STAT:MEAS:COND?;:STAT:MEAS?\n"
 W = 5.0  # wall seconds that a test waits at most
 
 
 def held(
-    scripted: Scripted, *steps: tuple[bytes, bytes], on: bytes = NONE[:-1] + b";1\n"
+    scripted: Scripted,
+    *steps: tuple[bytes, bytes],
+    on: bytes = NONE[:-1] + b";1\n",
+    line: bytes = b"2048\n",
 ) -> Keithley2400:
-    """Return a driver whose first level, -5 V, begins a hold of 2 s; then come `steps`."""
+    """Return a driver whose first level, -5 V, begins a hold of 2 s; then come `steps`.
+
+    `on` is the answer to its start, `line` that of the register with the output enable line.
+    """
     source = Keithley2400(
         scripted(
             [
                 *taken(b":SOUR:VOLT -5.0000000E+00", b":SOUR:CLE:AUTO:MODE TCO"),
                 *taken(b":SOUR:CLE:AUTO ON", b":SOUR:DEL 0", b":ARM:COUN 1", b":TRIG:COUN 47"),
+                (b":STAT:MEAS:COND?\n", line),
                 (b":INIT\n", b""),
                 (b":ABOR;:SYST:ERR?;:OUTP?;:INIT\n", on),
                 *steps,
@@ -133,6 +148,7 @@ def test_an_output_that_went_off_is_not_switched_on_again(scripted: Scripted) ->
         START,
         (TAKE, b"0;-5.000000E+00,-2.000000E-09,+2.000000E+00,+0.000000E+00\n"),
         OFF,
+        (WHY, b"2048;0\n"),
     )
     source.on_lapse = told.append
     source.set_level(-5.0).result(W)
@@ -143,6 +159,41 @@ def test_an_output_that_went_off_is_not_switched_on_again(scripted: Scripted) ->
         with pytest.raises(InterlockError, match="stop, then set the bias again"):
             again().result(W)
     assert not source.output_on
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "why"),
+    [
+        (b"2048", b"0;0", "its output interlock is open; close it"),
+        (b"2048", b"2048;2048", "was opened, and is closed again"),
+        (b"2048", b"6144;4096", "it is too hot; let it cool down"),
+        (b"2048", b"4096;4096", "it is too hot; let it cool down"),
+        (b"2048", b"2048;4096", "it got too hot, and has cooled down since"),
+        (b"0", b"0;0", "somebody pressed the key"),  # nothing is plugged into the line
+        (b"2048", b"2048;0", "somebody pressed the key"),
+    ],
+)
+def test_why_the_output_went_off_is_told(
+    scripted: Scripted, before: bytes, now: bytes, why: str
+) -> None:
+    """An opened interlock is told apart from a source that is too hot, and from the rest."""
+    source = held(scripted, (*START[:1], b"0\n"), OFF, (WHY, now + b"\n"), line=before + b"\n")
+    source.set_level(-5.0).result(W)
+    with pytest.raises(InterlockError, match=why):
+        source.read().result(W)
+
+
+@pytest.mark.parametrize("answer", [b"noise\n", b""])
+def test_an_output_that_went_off_is_told_though_the_reason_is_not(
+    scripted: Scripted, answer: bytes
+) -> None:
+    source = held(scripted, (*START[:1], b"0\n"), OFF, (WHY, answer))
+    source._scpi.timeout_s = 0.05
+    source.set_level(-5.0).result(W)
+    with pytest.raises((ProtocolError, TransportTimeout)):
+        source.read().result(W)
+    assert source.hold.lapse is not None
+    assert "interlock opened, it got too hot, somebody" in source.hold.lapse.reason
 
 
 def test_who_is_not_alive_gets_no_bias_and_keeps_none(scripted: Scripted) -> None:

@@ -1,0 +1,61 @@
+"""``stmtem check``: what a protocol would come to at a station, and whether it would be refused."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def add_check_command(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Add ``check`` to the command line."""
+    check = commands.add_parser(
+        "check",
+        help="say what a protocol would come to, and whether it would be refused",
+        description="Walk through the messages of a protocol's plan without any instrument: time, "
+        "frames, bytes, bias, charge, and dose against the budget of the site.",
+        epilog="exit codes: 0 it can run; 2 it would be refused, or cannot be read: the lines say "
+        "where and what to change",
+    )
+    check.add_argument("protocol", metavar="PROTOCOL", help="a protocol file (YAML)")
+    check.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    check.add_argument("--specimen", default="", help="what is in the beam, by its name")
+    check.add_argument(
+        "--speed", type=float, help="simulated seconds in a second, on a simulated bench"
+    )
+    check.add_argument("--out", metavar="DIR", help="where the run folder would go")
+    check.add_argument("--plot", metavar="FILE", help="draw the timeline: PNG, PDF or SVG")
+    check.add_argument("--json", action="store_true", help="print everything as JSON")
+    check.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from .config import load_station
+    from .estimate import check_protocol
+    from .protocol import read_protocol
+
+    if options.plot is not None and Path(options.plot).suffix.lower() not in FORMATS:
+        raise ConfigError(f"--plot {options.plot}: give a file that ends in {', '.join(FORMATS)}")
+    station = load_station(options.station).with_bench(speed=options.speed)
+    if options.out is not None:
+        station = station.with_data(options.out)
+    protocol = read_protocol(Path(options.protocol))
+    estimate = check_protocol(protocol, station, specimen=options.specimen)
+    if options.json:
+        print(json.dumps(estimate.as_dict(), indent=1))
+    else:
+        from rich.console import Console
+
+        from .estimate.report import show_estimate
+
+        show_estimate(estimate, Console(highlight=False))
+    if options.plot is not None:
+        from .estimate.timeline_picture import draw_timeline
+
+        drawn = draw_timeline(estimate, Path(options.plot))
+        if not options.json:
+            print(drawn)
+    return 0 if estimate.ok else 2

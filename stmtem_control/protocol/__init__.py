@@ -1,0 +1,53 @@
+"""Protocol files: an experiment as a person writes it down, checked before anything moves."""
+
+from .conditions import Condition
+from .protocol import BeamSettings, CameraSettings, Metadata, Protocol
+from .reading import parse_protocol, read_protocol
+from .steps import (
+    STEPS,
+    Approach,
+    Biased,
+    Blank,
+    Comment,
+    Cycles,
+    Deposit,
+    Diffraction,
+    Hold,
+    LeakageBaseline,
+    Prompt,
+    Rest,
+    Retract,
+    Site,
+    Snapshots,
+    Step,
+    Strip,
+    Survey,
+)
+
+__all__ = [
+    "STEPS",
+    "Approach",
+    "BeamSettings",
+    "Biased",
+    "Blank",
+    "CameraSettings",
+    "Comment",
+    "Condition",
+    "Cycles",
+    "Deposit",
+    "Diffraction",
+    "Hold",
+    "LeakageBaseline",
+    "Metadata",
+    "Prompt",
+    "Protocol",
+    "Rest",
+    "Retract",
+    "Site",
+    "Snapshots",
+    "Step",
+    "Strip",
+    "Survey",
+    "parse_protocol",
+    "read_protocol",
+]
