@@ -35,6 +35,7 @@ from .fault_cases import (
     thinned,
 )
 from .fault_checks import (
+    MENDED_S,
     HangError,
     check_bench,
     check_cause,
@@ -169,7 +170,8 @@ class Runner:
         lab.bench.clear_faults()
         if faults:
             lab.session.safe_state.make_safe("the fault is over")
-            problems += [f"mended, and {problem}" for problem in check_bench(lab, float("inf"))]
+            left = check_bench(lab, float("inf"), grace_s=MENDED_S)
+            problems += [f"mended, and {problem}" for problem in left]
         return problems + check_threads(before)
 
     def _after(self, lab: Lab, verdict: Verdict) -> str:

@@ -207,7 +207,6 @@ def seek_contact(probe: Probe, bias: Source, settings: ApproachSettings = DEFAUL
         What stands in the event of stream "contact": `kind`, `resistance_ohm`, `fine_V`, ...
     """
 
-
     def course() -> Plan:
         judgement: Judgement = yield from _Approach(probe, bias, settings).run()
         return judgement.as_dict()
