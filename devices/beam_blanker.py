@@ -21,6 +21,7 @@ from stmtem_control.timeline import Timeline
 
 from .dose_guard import DoseGuard
 from .keithley import Keithley2400
+from .live_state import LiveState
 from .signals import done, finish_within, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ PAUSE_FOLLOWS_S = 10.0  # Bluesky stops before it pauses; a stop longer ago was 
 Beam = Literal["blanked", "open"]
 
 
-class BeamBlanker(Device):
+class BeamBlanker(LiveState, Device):
     """The beam on the specimen; blanked at the start, at a stop, in a pause and at the end.
 
     Parameters
@@ -284,6 +285,12 @@ class BeamBlanker(Device):
         with self._lock:
             self._interrupted = None
         return list(super().unstage())
+
+    def live_state(self) -> str:
+        """Return whether it is blanked, and the dose rate if not."""
+        blanked = self.blanked.get()
+        state = "blanked" if blanked else f"open, {self.dose_rate.get():g} e/A^2/s"
+        return state if self.unsafe is None else f"{state}, NOT SAFE: {self.unsafe}"
 
     def _wants_blanked(self, value: object) -> bool:
         return wants_blanked(self.name, value)

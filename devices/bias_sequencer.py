@@ -18,6 +18,7 @@ from stmtem_control.timeline import Timeline
 
 from .keithley import Keithley2400
 from .keithley_sequence import BiasSequence, SequenceRun
+from .live_state import LiveState
 from .signals import check_range, done, follow, reading
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ PLANNED_S = 2e-3  # wall seconds: a planned level comes so much before or after 
 COARSE = 0.03  # of the time since the start: the instrument's delays are no better than its timer
 
 
-class BiasSequencer(Device):
+class BiasSequencer(LiveState, Device):
     """Sequences of levels that the source steps through in its own time.
 
     The documents have one stream, ``bias_sequence``, with a page of readings when a sequence has

@@ -16,6 +16,7 @@ from stmtem_control.errors import InterlockError, StmTemError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
+from stmtem_control.units import si
 
 from .bias_sequencer import BiasSequencer
 from .keithley import Keithley2400
@@ -23,6 +24,7 @@ from .keithley_answers import Reading as Measurement
 from .keithley_answers import SourceState
 from .keithley_hold import Lapse
 from .leak_baseline import LeakBaseline
+from .live_state import LiveState
 from .signals import done, finish_within, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ STOP_S = 1.5  # wall seconds that a stop may take, with a new connection, before
 PAUSE_FOLLOWS_S = 10.0  # Bluesky stops before it pauses; a stop longer ago was another one
 
 
-class BiasSource(Device):
+class BiasSource(LiveState, Device):
     """A source-measure unit that biases the specimen through the probe.
 
     Setting a level switches the output on; 0 V leaves it on, so that readings go on.  A stop, a
@@ -270,9 +272,17 @@ class BiasSource(Device):
 
         A stop that comes before it was taken fails the Status; one with success=True, as Bluesky
         sends it at a pause, ends it well with a reading of NaN and the time of the stop.
+
+        With the output off, because nobody has set a level since it was staged or made safe, there
+        is nothing to measure, and the reading is NaN: a count must not switch the output on, which
+        would connect the sample to 0 V.
         """
         with self._lock:
+            resting = self._demand is None and self._interrupted is None and self.lapse is None
             self._interrupted = None
+        if resting and not (self.output.get() or self.sequence.running):
+            self._publish_no_reading(measured=False)
+            return done(self)
         return follow(
             self.source.read(), self, timeout=self._timeout_s, publish=self._publish_reading,
             forgive=lambda: self._stop_was_success, forgiven=self._publish_no_reading,
@@ -364,6 +374,21 @@ class BiasSource(Device):
             self._end_pause()
         return list(super().unstage())
 
+    def live_state(self) -> str:
+        """Return level, output and the last current."""
+        on = self.output.get()
+        parts = [f"{self.setpoint.get():g} V", f"output {'on' if on else 'off'}"]
+        current = self.current.get()
+        if self.instrument_time.get() and not math.isnan(current):  # there has been a reading
+            parts.append(("" if on else "last ") + si(current, "A"))
+        if on and self.in_compliance.get():
+            parts.append("in compliance")
+        if self.lapse is not None:
+            parts.append(f"let go: {self.lapse}")
+        if self.unsafe is not None:
+            parts.append(f"NOT SAFE: {self.unsafe}")
+        return ", ".join(parts)
+
     # The rest is for this class.
 
     @property
@@ -406,21 +431,24 @@ class BiasSource(Device):
             self.on_lapse(lapse.reason)
 
     def _publish_reading(self, found: Measurement) -> None:
-        stamp = self.clock.wall_time(found.t)
         sure = found.uncertainty_s
         self.timeline.record("voltage_V", found.t, found.voltage, sure)
         self.timeline.record("current_A", found.t, found.current, sure)
         self.timeline.record("compliance", found.t, found.compliance, sure)
+        self._publish_signals(found)
+
+    def _publish_signals(self, found: Measurement) -> None:
+        stamp, sure = self.clock.wall_time(found.t), found.uncertainty_s
         self.voltage.publish(found.voltage, stamp)
         self.current.publish(found.current, stamp)
         self.in_compliance.publish(found.compliance, stamp)
         self.instrument_time.publish(found.instrument_time, stamp)
         self.time_uncertainty.publish(sure, stamp)
 
-    def _publish_no_reading(self) -> None:
+    def _publish_no_reading(self, *, measured: bool = True) -> None:
         """Instead of a reading that was dropped: what was read before must not pass as new."""
-        t = self.clock.now()
-        self._publish_reading(Measurement(math.nan, math.nan, math.nan, False, 0, t))
+        none = Measurement(math.nan, math.nan, math.nan, False, 0, self.clock.now())
+        (self._publish_reading if measured else self._publish_signals)(none)
 
     def _publish_state(self, state: SourceState) -> None:
         self.compliance.publish(state.compliance_A)

@@ -13,6 +13,7 @@ from stmtem_control.clock import StationClock
 from stmtem_control.device_limits import check_frame_count, check_known, check_timing
 from stmtem_control.errors import InterlockError
 
+from .live_state import LiveState
 from .merlin import DEPTH_OF_COUNTER, IDLE, Merlin
 from .merlin_stream import DEPTHS
 from .merlin_trigger import INTERNAL, MerlinTrigger
@@ -26,7 +27,7 @@ BUSY_S = 0.5  # wall seconds that the camera stays busy beyond the exposure unde
 LOOK_S = 0.02  # wall seconds from one look at a busy camera to the next
 
 
-class CameraSettings(Device):
+class CameraSettings(LiveState, Device):
     """The settings of a Merlin detector.
 
     Parameters

@@ -20,7 +20,9 @@ from stmtem_control.recording.blank_edges import Blanker, coded_pattern, edges_b
 from stmtem_control.recording.clapperboard import DatedFrame, PatternFit, fit_pattern
 from stmtem_control.recording.rebuild import rebuild_tables
 from stmtem_control.timeline import Timeline
+from stmtem_control.units import si
 
+from .live_state import LiveState
 from .signals import reading
 
 log = logging.getLogger(__name__)
@@ -74,7 +76,7 @@ class AlignedCamera(Protocol):
         ...
 
 
-class ClockAlignment(Device):
+class ClockAlignment(LiveState, Device):
     """Finds how far the camera's clock is from the station's, and dates the frames by it.
 
     A plan marks the phase "clapperboard", blanks the beam in the code of :meth:`pattern`, then
@@ -154,6 +156,14 @@ class ClockAlignment(Device):
         )
         self._thread.start()
         return status
+
+    def live_state(self) -> str:
+        """Return how the camera's clock is known, and how well."""
+        source = self.source.get()
+        if source == "start":
+            return "frames dated by their start"
+        sure = si(self.offset_uncertainty_s.get(), "s")
+        return f"frames dated by the {source}, right within {sure}"
 
     def begin_run(self) -> None:
         """Forget the patterns of the run before, and have the camera date by its start again."""

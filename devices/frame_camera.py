@@ -14,6 +14,7 @@ from stmtem_control.exchanges import Exchange
 from stmtem_control.recording.edges import BY_TRIGGER
 from stmtem_control.recording.site_dose import SiteDose
 from stmtem_control.timeline import Timeline
+from stmtem_control.units import si
 
 from .camera_acquisition import START_S, CameraAcquisition
 from .frame_documents import Columns, FrameDocuments, data_keys
@@ -388,6 +389,22 @@ class FrameCamera(CameraAcquisition):
     def failure(self) -> Exception | None:
         """Return what ended the recording, or kept its files from being closed, if it is news."""
         return self._recording.unreported()
+
+    def live_state(self) -> str:
+        """Return rate, exposure, what it does, and how many frames of the run are on disk."""
+        doing = "idle" if not self.running else "armed" if self._armed else "recording"
+        written, dropped = self.frames_written.get(), self.dropped.get()
+        parts = [
+            f"{self.frame_rate_Hz.get():g} Hz",
+            si(self.exposure_s.get(), "s"),
+            doing,
+            f"{written} frames on disk",
+        ]
+        if dropped:
+            parts.append(f"{dropped} LOST")
+        if self.unsafe is not None:
+            parts.append(self.unsafe)
+        return ", ".join(parts)
 
     # The rest is for this class.
 

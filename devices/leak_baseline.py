@@ -2,10 +2,11 @@
 
 from ophyd import Device
 
+from .live_state import LiveState
 from .signals import setting
 
 
-class LeakBaseline(Device):
+class LeakBaseline(LiveState, Device):
     """Errors, offset, noise and date of the leak; the conductance is the source's own ``leak``."""
 
     leak_std = setting("Standard deviation of the leak's conductance.", "S", kind="config")

@@ -20,6 +20,7 @@ from stmtem_control.permit import Permit
 from stmtem_control.timeline import Timeline
 
 from .anc300 import Anc300, Mode
+from .live_state import LiveState
 from .signals import StoppableSetting, done, follow, reading, setting
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class _Motion:
         self.deadline = math.inf
 
 
-class PiezoAxis(Device):
+class PiezoAxis(LiveState, Device):
     """One axis: coarse steps without a scale, and a fine offset in volts.
 
     ``coarse`` counts net steps since the probe was connected.  Setting it sends only what is
@@ -50,8 +51,11 @@ class PiezoAxis(Device):
     steps was stopped, the count is an estimate from time and frequency.
     """
 
-    coarse = setting("Net steps since connecting.", "step", value=0, cls=StoppableSetting)
-    fine = setting("DC offset of the piezo.", "V")
+    # Hinted: a scan's table shows where the probe is.
+    coarse = setting(
+        "Net steps since connecting.", "step", value=0, kind="hinted", cls=StoppableSetting
+    )
+    fine = setting("DC offset of the piezo.", "V", kind="hinted")
     mode = reading("The axis's mode.", value="gnd")
     frequency_Hz = setting("Step frequency.", "Hz", value=0, kind="config")
     amplitude_V = setting("Step amplitude.", "V", kind="config")
@@ -131,6 +135,11 @@ class PiezoAxis(Device):
         """1 or -1 while steps are on their way up (z: to the fibre) or down, 0 at rest."""
         motion = self._motion
         return 0 if motion is None else (1 if motion.steps > 0 else -1)
+
+    def live_state(self) -> str:
+        """Return fine offset and net coarse steps."""
+        steps = f"{self.fine.get():g} V, {self.coarse.get():+d} steps"
+        return f"{steps}, stepping" if self.moving else steps
 
     def look(self) -> "Future[float]":
         """Ask for the live output in V; the answer changes nothing and may wait."""

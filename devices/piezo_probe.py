@@ -11,6 +11,7 @@ from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
 
 from .anc300 import Anc300
+from .live_state import LiveState
 from .piezo_axis import PiezoAxis
 from .signals import problem_of, setting
 from .step_sizes import StepSizes
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 STOP_S = 1.5  # wall seconds that a stop may take, with a new connection, before it gives up
 
 
-class PiezoProbe(Device):
+class PiezoProbe(LiveState, Device):
     """The probe on its three-axis piezo drive.
 
     Parameters
@@ -138,6 +139,11 @@ class PiezoProbe(Device):
 
     def resume(self) -> None:
         """Do nothing: what is missing of a coarse set is sent when it is set again."""
+
+    def live_state(self) -> str:
+        """Return where z is, and what the contact was when it was last judged."""
+        state = f"z {self.z.live_state()}, contact {self.contact.get()}"
+        return state if self.unsafe is None else f"{state}, NOT SAFE: {self.unsafe}"
 
     def ground(self) -> None:
         """Stop all axes and take their outputs to ground.

@@ -15,6 +15,7 @@ from ophyd.utils.errors import WaitTimeoutError
 from stmtem_control.device_limits import check_range as check_range
 from stmtem_control.errors import TransportTimeout
 from stmtem_control.link import DroppedError
+from stmtem_control.units import quantity
 
 T = TypeVar("T")
 
@@ -57,6 +58,29 @@ class Reading(Signal):
         self._scheme = scheme
         self._type = type(value)
         self._metadata.update(write_access=self.writable)
+        # What a person gets for "bias.current?": this signal, not the class.
+        self.__doc__ = self._explained()
+
+    def __repr__(self) -> str:
+        """Return name and value in one line; nothing is asked of the instrument."""
+        return f"<{type(self).__name__} {self.name}: {quantity(self.get(), self.unit)}>"
+
+    __str__ = __repr__
+
+    def _explained(self) -> str:
+        kind = "can be set" if self.writable else "is read only"
+        return (
+            f"{self.about}\n\n"
+            f"Unit: {self.unit or 'none'} ({self._type.__name__}); {kind}.\n"
+            f"`{self.dotted}.get()` returns the value last known, and asks nothing of the "
+            "instrument."
+        )
+
+    @property
+    def dotted(self) -> str:
+        """The name as it is typed at the prompt, for example ``bias.current``."""
+        root = self.root
+        return self.name if root is self else f"{root.name}.{self.dotted_name}"
 
     def publish(self, value: Any, timestamp: float | None = None) -> None:
         """Take a new value and tell the subscribers; for the device that owns the signal.

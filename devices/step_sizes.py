@@ -2,10 +2,11 @@
 
 from ophyd import Device
 
+from .live_state import LiveState
 from .signals import setting
 
 
-class StepSizes(Device):
+class StepSizes(LiveState, Device):
     """Size of a coarse step in each direction, in volts of the same axis's fine offset.
 
     The drive has no encoder: `approach_contact` measures by how much the fine offset of the contact

@@ -318,6 +318,7 @@ def _recorded(
         for phase, cycle, volts, duration in segments:
             yield from mark(camera, phase, cycle)
             yield from set_bias(bias, volts)
+            table.began()
             yield from watch(bias, camera, table.extend(duration), *others)
         if clapperboard:
             yield from set_bias(bias, 0.0)

@@ -17,7 +17,7 @@ from .safety import safe
 from .stubs import announce_exposure, mark, watch
 
 VACUUM = "vacuum"  # the specimen under which the ledger books what hits none
-LEAST_FRAMES = 5
+LEAST_FRAMES, MOST_FRAMES = 5, 100_000
 
 
 def dose_calibration(
@@ -85,8 +85,8 @@ def dose_calibration(
     source: Any = bias  # Bluesky's protocols are what a queue understands
     blanker: Any = beam
     detector: Any = camera
-    check_count("frames", frames, LEAST_FRAMES, 100_000)
-    check_count("dark_frames", dark_frames, LEAST_FRAMES, 100_000)
+    check_count("frames", frames, LEAST_FRAMES, MOST_FRAMES)
+    check_count("dark_frames", dark_frames, LEAST_FRAMES, MOST_FRAMES)
     for name, count in (("left", left), ("top", top), ("width", width), ("height", height)):
         check_count(name, count, 0)
     for name, value in (

@@ -23,6 +23,7 @@ from .stubs import set_bias
 
 PROBING_V = 0.5  # at this bias it is seen whether the current depends on the probe
 MOST_LEVELS = 50
+LEAST_READINGS, MOST_READINGS = 4, 10_000  # at a level
 SETTLE_S = 0.1  # after a bias step: the cable's charge dies away
 # Holders for biasing are published with 36 GOhm to 1 TOhm; less is a contact, or dirt.
 LEAST_GOHM = 10.0
@@ -218,7 +219,7 @@ def check_baseline(
     for volts in (max_V, -max_V):
         source.check_value(volts)
     check_count("leakage_baseline: levels", levels, 1, MOST_LEVELS)
-    check_count("leakage_baseline: readings", readings, 4, 10_000)
+    check_count("leakage_baseline: readings", readings, LEAST_READINGS, MOST_READINGS)
     if check_number("leakage_baseline: longest_s", longest_s) <= 0.0:
         raise LimitError(f"leakage_baseline: longest_s is {longest_s:g}; give a time in seconds")
     if probe is not None:

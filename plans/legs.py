@@ -1,4 +1,4 @@
-"""Parts of a plan whose course depends on the station alone; an estimate may know what they take."""
+"""Parts of a plan whose course is the station's alone; an estimate may know what they take."""
 
 from collections.abc import Callable
 from typing import Any

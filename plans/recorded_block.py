@@ -162,6 +162,7 @@ def run_block(
         ramp = getattr(step, "ramp_V_per_s", None)
         first = level if ramp else stretch.levels[0][0]
         yield from set_bias(bias, first)
+        table.began()
         yield from record.begin(stretch.number, stretch.phase, words_of(step), bias_V=goal, **about)
         ending = None
         conditions = getattr(step, "until", ())

@@ -4,6 +4,7 @@ import math
 
 from .roles import Plan, Source
 
+LATE_S = 0.05  # wall seconds by which a step may be shortened because it began late
 MOST_COUNTED = 100_000  # frames that a camera counts by itself in one acquisition
 
 
@@ -44,6 +45,14 @@ class Timetable:
     def left(self) -> float:
         """Return the seconds until all is over that was put in; never below 0."""
         return max(0.0, self.due - self.passed())
+
+    def began(self) -> None:
+        """Note that what comes next has begun, now that what was due is over.
+
+        A command that took very long is not taken from it: what is left begins later.
+        """
+        late = self.passed() - self.due - LATE_S * self._bias.clock.speed
+        self.due += max(0.0, late)
 
     def cut(self) -> None:
         """Let what is due end now: it was ended early."""

@@ -17,6 +17,7 @@ from .safety import safe
 from .stubs import announce_exposure, collect_frames, mark
 
 STREAM = "bias_sequence"
+MASTERS = ("source", "camera")  # who gives the time
 MOST_LEVELS = 2500  # that the source keeps, with its readings
 MOST_FRAMES = 30_000  # that can be tied to them
 SPARE = 0.05  # of a step: the source's timer is coarse, the camera must be ready for the next one
@@ -94,7 +95,7 @@ def triggered_cycles(
     detector: Any = camera
     check_count("cycles", cycles, 1, MOST_CYCLES)
     check_count("frames_per_step", frames_per_step, 1)
-    if master not in ("source", "camera"):
+    if master not in MASTERS:
         raise LimitError(f"master is {master!r}; give 'source' or 'camera'")
     if master == "camera" and frames_per_step != 1:
         raise LimitError(

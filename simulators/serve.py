@@ -12,7 +12,7 @@ from .presets import PRESETS
 from .service import EndOfService
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the bench's options."""
     options = argparse.ArgumentParser(
         prog="stmtem sim",
@@ -142,4 +142,4 @@ def _announce(bench: Bench, *, as_json: bool) -> None:
 
 def serve(arguments: Sequence[str] | None = None) -> int:
     """Run the bench with command line arguments and return the exit code."""
-    return _run(_parser().parse_args(arguments))
+    return _run(make_parser().parse_args(arguments))

@@ -12,6 +12,7 @@ from .dose_command import add_dose_command
 from .end_signals import on_end_signals
 from .errors import StmTemError
 from .protocol_commands import add_protocol_commands
+from .queue_commands import add_queue_commands
 from .run_commands import add_run_commands
 
 EXAMPLES = """\
@@ -27,10 +28,12 @@ examples:
   stmtem dose                         what dose each site has had, and what is left
   stmtem catalog runs                 serve the runs to Tiled clients
   stmtem session --station sim        IPython with the RunEngine, devices and plans
+  stmtem queue --station my_lab.toml  a queue server: plans from other machines
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="stmtem",
         description="Instrument control and acquisition for in-situ STM-TEM.",
@@ -90,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     add_protocol_commands(commands)
     add_run_commands(commands)
     add_dose_command(commands)
+    add_queue_commands(commands)
 
     recover = commands.add_parser(
         "recover",
@@ -124,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="register with a Tiled server that runs already; its key is in TILED_API_KEY",
     )
+    catalog.add_argument("--until-eof", action="store_true", help="end when standard input does")
     catalog.set_defaults(run=_catalog)
 
     session = commands.add_parser("session", help="open IPython at a station")
@@ -146,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["sim"]:
         # The bench has options of its own, and works without the rest of the package.
         return _sim(argparse.Namespace(rest=given[1:]))
-    options = _parser().parse_args(given)
+    options = make_parser().parse_args(given)
     try:
         with _ended_by_signals(options.command):
             return int(options.run(options))
@@ -223,6 +228,7 @@ def _catalog(options: argparse.Namespace) -> int:
         port=options.port,
         once=options.once,
         server=options.server,
+        until_eof=options.until_eof,
     )
 
 

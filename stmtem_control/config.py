@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ValidationError, model_validator
 
@@ -24,12 +24,31 @@ from .station_tables import (
     BenchTable,
     BiasSourceTable,
     CameraTable,
+    CatalogTable,
     DoseTable,
     ProbeTable,
+    PublishTable,
     SafeTable,
     StationTable,
     Table,
 )
+
+# What of a station is another when the simulated bench is in the place of its instruments.
+OF_THE_BENCH = {
+    "bias_source": ("resource", "visa_library", "model", "serial_number"),
+    "probe": ("port", "password", "axes"),
+    "camera": ("host", "control_port", "data_port", "pixel_size_nm"),
+    "beam": (
+        "line",
+        "blanked_level",
+        "dose_rate_e_per_A2_s",
+        "calibrated",
+        "delay_s",
+        "delay_uncertainty_s",
+        "rise_s",
+    ),
+    "dose": ("ledger", "calibrations"),
+}
 
 
 class Station(Table):
@@ -44,6 +63,8 @@ class Station(Table):
     dose: DoseTable = DoseTable()
     interlocks: InterlocksTable = InterlocksTable()
     safe: SafeTable = SafeTable()
+    catalog: CatalogTable | None = None
+    publish: PublishTable | None = None
 
     @model_validator(mode="after")
     def _bench_is_there(self) -> Self:
@@ -89,6 +110,36 @@ class Station(Table):
         if "model" in changes:
             raw["bias_source"]["model"] = changes["model"]
         return parse_station(raw, f"station {self.station.name!r}")
+
+    def on_bench(self, **settings: Any) -> "Station":
+        """Return the same station with the simulated bench in the place of its instruments.
+
+        Limits, interlocks, phases and budgets stay as they are.  Addresses, identities, the wiring
+        of the beam and its dose rate, and the pixel size become the bench's; dose ledger and
+        calibrations are those of the data folder, so that the real ones are left alone.
+
+        Parameters
+        ----------
+        **settings
+            Keys of the [bench] table.  The source is simulated as the model that the station
+            names, where the bench has it.
+
+        Raises
+        ------
+        ConfigError
+            A setting is unknown or not allowed.
+        """
+        if self.bench is not None:
+            return self.with_bench(**settings)
+        bench = load_station("sim").model_dump(mode="json", exclude_none=True)
+        raw = self.model_dump(mode="json", exclude_none=True)
+        for table, keys in OF_THE_BENCH.items():
+            for key in keys:
+                raw[table][key] = bench[table][key]
+        raw["bench"] = bench["bench"]
+        if self.bias_source.model in get_args(BenchTable.model_fields["model"].annotation):
+            settings = {"model": self.bias_source.model, **settings}
+        return parse_station(raw, f"station {self.station.name!r}").with_bench(**settings)
 
     def with_data(self, folder: str | Path) -> "Station":
         """Return the same station with its data in another folder."""

@@ -11,6 +11,7 @@ from stmtem_control.devices import Anc300, Keithley2400
 
 from .clock import StationClock
 from .config import Station
+from .errors import TransportError
 from .link import Link
 from .mend_links import ANSWER_S, mend_links
 from .station_lock import StationLock
@@ -33,6 +34,8 @@ if TYPE_CHECKING:  # ophyd and NumPy only where they are needed: the guard proce
     from .session_dose import SessionDose
 
 Addresses = Mapping[str, Mapping[str, Any]]
+#: Makes the link to an instrument: from what opens it, its name, its address, and what closes it.
+MakeLink = Callable[[Callable[[], Transport], str, str, contextlib.ExitStack], Link]
 
 
 def _places(station: Station, addresses: Addresses | None) -> tuple[str, str, str, int, int]:
@@ -106,11 +109,23 @@ def _link(
     return made
 
 
+def _no_link(
+    _opener: Callable[[], Transport], name: str, address: str, opened: contextlib.ExitStack
+) -> Link:
+    """Return a link that is broken from the start: nothing is opened, whatever is asked of it."""
+
+    def refuse() -> Transport:
+        raise TransportError(f"{name}: the station is only described here; open a session")
+
+    return _link(refuse, name, address, opened)
+
+
 def open_source(
     station: Station,
     clock: StationClock,
     addresses: Addresses | None,
     opened: contextlib.ExitStack,
+    link: MakeLink = _link,
 ) -> Keithley2400:
     """Return a driver of the biasing source; see :func:`open_drivers`."""
     source, beam = station.bias_source, station.beam
@@ -123,7 +138,7 @@ def open_source(
         return VisaTransport(resource, library=source.visa_library, baud_rate=source.baud_rate)
 
     return Keithley2400(
-        _link(transport, "bias_source", resource, opened),
+        link(transport, "bias_source", resource, opened),
         model=source.model,
         serial_number=source.serial_number,
         now=clock.now,
@@ -136,7 +151,10 @@ def open_source(
 
 
 def open_controller(
-    station: Station, addresses: Addresses | None, opened: contextlib.ExitStack
+    station: Station,
+    addresses: Addresses | None,
+    opened: contextlib.ExitStack,
+    link: MakeLink = _link,
 ) -> Anc300:
     """Return a driver of the probe's controller; see :func:`open_drivers`."""
     probe, port = station.probe, _places(station, addresses)[1]
@@ -147,7 +165,7 @@ def open_controller(
         return SerialTransport(port)
 
     return Anc300(
-        _link(transport, "probe", port, opened), axes=probe.axes, password=probe.password or None
+        link(transport, "probe", port, opened), axes=probe.axes, password=probe.password or None
     )
 
 
@@ -156,6 +174,7 @@ def open_drivers(
     clock: StationClock,
     addresses: Addresses | None,
     opened: contextlib.ExitStack,
+    link: MakeLink = _link,
 ) -> Drivers:
     """Open a link to each instrument of a station; nothing is sent but what a log-in needs.
 
@@ -168,6 +187,8 @@ def open_drivers(
         Of the simulated bench, for the instruments whose address is "bench".
     opened : ExitStack
         Closes the links.
+    link : callable
+        Makes each link.
     """
     from stmtem_control.devices import Merlin
 
@@ -179,12 +200,111 @@ def open_drivers(
         return TcpTransport(host, control)
 
     return Drivers(
-        source=open_source(station, clock, addresses, opened),
-        controller=open_controller(station, addresses, opened),
+        source=open_source(station, clock, addresses, opened, link),
+        controller=open_controller(station, addresses, opened, link),
         merlin=Merlin(
-            _link(transport, "camera", f"{host}:{control}", opened), host=host, data_port=data
+            link(transport, "camera", f"{host}:{control}", opened), host=host, data_port=data
         ),
     )
+
+
+def _make_devices(
+    station: Station, clock: StationClock, timeline: Timeline, drivers: Drivers
+) -> "tuple[BiasSource, PiezoProbe, FrameCamera, BeamBlanker, ClockAlignment]":
+    """Return the devices of a station on their drivers; nothing is asked of an instrument."""
+    from stmtem_control.devices import (
+        BeamBlanker,
+        BiasSource,
+        ClockAlignment,
+        FrameCamera,
+        PiezoProbe,
+    )
+
+    source = station.bias_source
+    reading_s = drivers.source.longest_reading_s(source.nplc)
+    bias = BiasSource(
+        name="bias",
+        labels={"motors", "detectors"},
+        source=drivers.source,
+        clock=clock,
+        timeline=timeline,
+        max_bias_V=source.max_bias_V,
+        compliance_A=source.compliance_A,
+        nplc=source.nplc,
+    )
+    probe = PiezoProbe(
+        name="probe",
+        labels={"motors"},
+        controller=drivers.controller,
+        clock=clock,
+        timeline=timeline,
+        axes=station.probe.axes,
+        frequency_Hz=station.probe.frequency_Hz,
+        amplitude_V=station.probe.amplitude_V,
+        max_fine_V=station.probe.max_fine_V,
+        max_steps=station.probe.max_steps,
+    )
+    camera = FrameCamera(
+        name="camera",
+        labels={"cameras"},
+        merlin=drivers.merlin,
+        clock=clock,
+        timeline=timeline,
+        pixel_size_nm=station.camera.pixel_size_nm,
+        dose_rate_e_per_A2_s=station.beam.dose_rate_e_per_A2_s,
+        frames_per_file=station.camera.frames_per_file,
+        reading_s=reading_s,
+        ring_MB=station.camera.ring_MB,
+        look_back_s=station.camera.look_back_s,
+        method=station.camera.method,
+        compression=station.camera.compression or None,
+        tiff=station.camera.tiff,
+    )
+    beam = BeamBlanker(
+        name="beam",
+        labels={"shutters"},
+        source=drivers.source,
+        clock=clock,
+        timeline=timeline,
+        line=station.beam.line,
+        blanked_level=station.beam.blanked_level,
+        dose_rate_e_per_A2_s=station.beam.dose_rate_e_per_A2_s,
+        energy_keV=station.beam.energy_keV or 0.0,
+    )
+    alignment = ClockAlignment(
+        name="alignment",
+        camera=camera,
+        clock=clock,
+        timeline=timeline,
+        delay_s=station.beam.delay_s,
+        delay_uncertainty_s=station.beam.delay_uncertainty_s,
+        rise_s=station.beam.rise_s,
+    )
+    camera.alignment = alignment
+    return bias, probe, camera, beam, alignment
+
+
+def describe(station: Station, opened: contextlib.ExitStack) -> dict[str, Any]:
+    """Return the devices of a station by name, connected to nothing.
+
+    For those who want to know what there is: their names, their parts, what can be set and read.
+    No connection is opened, and none can be.
+
+    Parameters
+    ----------
+    station : Station
+    opened : ExitStack
+        Ends the links' threads.
+    """
+    nowhere: Addresses = {
+        "bias_source": {"resource": "nowhere"},
+        "probe": {"serial": "nowhere"},
+        "camera": {"host": "nowhere", "control": 0, "data": 0},
+    }
+    clock = StationClock()
+    drivers = open_drivers(station, clock, nowhere, opened, _no_link)
+    devices = _make_devices(station, clock, Timeline(), drivers)
+    return {device.name: device for device in devices}
 
 
 def connect(
@@ -207,15 +327,7 @@ def connect(
     RecordingError
         The dose ledger cannot be used.
     """
-    from stmtem_control.devices import (
-        BeamBlanker,
-        BiasSource,
-        ClockAlignment,
-        FrameCamera,
-        Interlocks,
-        PiezoProbe,
-        SafeState,
-    )
+    from stmtem_control.devices import Interlocks, SafeState
 
     from .session_dose import SessionDose
     from .station_dose import fresh_specimen
@@ -223,66 +335,10 @@ def connect(
     lock = StationLock(instrument_addresses(station, addresses))
     opened.callback(lock.release)
     drivers = open_drivers(station, clock, addresses, opened)
-    source = station.bias_source
-    reading_s = drivers.source.longest_reading_s(source.nplc)
-    bias = BiasSource(
-        name="bias",
-        source=drivers.source,
-        clock=clock,
-        timeline=timeline,
-        max_bias_V=source.max_bias_V,
-        compliance_A=source.compliance_A,
-        nplc=source.nplc,
-    )
-    probe = PiezoProbe(
-        name="probe",
-        controller=drivers.controller,
-        clock=clock,
-        timeline=timeline,
-        axes=station.probe.axes,
-        frequency_Hz=station.probe.frequency_Hz,
-        amplitude_V=station.probe.amplitude_V,
-        max_fine_V=station.probe.max_fine_V,
-        max_steps=station.probe.max_steps,
-    )
-    camera = FrameCamera(
-        name="camera",
-        merlin=drivers.merlin,
-        clock=clock,
-        timeline=timeline,
-        pixel_size_nm=station.camera.pixel_size_nm,
-        dose_rate_e_per_A2_s=station.beam.dose_rate_e_per_A2_s,
-        frames_per_file=station.camera.frames_per_file,
-        reading_s=reading_s,
-        ring_MB=station.camera.ring_MB,
-        look_back_s=station.camera.look_back_s,
-        method=station.camera.method,
-        compression=station.camera.compression or None,
-        tiff=station.camera.tiff,
-    )
-    beam = BeamBlanker(
-        name="beam",
-        source=drivers.source,
-        clock=clock,
-        timeline=timeline,
-        line=station.beam.line,
-        blanked_level=station.beam.blanked_level,
-        dose_rate_e_per_A2_s=station.beam.dose_rate_e_per_A2_s,
-        energy_keV=station.beam.energy_keV or 0.0,
-    )
+    bias, probe, camera, beam, alignment = _make_devices(station, clock, timeline, drivers)
     for device in (bias, beam, probe, camera):
         opened.callback(device.disconnect)
         device.connect()
-    alignment = ClockAlignment(
-        name="alignment",
-        camera=camera,
-        clock=clock,
-        timeline=timeline,
-        delay_s=station.beam.delay_s,
-        delay_uncertainty_s=station.beam.delay_uncertainty_s,
-        rise_s=station.beam.rise_s,
-    )
-    camera.alignment = alignment
     opened.callback(alignment.stop)
     specimen = fresh_specimen(station, attached=attached)
     dose = SessionDose(station, clock, beam, camera, specimen=specimen, opened=opened)
@@ -296,7 +352,7 @@ def connect(
         clock=clock,
         timeline=timeline,
         table=station.interlocks,
-        reading_s=reading_s,
+        reading_s=drivers.source.longest_reading_s(station.bias_source.nplc),
         data=Path(station.station.data),
     )
     opened.callback(interlocks.close)

@@ -47,6 +47,9 @@ class PlanEnding:
         Why the last plan at the prompt ended early, whoever ended it; "" if it did not.
     to_the_end : bool
         Whether Ctrl-C ends the plan, as in :meth:`.Session.run`; otherwise it pauses it.
+    leave_paused : bool
+        Whether a plan that is paused is left so by :meth:`trip`, for somebody who must end it by
+        himself; :meth:`refused` then says why it must not go on.
     at_pause : callable or None
         Asked by :meth:`go` when the plan has paused: whether it goes on (True) or ends.  While it
         is set, the first Ctrl-C pauses, and one during the pause ends.
@@ -56,7 +59,7 @@ class PlanEnding:
 
     def __init__(self, safe_state: "SafeState") -> None:
         self.reason = self.told = ""
-        self.to_the_end = False
+        self.to_the_end = self.leave_paused = False
         self.at_pause: Callable[[], bool] | None = None
         self._presses = 0
         self._aborting = threading.Lock()
@@ -69,7 +72,7 @@ class PlanEnding:
         self.reason = self.told = self._refused = ""
 
     def refused(self) -> str:
-        """Return why a plan that is about to begin must not; "" if it may."""
+        """Return why a plan that is about to begin, or to go on, must not; "" if it may."""
         return self._refused
 
     def trip(self, reason: str) -> None:
@@ -77,8 +80,8 @@ class PlanEnding:
         if self.reason:
             return
         self.reason = reason
-        if self.RE.state == "idle":
-            self._refused = reason  # perhaps a plan is just about to begin
+        if self.RE.state == "idle" or (self.leave_paused and self.RE.state == "paused"):
+            self._refused = reason  # perhaps a plan is just about to begin, or to go on
             return
         if not self.to_the_end:
             print(f"stmtem: the plan is ended: {reason}", file=sys.stderr, flush=True)

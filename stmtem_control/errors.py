@@ -48,6 +48,10 @@ class TransportError(StmTemError, ConnectionError):
     """A link to an instrument that cannot be opened, or broke."""
 
 
+class StationInUseError(TransportError):
+    """Another session holds an instrument; the message names its process."""
+
+
 class TransportTimeout(TransportError, TimeoutError):  # noqa: N818 - as the builtin's stem
     """An instrument did not answer within the deadline of an exchange."""
 

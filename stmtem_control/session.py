@@ -4,8 +4,6 @@ import atexit
 import contextlib
 import logging
 import sys
-import threading
-import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,16 +17,18 @@ from stmtem_control.plans import covered
 
 from . import __version__
 from .bench_process import BenchProcess
+from .catalog_feed import CatalogFeed
 from .clock import StationClock
 from .config import Station, load_station
-from .declare_rest import FramesTold, declare_rest
 from .during_task import PollingDuringTask
 from .end_signals import signals_held
 from .ending import BY_PERSON, END_S, PlanEnding
-from .errors import InterlockError, RecordingError, StmTemError
+from .errors import InterlockError, StmTemError
 from .outcome import Outcome as Outcome
 from .outcome import one_line as one_line
 from .page_validation import pages_checked_by_columns
+from .publish import publish_documents
+from .run_completion import RunCompletion
 from .run_engine import StationRunEngine
 from .run_folder import RunFolder, check_writable, count_rows, write_outcome
 from .timeline import Timeline
@@ -79,6 +79,9 @@ class Session:
         Makes the station safe when it is called, with or without the RunEngine.
     watch : Watch
         Heartbeat and guard process, which make it safe if this process dies or hangs.
+    catalog : CatalogFeed
+        Registers the runs with a Tiled server, where the station names one.
+    closed : bool
 
     Raises
     ------
@@ -95,6 +98,7 @@ class Session:
         self.station = station if isinstance(station, Station) else load_station(station)
         self.root = Path(self.station.station.data)
         check_writable(self.root)
+        self.closed = False
         self._started = False
         self._run_began = 0.0
         self._before: Path | None = None  # folder of the run before the plan that runs
@@ -115,7 +119,6 @@ class Session:
             self.dose: SessionDose
             self.interlocks: Interlocks
             self.safe_state: SafeState
-            self._dating: threading.Thread | None = None
             self.watch = Watch(
                 self.station,
                 addresses,
@@ -131,6 +134,7 @@ class Session:
                 marks=lambda moment: self.timeline.mark_at(self.clock.station_time(moment)),
                 on_open=self._run_opened,
             )
+            self.catalog = opened.enter_context(CatalogFeed(self.station.catalog, self.root))
             opened.enter_context(pages_checked_by_columns())
             self.ending = PlanEnding(self.safe_state)
             self.RE = self.ending.RE = StationRunEngine(
@@ -154,9 +158,11 @@ class Session:
             self.bias.on_lapse = lambda why: self.trip(f"{self.bias.name}: {why}")
             # The record of truth comes first: if it cannot be written, nothing else is told.
             self.RE.subscribe(self.run_folder)
-            self._told = FramesTold(self.camera.name)
-            self.RE.subscribe(self._told)
+            self.RE.subscribe(self._completion)
             self.RE.subscribe(self._run_closed, "stop")
+            self.publisher = publish_documents(
+                self.station.publish, self.RE, lambda t: self.dose.tell(t), opened
+            )
             self.interlocks.on_trip = self._tripped
             self._opened = opened.pop_all()
         # For scripts without a with block.
@@ -178,6 +184,7 @@ class Session:
         self.camera, self.beam = devices.camera, devices.beam
         self.alignment, self.dose = devices.alignment, devices.dose
         self.interlocks, self._mend_links = devices.interlocks, devices.mend_links
+        self._completion = RunCompletion(self.camera, self.alignment, self._unix_time)
         opened.callback(self.wait_until_complete)
         self.safe_state = self.bias.safe_state = devices.safe_state
         # Whatever happens from here on, closing makes the station safe first.
@@ -195,44 +202,15 @@ class Session:
     def _run_closed(self, _name: str, stop: dict[str, Any]) -> None:
         self._stop = stop
         self.dose.end_run()
-        folder = self.run_folder.folder
-        if folder is not None and (
-            self.alignment.model is not None or self._undeclared or self.camera.running
-        ):
-            # Not here: what makes the station safe comes first, and waits for this.
-            self._dating = threading.Thread(
-                target=self._complete, args=(folder,), name="completing the run", daemon=True
-            )
-            self._dating.start()
-
-    def _complete(self, folder: Path) -> None:
-        """Declare what a closed run had no time to, and date its frames by the final model."""
-        deadline = time.monotonic() + END_S
-        waiting = threading.Event()  # never set: only to wait on
-        while self.camera.running and time.monotonic() < deadline:
-            waiting.wait(0.02)
-        try:
-            if self.camera.running:
-                raise RecordingError(f"{folder}: frames are still being taken")
-            if self._undeclared:
-                declare_rest(folder, self._unix_time)
-            if self.alignment.model is not None:
-                self.alignment.finish_run(folder)
-        except StmTemError as error:
-            log.error("the run is not completed, frames keep the times they had: %s", error)
-
-    @property
-    def _undeclared(self) -> bool:
-        return self.camera.recorded > self._told.count
+        if self.run_folder.folder is not None:
+            self._completion.begin(self.run_folder.folder)
 
     def _unix_time(self, run_time_s: float) -> float:
         return self.clock.wall_time(self.timeline.run_start + run_time_s)
 
     def wait_until_complete(self) -> None:
         """Wait until the last run is complete on disk: frames declared, and dated for good."""
-        if self._dating is not None:
-            self._dating.join()
-            self._dating = None
+        self._completion.wait()
 
     @property
     def devices(self) -> dict[str, Any]:
@@ -341,7 +319,9 @@ class Session:
         status = "aborted" if asked else ("failed" if error else "success")
         if not reason and self._stop.get("exit_status") == "abort":
             status = "aborted"
-            reason = str(self._stop.get("reason") or "RE.abort() or RE.halt(), by a person")
+            # A plan that closes its run itself leaves the person's words with the RunEngine alone.
+            said = self._stop.get("reason") or getattr(self.RE, "_reason", "")
+            reason = str(said or "RE.abort() or RE.halt(), by a person")
         if not self._started or folder is None or folder == self._before:
             return Outcome(None, status, reason, report.line(), error=error)
         if not report.ok:
@@ -398,6 +378,7 @@ class Session:
         Ctrl-C, SIGTERM and SIGHUP meanwhile count when all is closed.
         """
         atexit.unregister(self.close)
+        self.closed = True
         with signals_held():
             self._opened.close()
 

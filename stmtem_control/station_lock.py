@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from .errors import TransportError
+from .errors import StationInUseError, TransportError
 
 
 class StationLock:
@@ -23,7 +23,7 @@ class StationLock:
 
     Raises
     ------
-    TransportError
+    StationInUseError
         Another session holds one of them; the message names it and the process.
     """
 
@@ -43,7 +43,7 @@ class StationLock:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     holder = os.read(file, 32).decode(errors="replace").strip() or "unknown"
-                    raise TransportError(
+                    raise StationInUseError(
                         f"{address} is in use by another session (process {holder}); close it "
                         "first, or use its prompt"
                     ) from None

@@ -3,6 +3,7 @@
 import math
 
 _PREFIXES = ("f", "p", "n", "µ", "m", "", "k", "M", "G", "T")
+_PREFIXED = {"V", "A", "S", "s", "Hz", "C"}  # units that take them
 
 
 def si(value: float | None, unit: str, digits: int = 3) -> str:
@@ -55,3 +56,26 @@ def megabytes(count: int) -> str:
     '79.7 MB'
     """
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"
+
+
+def quantity(value: object, unit: str = "") -> str:
+    """Return a value with its unit, short.
+
+    Parameters
+    ----------
+    value : float, int, bool or str
+    unit : str
+        As in the documents; empty for none.
+
+    Examples
+    --------
+    >>> quantity(-1.234e-9, "A"), quantity(3, "step"), quantity(True), quantity("open")
+    ('-1.23 nA', '3 step', 'yes', 'open')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        dated = unit == "s" and abs(value) >= 1e6  # a Unix time; there are no megaseconds
+        text = si(value, unit) if unit in _PREFIXED and not dated else f"{value:.10g} {unit}"
+        return text.rstrip()
+    return str(value)

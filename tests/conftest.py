@@ -1,4 +1,4 @@
-"""Benches, stations and sessions for the tests, and the rule that nothing is left behind."""
+"""The rule that nothing is left behind; benches and sessions are the pytest plugin's."""
 
 import contextlib
 import subprocess
@@ -9,11 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from stmtem_control.config import Station, load_station
-from stmtem_control.session import Session
-from stmtem_control.simulators import Bench
-
-SPEED = 5.0
 STAY = {"AnyIO worker thread"}  # threads of libraries that keep a pool for the whole process
 
 
@@ -40,43 +35,6 @@ def _stays(thread: threading.Thread, names: set[str]) -> bool:
     # A client of a bench that several tests share: its thread may start a moment late.
     served = thread.name.replace("sim-tcp-", "sim-accept-")
     return thread.name in STAY or (served != thread.name and served in names)
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    """A bench in this process, faster than life, with small images and the probe near the fibre."""
-    with Bench(speed=SPEED, size=256, seed=1) as made:
-        made.specimen.step(2, 380.0)
-        yield made
-
-
-@pytest.fixture
-def station(tmp_path: Path) -> Station:
-    """The simulated station at the bench's speed, with its data in a temporary folder."""
-    found = load_station("sim").with_bench(speed=SPEED, size=256).with_data(tmp_path / "runs")
-    # The guard is a process, which most tests can do without.
-    return found.with_safe(guard=False)
-
-
-@pytest.fixture
-def open_session(station: Station, bench: Bench) -> Iterator[Callable[[], Session]]:
-    """Open the station on the bench of this process, so that the bench can be asked too."""
-    opened: list[Session] = []
-
-    def make() -> Session:
-        session = Session(station, addresses=bench.addresses.as_dict())
-        opened.append(session)
-        return session
-
-    yield make
-    for session in opened:
-        session.close()
-
-
-@pytest.fixture
-def session(open_session: Callable[[], Session]) -> Session:
-    """A session on the bench of this process."""
-    return open_session()
 
 
 @pytest.fixture

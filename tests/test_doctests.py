@@ -14,7 +14,8 @@ def modules() -> list[str]:
     for name in PACKAGES:
         found = pkgutil.iter_modules(importlib.import_module(name).__path__, f"{name}.")
         names += [m.name for m in found if not m.name.endswith("__main__")]
-    return sorted(set(names))
+    # It opens a station when it is imported, which is what it is for.
+    return sorted({*names} - {"stmtem_control.startup"})
 
 
 @pytest.mark.parametrize("name", modules())

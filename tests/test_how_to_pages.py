@@ -3,12 +3,14 @@
 import inspect
 import json
 import re
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from stmtem_control.config import load_station, parse_station
 from stmtem_control.errors import LimitError, RecordingError
 from stmtem_control.session import Session
 
@@ -170,3 +172,18 @@ def test_blocks_of_the_page_on_the_safe_state(
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("bias 0 V, output off, beam blanked, probe stopped")
     assert printed[1].split()[1] == "True"
+
+
+def test_blocks_of_the_page_on_stations(capsys: pytest.CaptureFixture[str]) -> None:
+    run(PAGE.with_name("describe-your-station.md"))
+    assert capsys.readouterr().out == "6.0 bench\n"
+
+
+@pytest.mark.parametrize("table", ["keithley", "anc300", "merlin"])
+def test_the_tables_of_the_pages_on_instruments_are_valid(table: str) -> None:
+    (page,) = PAGE.parent.glob(f"connect-a*-{table}.md")
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    raw = load_station("example_lab").model_dump(mode="json", exclude_none=True)
+    for name, keys in tomllib.loads(text).items():
+        raw[name] = keys
+    assert parse_station(raw, page.name).bench is None

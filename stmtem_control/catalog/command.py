@@ -23,6 +23,7 @@ def run_catalog(
     port: int = 8000,
     once: bool = False,
     server: str | None = None,
+    until_eof: bool = False,
 ) -> int:
     """Serve and register until Ctrl-C, or register once what is there.
 
@@ -38,6 +39,8 @@ def run_catalog(
         Whether to end when all runs are registered.
     server : str, optional
         Address of a Tiled server that runs already; its key is in ``TILED_API_KEY``.
+    until_eof : bool
+        Whether to end when standard input does, after a last look at the runs.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def run_catalog(
     with contextlib.ExitStack() as opened:
         try:
             connect = _elsewhere(server) if server else _embedded(root, port, opened)
-            return _register(root, connect, once, opened)
+            return _register(root, connect, opened, once=once, until_eof=until_eof)
         except KeyboardInterrupt:
             return 0  # the usual end
 
@@ -88,7 +91,12 @@ def _elsewhere(address: str) -> Callable[[], Any]:
 
 
 def _register(
-    root: Path, connect: Callable[[], Any], once: bool, opened: contextlib.ExitStack
+    root: Path,
+    connect: Callable[[], Any],
+    opened: contextlib.ExitStack,
+    *,
+    once: bool,
+    until_eof: bool,
 ) -> int:
     """Register again and again, and say in a line what has changed."""
     from .register import Registrar
@@ -96,8 +104,11 @@ def _register(
     registrar = Registrar(root, connect)
     opened.callback(registrar.disconnect)
     told = ""
-    never = threading.Event()
+    ended = threading.Event()
+    if until_eof:
+        threading.Thread(target=_until_eof, args=(ended,), name="end of input", daemon=True).start()
     while True:
+        last = ended.is_set()
         state = registrar.step()
         if str(state) != told:
             told = str(state)
@@ -106,7 +117,17 @@ def _register(
                 print(f"stmtem catalog: {problem}", file=sys.stderr, flush=True)
         if once:
             return 1 if state.problems or state.away else 0
-        never.wait(state.wait_s)
+        if last:
+            return 0
+        ended.wait(state.wait_s)
+
+
+def _until_eof(ended: threading.Event) -> None:
+    """Wait until whoever started this command is gone."""
+    with contextlib.suppress(OSError, ValueError):
+        while sys.stdin.buffer.read(1):
+            pass
+    ended.set()
 
 
 def _say(line: str) -> None:

@@ -1,7 +1,6 @@
 """The [interlocks] table: defaults, bounds, and one interlock switched off by itself."""
 
 import math
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -54,13 +53,8 @@ def test_what_cannot_be_meant_is_refused(keys: dict[str, Any], words: str) -> No
     assert str(caught.value).startswith("station file lab.toml: [interlocks]")
 
 
-def test_the_reference_lists_every_key_with_its_default() -> None:
-    section = PAGE.read_text("utf-8").partition("**[interlocks]**")[2].partition("| **[")[0]
-    rows = dict(re.findall(r"^\|[^`|]*`(\w+)` \|[^|]*\| ([^|]+) \|", "| " + section, re.MULTILINE))
-    fields = InterlocksTable.model_fields
-    assert set(rows) == set(fields)
-    for key, field in fields.items():
-        assert float(rows[key]) == field.default, key
-        assert field.description
+def test_every_key_is_described_and_its_default_is_allowed() -> None:
+    for key, field in InterlocksTable.model_fields.items():
+        assert field.description, key
         extra: Any = field.json_schema_extra
         assert extra["low"] <= field.default <= extra["high"], key

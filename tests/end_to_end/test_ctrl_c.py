@@ -2,12 +2,8 @@
 
 import contextlib
 import os
-import pty
 import random
-import re
-import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,9 +17,11 @@ from bluesky.utils import RunEngineInterrupted
 
 from stmtem_control.during_task import PollingDuringTask
 from stmtem_control.end_signals import INSISTENCE, signals_held
+from stmtem_control.pytest_plugin import assert_safe
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
-from tests.bench_truth import assert_safe
+
+from .terminal import Terminal
 
 TIMES = int(os.environ.get("CTRL_C", "15"))
 LATEST_S = 0.05  # after the call in which a press comes
@@ -197,47 +195,6 @@ def elsewhere(taken: threading.Event, ended: threading.Event) -> None:
 
 
 # ---- a person at a terminal --------------------------------------------------------------------
-
-
-class Terminal:
-    """``stmtem session`` in a terminal of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.said = ""
-        self.pid, self._line = pty.fork()
-        if self.pid == 0:  # pragma: no cover - another program from here on
-            os.chdir(folder)
-            os.environ.update(TERM="dumb", COLUMNS="150", IPYTHONDIR=str(folder))
-            os.execv(sys.executable, [sys.executable, "-m", "stmtem_control.cli", "session"])
-
-    def type(self, text: str) -> None:
-        os.write(self._line, text.encode())
-
-    def wait_for(self, pattern: str) -> None:
-        """Read until a pattern has come after what was read before."""
-        begun, deadline = len(self.said), time.monotonic() + W
-        while not re.search(pattern, self.said[begun:]):
-            left = deadline - time.monotonic()
-            if left < 0.0 or not self._read(left):
-                pytest.fail(f"{pattern!r} did not come: {self.said[-3000:]}")
-
-    def _read(self, seconds: float) -> bool:
-        if not select.select([self._line], [], [], seconds)[0]:
-            return False
-        try:
-            data = os.read(self._line, 65536)
-        except OSError:
-            return False
-        self.said += data.decode(errors="replace")
-        return bool(data)
-
-    def close(self) -> int:
-        """Wait for its end, and return its exit code."""
-        while self._read(W):
-            pass
-        _, status = os.waitpid(self.pid, 0)
-        os.close(self._line)
-        return os.waitstatus_to_exitcode(status)
 
 
 def test_leaving_ipython_while_paused(tmp_path: Path) -> None:

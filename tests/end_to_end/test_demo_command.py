@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,14 +20,6 @@ from stmtem_control.simulators import Bench
 SPEED = "5"
 FAST = ["--speed", SPEED, "--size", "256"]
 STMTEM = [sys.executable, "-m", "stmtem_control.cli"]
-
-
-@pytest.fixture
-def slow_bench() -> Iterator[Bench]:
-    """Provide a bench that outlives the program, so that it can be asked what was left behind."""
-    with Bench(speed=float(SPEED), size=256, seed=1) as made:
-        made.specimen.step(2, 380.0)
-        yield made
 
 
 def demo(bench: Bench, folder: Path, *more: str) -> "subprocess.Popen[str]":
@@ -97,8 +89,8 @@ def test_the_demo_runs_and_ends_with_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("presses", [1, 2])
-def test_ctrl_c_ends_it_safely(slow_bench: Bench, tmp_path: Path, presses: int) -> None:
-    process = demo(slow_bench, tmp_path, "--cycles", "50")
+def test_ctrl_c_ends_it_safely(bench: Bench, tmp_path: Path, presses: int) -> None:
+    process = demo(bench, tmp_path, "--cycles", "50")
     wait_for(process, "deposit 1")
     process.send_signal(signal.SIGINT)
     if presses == 2:
@@ -107,26 +99,26 @@ def test_ctrl_c_ends_it_safely(slow_bench: Bench, tmp_path: Path, presses: int) 
         process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 1, err
-    run = check_left_behind(tmp_path, slow_bench)
+    run = check_left_behind(tmp_path, bench)
     assert out.splitlines()[-1] == str(run)
     assert err.strip() == "stmtem demo: aborted: Ctrl-C"
     assert summarise(run).status == "abort"
 
 
-def test_sigterm_ends_it_safely(slow_bench: Bench, tmp_path: Path) -> None:
-    process = demo(slow_bench, tmp_path, "--cycles", "50")
+def test_sigterm_ends_it_safely(bench: Bench, tmp_path: Path) -> None:
+    process = demo(bench, tmp_path, "--cycles", "50")
     wait_for(process, "strip 1")
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 1, err
-    run = check_left_behind(tmp_path, slow_bench)
+    run = check_left_behind(tmp_path, bench)
     assert err.strip() == "stmtem demo: aborted: SIGTERM"
     assert summarise(run).status == "abort"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_many_signals_are_one(slow_bench: Bench, tmp_path: Path, number: signal.Signals) -> None:
-    process = demo(slow_bench, tmp_path, "--cycles", "50")
+def test_many_signals_are_one(bench: Bench, tmp_path: Path, number: signal.Signals) -> None:
+    process = demo(bench, tmp_path, "--cycles", "50")
     wait_for(process, "deposit 1")
     gone = threading.Event()
     for _ in range(4):
@@ -134,7 +126,7 @@ def test_many_signals_are_one(slow_bench: Bench, tmp_path: Path, number: signal.
         gone.wait(0.03)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 1, err
-    run = check_left_behind(tmp_path, slow_bench)
+    run = check_left_behind(tmp_path, bench)
     assert err.strip() == f"stmtem demo: aborted: {number.name}"
     found = summarise(run)
     assert (found.status, found.reason) == ("abort", number.name)
@@ -159,9 +151,9 @@ sys.exit(outcome.exit_code)
 """
 
 
-def test_a_script_of_ones_own_ends_safely_too(slow_bench: Bench, tmp_path: Path) -> None:
-    (tmp_path / "bench.json").write_text(json.dumps(slow_bench.addresses.as_dict()))
-    slow_bench.specimen.step(2, 41.0)  # in contact already
+def test_a_script_of_ones_own_ends_safely_too(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "bench.json").write_text(json.dumps(bench.addresses.as_dict()))
+    bench.specimen.step(2, 41.0)  # in contact already
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True, cwd=tmp_path
     )
@@ -170,28 +162,28 @@ def test_a_script_of_ones_own_ends_safely_too(slow_bench: Bench, tmp_path: Path)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 1
     assert out.splitlines()[-1] == "aborted SIGTERM"
-    check_left_behind(tmp_path, slow_bench)
+    check_left_behind(tmp_path, bench)
 
 
-def test_a_camera_that_dies_ends_it_safely(slow_bench: Bench, tmp_path: Path) -> None:
-    process = demo(slow_bench, tmp_path, "--cycles", "50")
+def test_a_camera_that_dies_ends_it_safely(bench: Bench, tmp_path: Path) -> None:
+    process = demo(bench, tmp_path, "--cycles", "50")
     wait_for(process, "deposit 1")
-    slow_bench.camera_data.close()
-    slow_bench.camera_control.close()
+    bench.camera_data.close()
+    bench.camera_control.close()
     _, err = process.communicate(timeout=30)
     assert process.returncode == 1, err
-    check_left_behind(tmp_path, slow_bench)
+    check_left_behind(tmp_path, bench)
     # The plan's own collect, or the interlock on the link: whoever noticed first.
     assert err.startswith("stmtem demo: failed: ")
     assert "camera" in err
     assert len(err.splitlines()) == 1
 
 
-def test_a_source_that_dies_is_told_as_not_safe(slow_bench: Bench, tmp_path: Path) -> None:
+def test_a_source_that_dies_is_told_as_not_safe(bench: Bench, tmp_path: Path) -> None:
     """Nothing can be set any more: the person must be told to act."""
-    process = demo(slow_bench, tmp_path, "--cycles", "50")
+    process = demo(bench, tmp_path, "--cycles", "50")
     wait_for(process, "deposit 1")
-    slow_bench.source_tcp.close()
+    bench.source_tcp.close()
     out, err = process.communicate(timeout=30)
     assert process.returncode == 1, err
     assert "NOT SAFE: bias" in out

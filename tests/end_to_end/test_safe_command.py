@@ -17,11 +17,11 @@ from stmtem_control.cli import main
 from stmtem_control.config import Station
 from stmtem_control.errors import TransportError
 from stmtem_control.guard import POSSIBLE
+from stmtem_control.pytest_plugin import assert_safe
 from stmtem_control.safe_channel import SafeListener, guards_of, private_folder
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 from stmtem_control.station_lock import StationLock
-from tests.bench_truth import assert_safe
 
 pytestmark = pytest.mark.skipif(not POSSIBLE, reason="there is no guard process on this system")
 

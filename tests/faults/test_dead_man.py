@@ -21,15 +21,10 @@ DEAD_MAN_S = 0.6
 MOMENTS = int(os.environ.get("KILLS", "2"))  # for each way
 END_S = 20.0  # wall seconds in which the program starts, and ends
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(os, "killpg"), reason="there are no process groups to kill"
-)
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    with Bench(size=256) as made:
-        yield made
+pytestmark = [
+    pytest.mark.bench(speed=1.0, gap_nm=420.0),
+    pytest.mark.skipif(not hasattr(os, "killpg"), reason="there are no process groups to kill"),
+]
 
 
 @contextlib.contextmanager

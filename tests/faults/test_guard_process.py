@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from stmtem_control.pytest_plugin import assert_safe
 from stmtem_control.simulators import Bench
-from tests.bench_truth import assert_safe
 
 PROGRAM = Path(__file__).with_name("guarded_session.py")
 W = 15.0

@@ -3,7 +3,6 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,14 @@ from stmtem_control.simulators import Bench
 
 OFFSET_S, DRIFT = -42.5, 6e-5
 SPEED = 5.0
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    """A bench whose camera has a wrong clock and loses frames."""
-    with Bench(
-        speed=SPEED,
-        size=256,
-        seed=2,
-        camera_clock_offset_s=OFFSET_S,
-        camera_clock_drift=DRIFT,
-        camera_loss=0.03,
-    ) as made:
-        made.specimen.step(2, 380.0)
-        yield made
+# Its camera has a wrong clock and loses frames.
+pytestmark = pytest.mark.bench(
+    speed=SPEED,
+    seed=2,
+    camera_clock_offset=OFFSET_S,
+    camera_clock_drift=DRIFT,
+    camera_loss=0.03,
+)
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

@@ -12,11 +12,9 @@ from bluesky.utils import FailedStatus, RunEngineInterrupted
 
 from stmtem_control.errors import InterlockError
 from stmtem_control.plans import covered, deposit, make_safe
+from stmtem_control.pytest_plugin import assert_safe, at_message
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
-from tests.bench_truth import assert_safe
-
-from .messages import at_message
 
 
 class BoomError(RuntimeError):

@@ -1,6 +1,6 @@
 """The bench's own record of what was safe, and since when."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,17 +9,7 @@ from stmtem_control.simulators import Bench, HandClock
 from stmtem_control.simulators.black_box import BlackBox
 
 PARTS = {"bias 0 V", "output off", "beam blanked", "probe at rest"}
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def bench(clock: HandClock) -> Iterator[Bench]:
-    with Bench(clock=clock, size=256) as made:
-        yield made
+pytestmark = [pytest.mark.bench(gap_nm=420.0), pytest.mark.usefixtures("hand_clock")]
 
 
 def test_a_bench_begins_safe(bench: Bench) -> None:
@@ -29,22 +19,22 @@ def test_a_bench_begins_safe(bench: Bench) -> None:
 
 
 def test_what_happens_is_kept_with_its_time(
-    bench: Bench, clock: HandClock, attach: Callable[[int], Any]
+    bench: Bench, hand_clock: HandClock, attach: Callable[[int], Any]
 ) -> None:
     source = attach(bench.source_tcp.port)
     probe = attach(bench.probe_tcp.port)
     probe.until(b"code: ")
     probe.ask(b"123456\r\n", b"> ")
-    clock.advance(1.0)
+    hand_clock.advance(1.0)
     source.ask(b":SOUR:VOLT -3;:OUTP ON;:SOUR2:TTL 0;*OPC?\n")
     probe.ask(b"setm 1 stp\r\nstepu 1 500\r\n", b"OK\r\n> ")
     probe.ask(b"getf 1\r\n", b"OK\r\n> ")
-    clock.advance(0.25)
+    hand_clock.advance(0.25)
     assert bench.black_box.unsafe_s() == dict.fromkeys(PARTS, 0.25)
     assert bench.black_box.safe_since() == dict.fromkeys(PARTS)
-    clock.advance(0.75)
+    hand_clock.advance(0.75)
     source.ask(b":SOUR2:TTL 15;:OUTP OFF;*OPC?\n")
-    clock.advance(0.5)
+    hand_clock.advance(0.5)
     source.ask(b":SOUR:VOLT 0;*OPC?\n")
     assert bench.black_box.safe_since() == {
         "bias 0 V": 2.5,
@@ -80,16 +70,16 @@ def test_a_sequence_of_levels_is_kept(bench: Bench, attach: Callable[[int], Any]
     assert bench.safe()["output off"]
 
 
-def test_a_stuck_blanker_is_told_as_it_is(bench: Bench, clock: HandClock) -> None:
+def test_a_stuck_blanker_is_told_as_it_is(bench: Bench, hand_clock: HandClock) -> None:
     bench.inject("beam:blanker_stuck@time=1,amount=0")
-    clock.advance(3.0)
+    hand_clock.advance(3.0)
     assert bench.black_box.unsafe_s()["beam blanked"] == 2.0
 
 
-def test_only_the_last_ones_are_kept(clock: HandClock) -> None:
-    box = BlackBox(clock, most=3)
+def test_only_the_last_ones_are_kept(hand_clock: HandClock) -> None:
+    box = BlackBox(hand_clock, most=3)
     for value in (0.0, 1.0, 1.0, 2.0, 0.0):
-        clock.advance(1.0)
+        hand_clock.advance(1.0)
         box.note("bias 0 V", value)
     assert [change.value for change in box.transitions] == [1.0, 2.0, 0.0]
     assert box.lost == 1

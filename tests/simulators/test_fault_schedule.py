@@ -1,7 +1,7 @@
 """When faults strike: by time, by exchange, by message, how often; the same again with a seed."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,17 +9,7 @@ import pytest
 from stmtem_control.simulators import Bench, Fault, HandClock
 
 Attach = Callable[[int], Any]
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def bench(clock: HandClock) -> Iterator[Bench]:
-    with Bench(clock=clock, size=256) as made:
-        yield made
+pytestmark = [pytest.mark.bench(gap_nm=420.0), pytest.mark.usefixtures("hand_clock")]
 
 
 @pytest.fixture
@@ -71,14 +61,14 @@ def test_only_messages_with_a_text_count(bench: Bench, source: Any) -> None:
     assert answered(source, range(4, 7)) == [4, 5, 6]  # one that matches, not two
 
 
-def test_by_time(bench: Bench, clock: HandClock, source: Any) -> None:
+def test_by_time(bench: Bench, hand_clock: HandClock, source: Any) -> None:
     bench.inject("bias_source:drop@time=10")
     bench.inject("specimen:leak@time=4,seconds=3")
-    clock.advance(9.9)
+    hand_clock.advance(9.9)
     told = [(event.t_s, event.event) for event in bench.fault_log]
     assert told == [(4.0, "struck"), (7.0, "over")]
     assert answered(source, range(2)) == [0, 1]
-    clock.advance(0.2)
+    hand_clock.advance(0.2)
     assert answered(source, range(2)) == [1]
 
 
@@ -90,10 +80,12 @@ def test_by_time_at_any_speed() -> None:
         assert over.t_s - struck.t_s == pytest.approx(10.0, abs=1e-6)
 
 
-def test_time_and_exchange_must_both_have_come(bench: Bench, clock: HandClock, source: Any) -> None:
+def test_time_and_exchange_must_both_have_come(
+    bench: Bench, hand_clock: HandClock, source: Any
+) -> None:
     bench.inject("bias_source:drop@time=1,exchange=3")
     assert answered(source, range(5)) == [0, 1, 2, 3, 4]
-    clock.advance(1.0)
+    hand_clock.advance(1.0)
     assert answered(source, range(5)) == [1, 2, 3, 4]
     assert bench.fault_log[0].exchange == 7  # the sixth ended what was asked first
 
@@ -106,12 +98,12 @@ def test_a_state_can_wait_for_a_message(bench: Bench, source: Any) -> None:
     assert bench.fault_log[0].message == ":OUTP ON;*OPC?"
 
 
-def test_a_cleared_fault_never_strikes(bench: Bench, clock: HandClock, source: Any) -> None:
+def test_a_cleared_fault_never_strikes(bench: Bench, hand_clock: HandClock, source: Any) -> None:
     bench.inject("bias_source:drop@time=1")
     bench.inject("bias_source:silence@time=1")
     bench.inject("bias_source:overflow")
     bench.clear_faults()
-    clock.advance(5.0)
+    hand_clock.advance(5.0)
     assert answered(source, range(2)) == [0, 1]
     assert bench.fault_log == ()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stmtem_control.errors import ConfigError
 from stmtem_control.simulators import Bench, Fault, serve
-from stmtem_control.simulators.fault_kinds import KINDS, listing, table
+from stmtem_control.simulators.fault_kinds import KINDS, listing
 
 HERE = Path(__file__).parent
 KIND = st.sampled_from(sorted(KINDS))
@@ -96,12 +96,6 @@ def test_all_kinds_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         lines = [line for line in printed.splitlines() if line.split()[:1] == [row.name]]
         assert len(lines) == 1
         assert all(place in lines[0] for place in row.where)
-
-
-def test_the_reference_has_the_table_of_the_code() -> None:
-    page = (HERE.parents[1] / "docs" / "reference" / "faults.md").read_text("utf-8")
-    begin, end = "<!-- faults:begin -->\n", "<!-- faults:end -->"
-    assert page.partition(begin)[2].partition(end)[0] == f"\n{table()}\n"
 
 
 def test_every_kind_is_tried_by_a_client() -> None:

@@ -1,6 +1,6 @@
 """What a plain client of the camera's data port sees of each fault."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,13 +11,14 @@ Attach = Callable[[int], Any]
 FRAMES = 4
 HEADER = 384  # bytes of the header of a one-chip frame
 PIXELS = 256 * 256 * 2
+pytestmark = [pytest.mark.bench(gap_nm=420.0), pytest.mark.usefixtures("hand_clock")]
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
-    with Bench(size=256, clock=HandClock()) as made:
-        made.specimen.blank.drive(False)
-        yield made
+def bench(bench: Bench) -> Bench:
+    """The beam is on."""
+    bench.specimen.blank.drive(False)
+    return bench
 
 
 class Camera:

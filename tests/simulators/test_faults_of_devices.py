@@ -1,6 +1,6 @@
 """What a plain client sees of faults of the source, the probe, the specimen and the beam."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ from stmtem_control.simulators import Bench, HandClock
 
 Attach = Callable[[int], Any]
 BIAS_V, COMPLIANCE_A = -2.0, 1e-8
-CONTACT_NM = 425.0  # from the start: 5 nm pressed in
+CONTACT_NM = -5.0  # the gap: pressed in so far
+pytestmark = [pytest.mark.bench(gap_nm=CONTACT_NM), pytest.mark.usefixtures("hand_clock")]
 
 
 class Source:
@@ -41,21 +42,9 @@ class Source:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def bench(clock: HandClock) -> Iterator[Bench]:
-    with Bench(clock=clock, size=256) as made:
-        made.specimen.step(2, CONTACT_NM)
-        yield made
-
-
-@pytest.fixture
-def source(bench: Bench, clock: HandClock, attach: Attach) -> Source:
+def source(bench: Bench, hand_clock: HandClock, attach: Attach) -> Source:
     made = Source(bench, attach(bench.source_tcp.port))
-    clock.advance(0.5)
+    hand_clock.advance(0.5)
     return made
 
 
@@ -70,60 +59,62 @@ def test_without_faults_the_specimen_draws_some_picoamperes(source: Source) -> N
 
 
 @pytest.mark.parametrize("kind", ["compliance", "short"])
-def test_too_much_current_trips_the_compliance(source: Source, clock: HandClock, kind: str) -> None:
+def test_too_much_current_trips_the_compliance(
+    source: Source, hand_clock: HandClock, kind: str
+) -> None:
     """The voltage collapses to what drives the compliance current through that resistance."""
     source.bench.inject(f"specimen:{kind}@seconds=3,amount=1e7")
-    clock.advance(0.5)
+    hand_clock.advance(0.5)
     volts, amps, _, status = source.read()
     assert amps == pytest.approx(-COMPLIANCE_A, rel=0.01)
     assert volts == pytest.approx(-COMPLIANCE_A * 1e7, abs=0.02)
     assert status & 1 << 3
     assert int(source.ask(":STAT:MEAS:COND?")) & 1 << 14
     assert source.ask(":SENS:CURR:PROT:TRIP?") == "1"
-    clock.advance(3.0)  # it heals
+    hand_clock.advance(3.0)  # it heals
     volts, amps, _, status = source.read()
     assert -amps < 1e-9
     assert not status & 1 << 3
 
 
-def test_a_whisker_tears_when_it_is_pulled(source: Source, clock: HandClock) -> None:
+def test_a_whisker_tears_when_it_is_pulled(source: Source, hand_clock: HandClock) -> None:
     source.bench.inject("specimen:short")
     source.bench.specimen.step(2, -50.0)
-    clock.advance(0.1)
+    hand_clock.advance(0.1)
     assert source.read()[1] == pytest.approx(-COMPLIANCE_A, rel=0.01)
     source.bench.specimen.step(2, -80.0)
-    clock.advance(0.1)
+    hand_clock.advance(0.1)
     assert -source.read()[1] < 1e-10
     source.bench.specimen.step(2, 130.0)
-    clock.advance(0.1)
+    hand_clock.advance(0.1)
     assert -source.read()[1] < 1e-9
 
 
-def test_a_leak_is_there_without_contact_too(source: Source, clock: HandClock) -> None:
+def test_a_leak_is_there_without_contact_too(source: Source, hand_clock: HandClock) -> None:
     source.bench.inject("specimen:contact_lost")
-    clock.advance(0.1)
+    hand_clock.advance(0.1)
     lost = -source.read()[1]
     source.bench.inject("specimen:leak@amount=4e9")
-    clock.advance(0.1)
+    hand_clock.advance(0.1)
     assert -source.read()[1] - lost == pytest.approx(2.0 / 4e9, abs=2e-11)
 
 
 @pytest.mark.parametrize("fault", ["contact_lost", "oxide@amount=1e13"])
-def test_current_that_falls_to_the_leak(source: Source, clock: HandClock, fault: str) -> None:
-    clock.advance(1.0)
+def test_current_that_falls_to_the_leak(source: Source, hand_clock: HandClock, fault: str) -> None:
+    hand_clock.advance(1.0)
     before = -source.read()[1]
     source.bench.inject(f"specimen:{fault},seconds=2" if "@" in fault else f"specimen:{fault}")
-    clock.advance(0.1)
+    hand_clock.advance(0.1)
     assert -source.read()[1] < 0.5 * before
     source.bench.clear_faults()
-    clock.advance(0.5)
+    hand_clock.advance(0.5)
     assert -source.read()[1] > 0.5 * before
 
 
-def test_a_crash_pierces_the_oxide_for_good(source: Source, clock: HandClock) -> None:
+def test_a_crash_pierces_the_oxide_for_good(source: Source, hand_clock: HandClock) -> None:
     source.bench.inject("specimen:crash")
     source.bench.clear_faults()
-    clock.advance(0.1)
+    hand_clock.advance(0.1)
     assert source.bench.specimen.pierced
     assert source.read()[1] == pytest.approx(-COMPLIANCE_A, rel=0.01)
 
@@ -139,7 +130,7 @@ def test_a_crash_pierces_the_oxide_for_good(source: Source, clock: HandClock) ->
     ],
 )
 def test_what_switches_the_output_off(
-    source: Source, clock: HandClock, fault: str, bit: int, set_then: bool, error: str
+    source: Source, hand_clock: HandClock, fault: str, bit: int, set_then: bool, error: str
 ) -> None:
     source.bench.inject(f"bias_source:{fault}@seconds=5")
     assert source.ask(":OUTP?") == "0"
@@ -147,7 +138,7 @@ def test_what_switches_the_output_off(
     assert bool(int(source.ask(":STAT:MEAS:COND?")) & 1 << bit) == set_then
     source.client.send(b":OUTP ON\n")
     assert source.errors() == [error]
-    clock.advance(5.0)
+    hand_clock.advance(5.0)
     assert source.ask(":OUTP?") == "0"  # it does not come back by itself
     source.client.send(b":OUTP ON\n")
     assert source.ask(":OUTP?") == "1"
@@ -195,7 +186,9 @@ def test_a_reading_that_is_old(source: Source) -> None:
     assert source.read()[2] > before[2]
 
 
-def test_a_source_that_loses_its_power(source: Source, clock: HandClock, attach: Attach) -> None:
+def test_a_source_that_loses_its_power(
+    source: Source, hand_clock: HandClock, attach: Attach
+) -> None:
     bench = source.bench
     source.client.send(b"*ESE 8;*SRE 32;:SOUR2:TTL 0;:TRAC:FEED:CONT NEXT\n")
     source.read()
@@ -205,7 +198,7 @@ def test_a_source_that_loses_its_power(source: Source, clock: HandClock, attach:
     assert source.client.some() == b""
     # High impedance and 0 V; the digital port comes up high, which blanks the beam.
     assert all(bench.safe().values())
-    clock.advance(0.01)
+    hand_clock.advance(0.01)
     assert bench.specimen.voltage() == 0.0
     again = attach(bench.source_tcp.port)
     assert again.ask(b"*ESR?;*ESE?;*SRE?\n") == b"128;0;0\n"
@@ -213,7 +206,7 @@ def test_a_source_that_loses_its_power(source: Source, clock: HandClock, attach:
     assert again.ask(b":SYST:ERR?\n") == b'0,"No error"\n'
 
 
-def test_a_source_that_boots_slowly(source: Source, clock: HandClock, attach: Attach) -> None:
+def test_a_source_that_boots_slowly(source: Source, hand_clock: HandClock, attach: Attach) -> None:
     bench = source.bench
     serial = attach(bench.source_pty.path)  # type: ignore[arg-type]
     bench.inject("bias_source:reboot@seconds=8")
@@ -221,7 +214,7 @@ def test_a_source_that_boots_slowly(source: Source, clock: HandClock, attach: At
         attach(bench.source_tcp.port)
     serial.send(b"*OPC?\r")
     assert serial.quiet()
-    clock.advance(8.0)
+    hand_clock.advance(8.0)
     assert attach(bench.source_tcp.port).ask(b"*OPC?\n") == b"1\n"
     assert serial.ask(b"*OPC?\r", b"\r") == b"1\r"
 
@@ -245,10 +238,10 @@ def probe(bench: Bench, attach: Attach) -> Callable[[str], str]:
     return ask
 
 
-def moved_nm(bench: Bench, clock: HandClock, probe: Callable[[str], str]) -> float:
+def moved_nm(bench: Bench, hand_clock: HandClock, probe: Callable[[str], str]) -> float:
     before = bench.specimen.probe_nm[2]
     assert probe("stepd 3 100") == "OK"
-    clock.advance(1.0)
+    hand_clock.advance(1.0)
     return before - bench.specimen.probe_nm[2]
 
 
@@ -264,40 +257,40 @@ def moved_nm(bench: Bench, clock: HandClock, probe: Callable[[str], str]) -> flo
 )
 def test_steps_that_are_not_made(
     bench: Bench,
-    clock: HandClock,
+    hand_clock: HandClock,
     probe: Callable[[str], str],
     fault: str,
     share: float,
     scatter: float,
 ) -> None:
-    usual = moved_nm(bench, clock, probe)
+    usual = moved_nm(bench, hand_clock, probe)
     assert usual > 1000.0
     bench.inject(f"probe:{fault}")
-    moved = moved_nm(bench, clock, probe)
+    moved = moved_nm(bench, hand_clock, probe)
     assert moved == pytest.approx(share * usual, abs=scatter * usual + 1e-9)
     assert bench.safe()["probe at rest"]
     bench.clear_faults()
-    assert moved_nm(bench, clock, probe) == pytest.approx(usual, rel=0.03)
+    assert moved_nm(bench, hand_clock, probe) == pytest.approx(usual, rel=0.03)
 
 
 @pytest.mark.parametrize(
     ("fault", "nanofarads"), [("disconnected", 0.2), ("wrong_capacitance", 0.5 * 987.551300)]
 )
 def test_a_capacitance_that_is_wrong(
-    bench: Bench, clock: HandClock, probe: Callable[[str], str], fault: str, nanofarads: float
+    bench: Bench, hand_clock: HandClock, probe: Callable[[str], str], fault: str, nanofarads: float
 ) -> None:
     bench.inject(f"probe:{fault}")
     probe("setm 3 cap")
-    clock.advance(2.0)
+    hand_clock.advance(2.0)
     assert probe("getc 3") == f"capacitance = {nanofarads:.6f} nF OK"
 
 
 def test_a_disconnected_stack_does_not_bend(
-    bench: Bench, clock: HandClock, probe: Callable[[str], str]
+    bench: Bench, hand_clock: HandClock, probe: Callable[[str], str]
 ) -> None:
     probe("setm 3 off")
     probe("seta 3 20")
-    clock.advance(0.1)
+    hand_clock.advance(0.1)
     bent = bench.specimen.probe_nm[2]
     bench.inject("probe:disconnected")
     assert bench.specimen.probe_nm[2] < bent - 100.0
@@ -316,13 +309,13 @@ def test_somebody_at_the_front_panel(bench: Bench, probe: Callable[[str], str]) 
 # -- the beam and the view --------------------------------------------------------------------
 
 
-def frame(bench: Bench, clock: HandClock, index: int = 1) -> Any:
-    start = clock.now()
-    clock.advance(1.0)
+def frame(bench: Bench, hand_clock: HandClock, index: int = 1) -> Any:
+    start = hand_clock.now()
+    hand_clock.advance(1.0)
     return bench.specimen.image(start, start + 1.0, (256, 256), index).astype(float)
 
 
-def test_a_blanker_that_is_stuck(source: Source, clock: HandClock) -> None:
+def test_a_blanker_that_is_stuck(source: Source, hand_clock: HandClock) -> None:
     bench = source.bench
     source.client.send(b":SOUR2:TTL 0\n")
     source.ask("*OPC?")
@@ -330,23 +323,23 @@ def test_a_blanker_that_is_stuck(source: Source, clock: HandClock) -> None:
     source.client.send(b":SOUR2:TTL 15\n")
     assert source.ask(":SOUR2:TTL?") == "15"
     assert not bench.safe()["beam blanked"]
-    assert bench.specimen.exposed(clock.now(), clock.now() + 1.0) == pytest.approx(1.0)
+    assert bench.specimen.exposed(hand_clock.now(), hand_clock.now() + 1.0) == pytest.approx(1.0)
     bench.clear_faults()
     assert bench.safe()["beam blanked"]
     bench.inject("beam:blanker_stuck@amount=0")
     assert not bench.safe()["beam blanked"]
 
 
-def test_the_beam_current_drops(bench: Bench, clock: HandClock) -> None:
+def test_the_beam_current_drops(bench: Bench, hand_clock: HandClock) -> None:
     bench.specimen.blank.drive(False)
-    usual = frame(bench, clock).mean()
+    usual = frame(bench, hand_clock).mean()
     bench.inject("beam:beam_current@amount=0.25")
-    assert frame(bench, clock).mean() == pytest.approx(0.25 * usual, rel=0.01)
+    assert frame(bench, hand_clock).mean() == pytest.approx(0.25 * usual, rel=0.01)
     bench.clear_faults()
     bench.inject("beam:beam_current@amount=0")
-    assert frame(bench, clock).max() == 0.0
+    assert frame(bench, hand_clock).max() == 0.0
     bench.clear_faults()
-    assert frame(bench, clock).mean() == pytest.approx(usual, rel=0.01)
+    assert frame(bench, hand_clock).mean() == pytest.approx(usual, rel=0.01)
 
 
 def shift_px(one: Any, other: Any) -> int:
@@ -356,26 +349,26 @@ def shift_px(one: Any, other: Any) -> int:
     return x - 256 if x > 128 else x
 
 
-def test_the_stage_jumps(bench: Bench, clock: HandClock) -> None:
+def test_the_stage_jumps(bench: Bench, hand_clock: HandClock) -> None:
     bench.specimen.blank.drive(False)
-    before = frame(bench, clock)
+    before = frame(bench, hand_clock)
     bench.inject("specimen:stage_jump@amount=80")  # 4 nm a pixel
-    assert shift_px(before, frame(bench, clock)) == pytest.approx(20, abs=1)
+    assert shift_px(before, frame(bench, hand_clock)) == pytest.approx(20, abs=1)
     bench.clear_faults()
-    assert shift_px(before, frame(bench, clock)) == pytest.approx(0, abs=1)
+    assert shift_px(before, frame(bench, hand_clock)) == pytest.approx(0, abs=1)
 
 
-def test_charging_decays(bench: Bench, clock: HandClock) -> None:
+def test_charging_decays(bench: Bench, hand_clock: HandClock) -> None:
     bench.specimen.blank.drive(False)
-    before = frame(bench, clock)
+    before = frame(bench, hand_clock)
     bench.inject("specimen:charging@amount=80,seconds=50")
     bench.specimen.settle()
-    assert bench.specimen.mishaps.displaced_nm(clock.now())[0] == pytest.approx(80.0)
-    clock.advance(3.0)  # and the frame takes 1 s: 80 nm x exp(-5 x 4 / 50) = 54 nm
-    assert shift_px(before, frame(bench, clock)) == pytest.approx(13, abs=1)
-    clock.advance(46.0)
+    assert bench.specimen.mishaps.displaced_nm(hand_clock.now())[0] == pytest.approx(80.0)
+    hand_clock.advance(3.0)  # and the frame takes 1 s: 80 nm x exp(-5 x 4 / 50) = 54 nm
+    assert shift_px(before, frame(bench, hand_clock)) == pytest.approx(13, abs=1)
+    hand_clock.advance(46.0)
     assert bench.fault_log[-1].event == "over"
-    assert shift_px(before, frame(bench, clock)) == pytest.approx(0, abs=1)
+    assert shift_px(before, frame(bench, hand_clock)) == pytest.approx(0, abs=1)
 
 
 def test_the_magnification_changes(bench: Bench) -> None:

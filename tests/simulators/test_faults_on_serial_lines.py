@@ -1,6 +1,6 @@
 """What a plain client of a serial line sees: there is no connection that could close."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,12 +9,7 @@ from stmtem_control.simulators import Bench, HandClock
 
 Attach = Callable[[str], Any]
 MODE = b"mode = gnd\r\nOK\r\n"
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    with Bench(size=256, speed=50.0) as made:
-        yield made
+pytestmark = pytest.mark.bench(speed=50.0, gap_nm=420.0)
 
 
 @pytest.fixture

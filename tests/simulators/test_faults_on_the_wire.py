@@ -1,6 +1,6 @@
 """What a plain client of a TCP port sees of each fault, byte for byte."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,12 +10,7 @@ from stmtem_control.simulators import Bench, HandClock
 Attach = Callable[[int], Any]
 SPEED = 50.0
 ASK, DONE = b"*IDN?\n", b"1\n"
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    with Bench(size=256, speed=SPEED, model="2400") as made:
-        yield made
+pytestmark = pytest.mark.bench(speed=SPEED, model="2400", gap_nm=420.0)
 
 
 @pytest.fixture

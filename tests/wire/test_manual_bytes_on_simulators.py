@@ -2,13 +2,12 @@
 
 import re
 import socket
-from collections.abc import Iterator
 from itertools import groupby
 from typing import IO
 
 import pytest
 
-from stmtem_control.simulators import Bench, HandClock
+from stmtem_control.simulators import Bench
 
 from .manual_bytes import MANUAL, Exchange
 
@@ -19,12 +18,6 @@ BY_INSTRUMENT = {
         sorted(MANUAL, key=lambda exchange: exchange.instrument), key=lambda e: e.instrument
     )
 }
-
-
-@pytest.fixture
-def table_bench() -> Iterator[Bench]:
-    with Bench(clock=HandClock(), model="2400", size=256) as made:
-        yield made
 
 
 def connect(bench: Bench, instrument: str) -> socket.socket:
@@ -49,10 +42,12 @@ def answer(wire: socket.socket, exchange: Exchange) -> bytes:
 
 
 @pytest.mark.parametrize("instrument", ["keithley", "merlin"])
-def test_simulators_answer_as_the_manual_says(table_bench: Bench, instrument: str) -> None:
+@pytest.mark.bench(model="2400", gap_nm=420.0)
+@pytest.mark.usefixtures("hand_clock")
+def test_simulators_answer_as_the_manual_says(bench: Bench, instrument: str) -> None:
     entries = BY_INSTRUMENT[instrument]
     assert len(entries) > 5
-    with connect(table_bench, instrument) as wire:
+    with connect(bench, instrument) as wire:
         for exchange in entries:
             got = answer(wire, exchange)
             if exchange.pattern:
@@ -61,10 +56,10 @@ def test_simulators_answer_as_the_manual_says(table_bench: Bench, instrument: st
                 assert got == b"", exchange
 
 
-def test_the_probe_answers_as_the_manual_says(table_bench: Bench) -> None:
+def test_the_probe_answers_as_the_manual_says(bench: Bench) -> None:
     entries = BY_INSTRUMENT["anc300"]
     assert len(entries) > 5
-    with open(table_bench.probe_pty.path, "r+b", buffering=0) as wire:
+    with open(bench.probe_pty.path, "r+b", buffering=0) as wire:
         # After power-on the console echoes; the table is of one that does not any more.
         wire.write(b"echo off\r\n")
         read_match(wire, rb"(?s).*OK\r\n")

@@ -14,12 +14,7 @@ from stmtem_control.simulators import Bench, Fault
 from stmtem_control.tcp import TcpTransport
 
 W = 5.0  # wall seconds that a test waits at most
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    with Bench(size=256) as bench:
-        yield bench
+pytestmark = pytest.mark.bench(speed=1.0, gap_nm=420.0)
 
 
 @pytest.fixture

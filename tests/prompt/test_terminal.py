@@ -1,0 +1,54 @@
+"""``stmtem session`` as a person has it, on a dumb terminal and on a better one."""
+
+import json
+from pathlib import Path
+
+from tests.end_to_end.terminal import Terminal
+
+
+def test_a_dumb_terminal(tmp_path: Path) -> None:
+    """The names, a table, a scan, Ctrl-C, going on, and the end."""
+    terminal = Terminal(tmp_path)
+    terminal.wait_for(r"In \[1\]")
+    assert "devices  plans   print what there is" in terminal.said
+    terminal.type("devices\r")
+    terminal.wait_for(r"bias\.current +\S+ \w+ +A +Current through")
+    terminal.wait_for(r"In \[2\]")
+    terminal.type("bias.current?\r")
+    terminal.wait_for(r"Unit: A \(float\); is read only")
+    terminal.type("bias\r")
+    terminal.wait_for("<BiasSource bias: 0 V, output off")
+    terminal.type("RE(bp.scan([bias], bias, -1, 1, 3))\r")
+    terminal.wait_for(r"bias_voltage \| bias_current")
+    terminal.wait_for(r"generator scan")
+    terminal.wait_for(r"In \[5\]")
+    terminal.type("half a li")
+    terminal.wait_for("half a li")
+    terminal.type("\x03")  # at the prompt: nothing ends
+    terminal.wait_for("KeyboardInterrupt")
+    terminal.type("last_run()\r")
+    terminal.wait_for(r"<run \S+_scan_\w+: done, 0 frames, 3 readings>")
+    terminal.type("RE(deposit(bias, camera, beam, duration_s=60))\r")
+    terminal.wait_for("deposit 1 .* frames")
+    terminal.type("\x03")
+    terminal.wait_for("paused: bias 0 V, output off")
+    terminal.type("RE.abort()\r")
+    terminal.wait_for(r"In \[\d+\]")
+    terminal.type("exit\r")
+    assert terminal.close() == 0, terminal.said[-2000:]
+    assert "Traceback" not in terminal.said
+    (run,) = (tmp_path / "runs").glob("*_deposit_*")
+    assert json.loads((run / "outcome.json").read_text())["status"] == "aborted"
+
+
+def test_tab_completes_names_of_plans_and_signals(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, kind="xterm")
+    terminal.wait_for(r"In \[")
+    terminal.type("leakage_b\t")
+    terminal.wait_for("leakage_baseline")
+    terminal.type("\x15bias.comp\t")
+    terminal.wait_for("compliance")
+    terminal.type("\x15plans['beam_irr\t")
+    terminal.wait_for("beam_irradiation_control")
+    terminal.type("\x15exit\r")
+    assert terminal.close() == 0
