@@ -152,7 +152,10 @@ class Runner:
         beyond: tuple[str, ...],
     ) -> list[str]:
         faults = [injected(text) for text in case.faults]
-        names = () if case.ending != BY_ITSELF else tuple({n for f in faults for n in f.names})
+        struck = [injected(t) for t in case.faults if str(Fault.parse(t)) in lab.watch.struck]
+        # What one fault has no name for may be what ended the run.
+        named = case.ending == BY_ITSELF and all(fault.names for fault in struck)
+        names = tuple({name for fault in struck for name in fault.names}) if named else ()
         limit_s = FAULT_S if faults else END_S
         problems = [
             *check_bench(
@@ -164,7 +167,7 @@ class Runner:
                 told=ended.outcome is None or "NOT SAFE" in ended.outcome.safe,
             ),
             *check_told(ended, names, broken=bool(faults)),
-            *([] if faults else check_cause(ended, case.ending)),
+            *([] if struck else check_cause(ended, case.ending)),
             *check_files(ended.folder),
         ]
         lab.bench.clear_faults()
