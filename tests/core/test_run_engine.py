@@ -38,8 +38,9 @@ def moved(mover: Mover) -> Any:
     """Move, and clean up until what was cut short is told."""
 
     def clean_up() -> Any:
+        told = mover.status.done
         yield Msg("stop", mover)
-        for _ in range(500):
+        for _ in range(0 if told else 500):
             yield Msg("sleep", None, 0.01)
 
     def body() -> Any:
