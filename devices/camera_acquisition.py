@@ -144,6 +144,13 @@ class CameraAcquisition(CameraSettings):
         return wanted and started and not self.trigger_settings.external
 
     @property
+    def started_s(self) -> float | None:
+        """When the camera began to take the frames that it was told to count, in station s."""
+        with self._lock:
+            exchange = self._start_exchange
+            return exchange.t if self._count and exchange is not None else None
+
+    @property
     def frame_bytes(self) -> int:
         """Bytes of one frame, uncompressed; 0 before the camera is connected."""
         return 0 if self._shape is None else int(np.prod(self._shape)) * self._dtype.itemsize

@@ -38,7 +38,7 @@ FLOORS = [
     {"config", "station_tables", "interlock_table"},
     {"station_dose"},
     {"answer", "socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
-    {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
+    {"bench_process", "log_file", "page_validation", "station_lock", "end_signals", "keyboard"},
     {"catalog_feed", "overview", "tab_units"},
     {
         "contact_sheet",
@@ -47,6 +47,7 @@ FLOORS = [
         "show_run",
         "export_run",
         "run_commands",
+        "protocol_commands",
     },
     {"dose_picture", "past_run"},
     {"dose_command"},
@@ -60,10 +61,14 @@ FLOORS = [
     {"guard_process", "safe_command", "watch", "run_completion"},
     {"session"},
     {"progress", "doctor", "recover", "catalog", "watch_documents", "pytest_plugin"},
+    {"run_protocol"},
+    {"protocol_progress"},
+    {"run_control"},
+    {"run_command"},
     {"magics", "scan_table"},
     {"prompt"},
     {"console", "demo", "shared_prompt", "queueserver"},
-    {"startup", "queue_commands"},
+    {"startup", "queue_commands", "protocol_commands"},
     {"cli"},
 ]
 

@@ -6,12 +6,12 @@ from typing import Any
 import bluesky.plans as bp
 import pytest
 from IPython.core.oinspect import getdoc
-from tests.bench_truth import assert_safe
 
 from stmtem_control import plans
 from stmtem_control.errors import RecordingError
 from stmtem_control.plans import deposit
 from stmtem_control.prompt import namespace
+from stmtem_control.pytest_plugin import assert_safe
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 
