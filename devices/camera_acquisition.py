@@ -14,6 +14,7 @@ from stmtem_control.clock import StationClock
 from stmtem_control.clock_model import ClockModel
 from stmtem_control.errors import InterlockError, LimitError, StmTemError
 from stmtem_control.exchanges import Exchange
+from stmtem_control.link import DroppedError
 from stmtem_control.timeline import Timeline
 
 from .camera_settings import CameraSettings
@@ -260,7 +261,7 @@ class CameraAcquisition(CameraSettings):
                         self._recording.expect(False)
                     return
             stream.close()
-            raise InterlockError(f"{self.name}: was stopped while it started")
+            raise DroppedError(f"{self.name}: was stopped while it started")
 
         self._started = follow(
             self.merlin.start(
