@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 from bluesky.callbacks.zmq import RemoteDispatcher
-from tests.bench_truth import assert_safe
 
 from stmtem_control import publish
 from stmtem_control.config import Station, parse_station
@@ -25,6 +24,7 @@ from stmtem_control.document_line import plain
 from stmtem_control.errors import ConfigError
 from stmtem_control.plans import deposit
 from stmtem_control.publish import DocumentPublisher
+from stmtem_control.pytest_plugin import assert_safe
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 from stmtem_control.watch_documents import read_plain

@@ -6,11 +6,11 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import pytest
-from tests.bench_truth import assert_safe
 
 from stmtem_control.config import Station
 from stmtem_control.devices import SafePart, SafeReport
 from stmtem_control.errors import TransportTimeout
+from stmtem_control.pytest_plugin import assert_safe
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 

@@ -9,8 +9,8 @@ import bluesky.preprocessors as bpp
 import pytest
 from ophyd.sim import SynAxis
 from ophyd_async.core import soft_signal_rw
-from tests.bench_truth import assert_safe
 
+from stmtem_control.pytest_plugin import assert_safe
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 

@@ -4,7 +4,8 @@ import os
 import signal
 
 import pytest
-from tests.bench_truth import assert_safe
+
+from stmtem_control.pytest_plugin import assert_safe
 
 from .conftest import Lab, wait_for
 
