@@ -16,7 +16,6 @@ from stmtem_control.errors import InterlockError, StmTemError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
-from stmtem_control.units import si
 
 from .bias_sequencer import BiasSequencer
 from .keithley import Keithley2400
@@ -24,7 +23,7 @@ from .keithley_answers import Reading as Measurement
 from .keithley_answers import SourceState
 from .keithley_hold import Lapse
 from .leak_baseline import LeakBaseline
-from .live_state import LiveState
+from .live_state import LiveState, state_of_source
 from .signals import done, finish_within, follow, problem_of, reading, setting
 
 log = logging.getLogger(__name__)
@@ -376,18 +375,7 @@ class BiasSource(LiveState, Device):
 
     def live_state(self) -> str:
         """Return level, output and the last current."""
-        on = self.output.get()
-        parts = [f"{self.setpoint.get():g} V", f"output {'on' if on else 'off'}"]
-        current = self.current.get()
-        if self.instrument_time.get() and not math.isnan(current):  # there has been a reading
-            parts.append(("" if on else "last ") + si(current, "A"))
-        if on and self.in_compliance.get():
-            parts.append("in compliance")
-        if self.lapse is not None:
-            parts.append(f"let go: {self.lapse}")
-        if self.unsafe is not None:
-            parts.append(f"NOT SAFE: {self.unsafe}")
-        return ", ".join(parts)
+        return state_of_source(self)
 
     # The rest is for this class.
 

@@ -1,8 +1,9 @@
 """What a device or a signal shows of itself at a prompt: one line, from what is already known."""
 
+import math
 from typing import Any
 
-from stmtem_control.units import quantity
+from stmtem_control.units import quantity, si
 
 
 class LiveState:
@@ -30,3 +31,19 @@ class LiveState:
     def __str__(self) -> str:
         """Return the same."""
         return repr(self)
+
+
+def state_of_source(bias: Any) -> str:
+    """Return level, output and the last current of a biasing source, and what is wrong with it."""
+    on = bias.output.get()
+    parts = [f"{bias.setpoint.get():g} V", f"output {'on' if on else 'off'}"]
+    current = bias.current.get()
+    if bias.instrument_time.get() and not math.isnan(current):  # there has been a reading
+        parts.append(("" if on else "last ") + si(current, "A"))
+    if on and bias.in_compliance.get():
+        parts.append("in compliance")
+    if bias.lapse is not None:
+        parts.append(f"let go: {bias.lapse}")
+    if bias.unsafe is not None:
+        parts.append(f"NOT SAFE: {bias.unsafe}")
+    return ", ".join(parts)

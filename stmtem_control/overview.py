@@ -61,7 +61,9 @@ class PlanList(Mapping[str, Callable[..., Any]]):
 
     def __init__(self, module: Any) -> None:
         self._plans: dict[str, Callable[..., Any]] = {
-            name: getattr(module, name) for name in sorted(module.__all__)
+            name: getattr(module, name)
+            for name in sorted(module.__all__)
+            if inspect.isgeneratorfunction(getattr(module, name))
         }
 
     def __getitem__(self, name: str) -> Callable[..., Any]:

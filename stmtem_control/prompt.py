@@ -9,7 +9,6 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -84,11 +83,11 @@ def namespace(session: Session, view: ScanView | None = None) -> dict[str, Any]:
         ProtocolFileError
             File, line and key of what cannot be run; nothing has moved.
         """
-        run = import_module("stmtem_control.run_protocol").run_protocol
+        from .run_protocol import run_protocol as run
+
         if isinstance(protocol, str) and re.fullmatch(r"\w+", protocol):
             protocol = Path("protocols", f"{protocol}.yaml")
-        outcome: Outcome = run(session, protocol, **metadata)
-        return outcome
+        return run(session, protocol, **metadata)
 
     def last_run() -> PastRun:
         """Return the newest run: ``.path``, ``.frames``, ``.readings``, ``.images``, ``.show()``.

@@ -45,7 +45,10 @@ def test_a_run_is_there_while_the_session_goes_on(
     addresses = bench.addresses.as_dict()
     waiting = threading.Event()
     with Session(of(station, server.uri, root), addresses=addresses) as session:
-        (uid,) = session.RE(bp.count([session.bias], num=3))
+        started: list[str] = []
+        session.RE(
+            bp.count([session.bias], num=3), {"start": lambda _, doc: started.append(doc["uid"])}
+        )
         # One at a time: the server keeps a thread for each who asks at the same moment.
         for _ in range(int(W / 0.1)):
             if "1 runs registered" in (root / LOG).read_text():
@@ -53,7 +56,7 @@ def test_a_run_is_there_while_the_session_goes_on(
             waiting.wait(0.1)
         else:
             pytest.fail((root / LOG).read_text())
-    assert client[uid].metadata["stop"]["exit_status"] == "success"
+    assert client[started[0]].metadata["stop"]["exit_status"] == "success"
 
 
 @needs_tiled

@@ -1,6 +1,8 @@
 """The names at the prompt, and what they show of themselves."""
 
 import re
+from inspect import isgeneratorfunction
+from pathlib import Path
 from typing import Any
 
 import bluesky.plans as bp
@@ -8,7 +10,7 @@ import pytest
 from IPython.core.oinspect import getdoc
 
 from stmtem_control import plans
-from stmtem_control.errors import RecordingError
+from stmtem_control.errors import ConfigError, RecordingError
 from stmtem_control.plans import deposit
 from stmtem_control.prompt import namespace
 from stmtem_control.pytest_plugin import assert_safe
@@ -22,7 +24,8 @@ def names(session: Session) -> dict[str, Any]:
 
 
 def test_every_public_plan_is_at_hand(names: dict[str, Any]) -> None:
-    public = vars(plans)["__all__"]
+    public = [name for name in vars(plans)["__all__"] if isgeneratorfunction(vars(plans)[name])]
+    assert len(public) > 12
     for name in public:
         assert names[name] is getattr(plans, name)
     assert sorted(names["plans"]) == sorted(public)
@@ -128,6 +131,23 @@ def test_the_last_run(names: dict[str, Any], session: Session) -> None:
     assert run.readings["current_A"].dtype == float
     assert run.summary.plan == "deposit"
     assert [str(folder)] == [run.__fspath__()]
+
+
+def test_a_protocol_by_path_or_name(
+    names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("protocols").mkdir()
+    text = "protocol: tiny\nshows: Nothing.\nsteps:\n  - hold: {bias: 0.1 V, duration: 0.2 s}\n"
+    for path in ("protocols/tiny.yaml", "other.yaml"):
+        Path(path).write_text(text)
+    for given in ("tiny", "other.yaml"):
+        outcome = names["run_protocol"](given, sample="CNF-12")
+        assert (outcome.status, outcome.reason) == ("success", "")
+        assert names["last_run"]().path == outcome.folder
+        assert names["last_run"]().summary.start["sample"] == "CNF-12"
+    with pytest.raises(ConfigError, match=r"protocols/nothing\.yaml: No such file"):
+        names["run_protocol"]("nothing")
 
 
 def test_a_run_without_frames(names: dict[str, Any], session: Session) -> None:

@@ -18,7 +18,7 @@ def tab(session: Session) -> Callable[[str], dict[str, str]]:
     def press(text: str) -> dict[str, str]:
         with provisionalcompleter():
             found = list(completer.completions(text, len(text)))
-        return {text[: each.start] + each.text: each.type for each in found}
+        return {text[: each.start] + each.text: str(each.type) for each in found}
 
     return press
 
