@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.bench_truth import assert_safe
 
 from stmtem_control.ending import BOUNCE_S
 from stmtem_control.errors import ProtocolFileError
 from stmtem_control.outcome import Outcome
 from stmtem_control.protocol import read_protocol
 from stmtem_control.protocol_progress import KEYS
+from stmtem_control.pytest_plugin import assert_safe
 from stmtem_control.run_control import PAUSED, RunControl
 from stmtem_control.run_protocol import refuse_without_person, run_protocol
 from stmtem_control.session import Session
