@@ -1,7 +1,9 @@
 """Protocols in a session: what is kept, who may stop them, and that the sample is safe then."""
 
+import io
 import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -9,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from stmtem_control.ending import BOUNCE_S
 from stmtem_control.errors import ProtocolFileError
 from stmtem_control.outcome import Outcome
 from stmtem_control.protocol import read_protocol
-from stmtem_control.protocol_progress import KEYS
+from stmtem_control.protocol_progress import KEYS, ProtocolProgress
 from stmtem_control.pytest_plugin import assert_safe
 from stmtem_control.run_control import PAUSED, RunControl
 from stmtem_control.run_protocol import refuse_without_person, run_protocol
@@ -201,3 +204,36 @@ def test_who_cannot_be_asked_is_told_before_anything_moves(tmp_path: Path) -> No
         refuse_without_person(read_protocol(path))
     assert str(caught.value).startswith(f"{path}:7: prompt: somebody must be asked")
     refuse_without_person(read_protocol(HOLD))
+
+
+def test_what_a_person_sees(session: Session) -> None:
+    drawn = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+    begins = [(0.0, "", 0), (0.3, "hold", 0), (4.4, "end", 0)]
+    progress = ProtocolProgress(
+        session, drawn, left=lambda passed_s: 4.5 - passed_s, begins=begins, budget_e_per_A2=90.0
+    )
+    seen: list[str] = []
+
+    def look(name: str, doc: dict[str, Any]) -> None:
+        if name == "event" and doc["data"].get("bias_setpoint") == 1.0 and not seen:
+            progress.note = PAUSED
+            progress.asked("Is it there?")
+            progress.question, progress.typed = lambda: "Is it there?", lambda: "ye"
+            drawn.print(progress.table())
+            progress.asked("> yes")
+            seen.append(progress.line())
+
+    with progress.live():
+        token = session.RE.subscribe(look)
+        outcome = run_protocol(session, HOLD)
+        session.RE.unsubscribe(token)
+    assert outcome.exit_code == 0
+    text = drawn.file.getvalue()  # type: ignore[attr-defined]
+    assert "step 1 of 1: hold: 1.00 V for 4.0 s" in text
+    assert re.search(r"step +│ 1 of 1: 1.00 V for 4.0 s", text)
+    assert re.search(r"dose +│ [\d.]+ of 90 e/Å²", text)
+    assert re.search(r"time left +│ about [\d.]+ s", text)
+    assert re.search(r"asked +│ Is it there\?", text)
+    assert re.search(r"answer +│ ye_", text)
+    assert "> yes" in text
+    assert re.search(r"1/1 hold +1.00 V .* of 90 e/Å²  beam on  about 4.\d s left", seen[0])

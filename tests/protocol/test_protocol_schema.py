@@ -14,7 +14,9 @@ from stmtem_control.protocol.schema import protocol_schema
 from stmtem_control.protocol.steps import kind_of
 from tests.protocol.protocol_texts import EVERYTHING, with_key, with_step
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "protocol.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "reference" / "protocol.md"
+SHIPPED = sorted((ROOT / "protocols").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,15 @@ def complaints(validator: Any, text: str) -> list[str]:
 def test_what_the_reader_takes_the_schema_takes(validator: Any) -> None:
     assert complaints(validator, EVERYTHING) == []
     assert complaints(validator, read_protocol(EVERYTHING).to_yaml()) == []
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.stem))
+def test_what_is_shipped_is_as_the_schema_wants_it(validator: Any, path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert complaints(validator, text) == []
+    protocol = read_protocol(path)
+    assert protocol.shows
+    assert read_protocol(protocol.to_yaml()) == protocol
 
 
 @pytest.mark.parametrize(
