@@ -1,5 +1,6 @@
 """The biasing source while a plan is walked through."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,7 +9,7 @@ from typing import Any
 from stmtem_control.config import Station
 from stmtem_control.device_limits import check_bias, check_compliance, check_range
 from stmtem_control.devices import BiasSequence, plan_hold, typical_reading_s
-from stmtem_control.errors import InterlockError, LimitError
+from stmtem_control.errors import LimitError
 
 from .latencies import Latencies
 from .probe_stand_in import Circuit
@@ -158,15 +159,11 @@ class BiasStandIn(DeviceStandIn):
         return {"setpoint": self.setpoint.value, "readback": self.voltage.value}
 
     def trigger(self) -> float:
-        """Take one reading.
-
-        Raises
-        ------
-        InterlockError
-            The output is off: the real one would refuse, too.
-        """
+        """Take one reading; with the output off there is nothing to measure, and it is NaN."""
         if not self.output.value:
-            raise InterlockError(f"{self.name}: the output is off, so there is nothing to measure")
+            self._voltage["value"] = self._current["value"] = math.nan
+            self.voltage.value = self.current.value = math.nan
+            return 0.0
         volts = self.setpoint.value
         amperes = self._circuit.current_A(volts)
         limited = abs(amperes) >= self.compliance.value

@@ -105,6 +105,7 @@ def estimate_plan(
     walk = Walk(stand_ins, latencies, memory)
     stand_ins.clock.let_pass(latencies.begin * stand_ins.clock.speed)
     _go(walk, make_plan, stand_ins)
+    stand_ins.make_safe()
     stand_ins.clock.let_pass(latencies.end * stand_ins.clock.speed)
     tally.finish()
     plan_name = name or stand_ins.plan_name or getattr(make_plan, "__name__", "plan")

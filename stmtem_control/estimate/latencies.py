@@ -47,10 +47,10 @@ class Latencies:
     message: float = 3e-5
     set_up: float = 3e-4
     sleep: float = 4e-4
-    save: float = 6e-4
+    save: float = 9e-4
     bias: float = 1.8e-3
     line: float = 1.7e-3
-    reading: float = 3e-3
+    reading: float = 3.3e-3
     fine: float = 8e-4
     look: float = 2e-3
     source_off: float = 1e-3

@@ -98,6 +98,12 @@ class StandIns:
         self.bias.restore(state["bias"])
         self.probe.restore(state["probe"])
 
+    def make_safe(self) -> None:
+        """Come to rest, as a session does at the end of any plan; it takes what `end` is for."""
+        self.bias.stop()
+        self.beam.stop()
+        self.camera.stop()
+
     @property
     def devices(self) -> dict[str, DeviceStandIn]:
         """The stand-ins by name."""

@@ -254,6 +254,19 @@ def test_devices_that_nobody_knows_take_no_time(bench: Station) -> None:
     assert "stage: nothing is known of it; it takes no time" in found.assumptions
 
 
+def test_plans_of_bluesky_can_be_walked(bench: Station) -> None:
+    import bluesky.plans as bp
+
+    off = estimate_plan(lambda s: bp.count([s.bias], num=3), bench)
+    assert off.ok, off.refusals
+    assert (off.runs, off.readings, off.bias_edges) == (1, 0, 0)
+    scan = estimate_plan(lambda s: bp.scan([s.bias], s.bias, -1.0, 1.0, 5), bench)
+    assert scan.ok, scan.refusals
+    assert (scan.readings, scan.bias_edges, scan.highest_bias_V) == (5, 6, 1.0)
+    assert 5 * 0.041 < scan.station_s < 1.0
+    assert scan.sites[0].dose_e_per_A2 == 0.0
+
+
 def test_time_that_is_left(bench: Station) -> None:
     found: Estimate = estimate_plan(lambda s: deposit(s.bias, s.camera, s.beam), bench)
     assert found.left_s(0.0) == pytest.approx(found.wall_s)
