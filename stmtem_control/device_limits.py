@@ -22,7 +22,8 @@ def check_range(name: str, value: Any, low: float, high: float, unit: str, key: 
         inside = False
     if not inside:
         where = f" ({key} in the station file)" if key else ""
-        raise LimitError(f"{name}: {value!r} {unit} is outside {low:g} to {high:g} {unit}{where}")
+        given = f"{value:g}" if isinstance(value, int | float) else repr(value)
+        raise LimitError(f"{name}: {given} {unit} is outside {low:g} to {high:g} {unit}{where}")
 
 
 def check_bias(name: str, value: Any, max_bias_V: float) -> None:
