@@ -10,6 +10,7 @@ from . import (
     clapperboard,
     dead_man,
     dose_limit,
+    estimate,
     fault_hooks,
     fault_runs,
     frame,
@@ -44,6 +45,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[int], Report]]] = {
     "guard_process": guard_process.run,
     "dead_man": dead_man.run,
     "dose_limit": dose_limit.run,
+    "estimate": estimate.run,
 }
 
 

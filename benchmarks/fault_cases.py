@@ -189,6 +189,19 @@ def _row(case: Case) -> str:
     return "a fault and another" if pair else case.what
 
 
+def _group(case: Case) -> str:
+    """Return what a row of the short table is for: one place that has faults, or kind of ending."""
+    row = _row(case)
+    if row not in ENDINGS:
+        where, is_fault, _ = row.partition(":")
+        return f"faults of the {where.replace('_', ' ')}" if is_fault else row
+    if row.endswith("raises") or row.endswith("in the plan"):
+        return "an error, sys.exit"
+    if "pause" in row:
+        return "a pause"
+    return "an end from another thread" if row in ("abort", "stop", "halt") else "Ctrl-C, signals"
+
+
 def thinned(found: Sequence[Place]) -> list[Place]:
     """Return the first two, the middle and the last message of each kind in each phase.
 
@@ -205,12 +218,16 @@ def thinned(found: Sequence[Place]) -> list[Place]:
     ]
 
 
-def table(verdicts: Sequence[Verdict]) -> str:
-    """Return the table: a row for each fault or ending, with its cases by phase."""
+def table(verdicts: Sequence[Verdict], *, short: bool = False) -> str:
+    """Return the table: a row for each fault or ending, with its cases by phase.
+
+    With `short`, a row for each place that has faults, and for each kind of ending.
+    """
+    name_of = _group if short else _row
     phases = ["staging", "approach", "pre-roll", "deposit", "strip", "rest", "end", "closing"]
     rows: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
-        rows.setdefault(_row(verdict.case), []).append(verdict)
+        rows.setdefault(name_of(verdict.case), []).append(verdict)
     lines: list[list[object]] = []
     for name, row in [*sorted(rows.items()), ("all", list(verdicts))]:
         counts = [sum(v.case.place.phase == phase for v in row) for phase in phases]

@@ -20,6 +20,7 @@ from .fault_endings import CAUSES, Ended
 from .fault_lab import Lab
 
 __all__ = [
+    "MENDED_S",
     "HangError",
     "check_bench",
     "check_cause",
@@ -37,6 +38,8 @@ BELONGS: Final = ("sim-tcp-", "sim-accept-", "link ", "watchdog")
 THREADS_S: Final = 2.0
 #: Wall seconds in which the frame that was under way ends.
 IDLE_S: Final = 1.0
+#: Wall seconds in which a busy computer's bench has done what it was told when a fault was over.
+MENDED_S: Final = 1.0
 #: Words that a person should never read.
 NOISE: Final = ("Traceback", "Status(obj=", "object at 0x", "FailedStatus", "<Future")
 
@@ -83,6 +86,7 @@ def check_bench(
     deaf_since: float | None = None,
     broken: bool = False,
     told: bool = True,
+    grace_s: float = 0.0,
 ) -> list[str]:
     """Return what of the bench is not safe, or was so too long after the fault or the end.
 
@@ -100,6 +104,9 @@ def check_bench(
         itself, in its own time, and the camera may go on.
     told : bool
         Whether the session has said that it is not safe, or was not asked.
+    grace_s : float
+        Wall seconds in which the bench may still do what it was told: where nobody has waited for
+        it to say so, as after a long silence.
     """
     waiting = threading.Event()  # never set: only to wait on
 
@@ -119,6 +126,9 @@ def check_bench(
         end, late = lab.bench.clock.now() + lab.dead_man_s, time.monotonic() + HANG_S
         while wrong() and lab.bench.clock.now() < end and time.monotonic() < late:
             waiting.wait(0.002)
+    late = time.monotonic() + grace_s
+    while wrong() and time.monotonic() < late:
+        waiting.wait(0.002)
     problems += [f"unsafe: not {part}" for part in wrong()]
     deadline = time.monotonic() + IDLE_S
     while not broken and lab.bench.camera.busy and time.monotonic() < deadline:
@@ -235,4 +245,5 @@ def check_threads(before: set[threading.Thread]) -> list[str]:
         if time.monotonic() > deadline:
             return [f"threads left: {', '.join(sorted(thread.name for thread in left))}"]
         for thread in left:
-            thread.join(0.02)
+            with contextlib.suppress(RuntimeError):  # it is listed, and not started yet
+                thread.join(0.02)

@@ -35,6 +35,7 @@ from .fault_cases import (
     thinned,
 )
 from .fault_checks import (
+    MENDED_S,
     HangError,
     check_bench,
     check_cause,
@@ -151,7 +152,10 @@ class Runner:
         beyond: tuple[str, ...],
     ) -> list[str]:
         faults = [injected(text) for text in case.faults]
-        names = () if case.ending != BY_ITSELF else tuple({n for f in faults for n in f.names})
+        struck = [injected(t) for t in case.faults if str(Fault.parse(t)) in lab.watch.struck]
+        # What one fault has no name for may be what ended the run.
+        named = case.ending == BY_ITSELF and all(fault.names for fault in struck)
+        names = tuple({name for fault in struck for name in fault.names}) if named else ()
         limit_s = FAULT_S if faults else END_S
         problems = [
             *check_bench(
@@ -163,13 +167,14 @@ class Runner:
                 told=ended.outcome is None or "NOT SAFE" in ended.outcome.safe,
             ),
             *check_told(ended, names, broken=bool(faults)),
-            *([] if faults else check_cause(ended, case.ending)),
+            *([] if struck else check_cause(ended, case.ending)),
             *check_files(ended.folder),
         ]
         lab.bench.clear_faults()
         if faults:
             lab.session.safe_state.make_safe("the fault is over")
-            problems += [f"mended, and {problem}" for problem in check_bench(lab, float("inf"))]
+            left = check_bench(lab, float("inf"), grace_s=MENDED_S)
+            problems += [f"mended, and {problem}" for problem in left]
         return problems + check_threads(before)
 
     def _after(self, lab: Lab, verdict: Verdict) -> str:
@@ -295,6 +300,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             verdicts = in_parallel(cases, asked.jobs, tell)
     print(table(verdicts))
+    if not asked.only:
+        print(table(verdicts, short=True))
     return int(any(verdict.problems for verdict in verdicts))
 
 

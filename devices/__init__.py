@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from .frame_camera import FrameCamera as FrameCamera
     from .frame_documents import data_keys as data_keys
     from .frame_documents import stream_resource as stream_resource
+    from .hold_plan import plan_hold as plan_hold
     from .interlocks import Interlocks as Interlocks
     from .interlocks import Trip as Trip
     from .interlocks import suspend_on_current as suspend_on_current
     from .interlocks import suspend_on_dose as suspend_on_dose
     from .keithley import Keithley2400 as Keithley2400
-    from .keithley_hold import plan_hold as plan_hold
     from .keithley_sequence import BiasSequence as BiasSequence
     from .keithley_sequence import typical_reading_s as typical_reading_s
     from .merlin import Merlin as Merlin
@@ -74,7 +74,7 @@ KINDS = {
 _MODULES = {
     "Anc300": "anc300",
     "Keithley2400": "keithley",
-    "plan_hold": "keithley_hold",
+    "plan_hold": "hold_plan",
     "BiasSequence": "keithley_sequence",
     "typical_reading_s": "keithley_sequence",
     "Merlin": "merlin",

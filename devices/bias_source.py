@@ -133,7 +133,7 @@ class BiasSource(LiveState, Device):
         self.setpoint.low, self.setpoint.high = -max_bias_V, max_bias_V
         highest = 100.0 * compliance_A if max_compliance_A is None else max_compliance_A
         self.compliance.low, self.compliance.high = 0.0, highest
-        self.compliance.check = self._check_compliance
+        self.compliance.check = lambda amperes: check_compliance(self.name, amperes, highest)
         self.compliance.apply = self.set_compliance
         self.leak.publish(leak_S)
         self.compliance.publish(compliance_A)
@@ -257,7 +257,7 @@ class BiasSource(LiveState, Device):
         LimitError
             Not positive, or beyond the limit.
         """
-        self._check_compliance(amperes)
+        self.compliance.check_value(amperes)
         future = self.source.set_compliance(float(amperes), self._current_range_A)
         return follow(
             future, self, timeout=self._timeout_s, publish=self._publish_state,
@@ -388,9 +388,6 @@ class BiasSource(LiveState, Device):
         if self._paused_since is not None:
             self._paused_s += self.clock.now() - self._paused_since
             self._paused_since = None
-
-    def _check_compliance(self, amperes: Any) -> None:
-        check_compliance(self.name, amperes, float(self.compliance.high))
 
     def _zero_and_off(self) -> None:
         future = self.source.zero_and_off()

@@ -14,6 +14,7 @@ from stmtem_control.clock import StationClock
 from stmtem_control.clock_model import ClockModel
 from stmtem_control.errors import InterlockError, LimitError, StmTemError
 from stmtem_control.exchanges import Exchange
+from stmtem_control.link import DroppedError
 from stmtem_control.timeline import Timeline
 
 from .camera_settings import CameraSettings
@@ -143,6 +144,13 @@ class CameraAcquisition(CameraSettings):
         return wanted and started and not self.trigger_settings.external
 
     @property
+    def started_s(self) -> float | None:
+        """When the camera began to take the frames that it was told to count, in station s."""
+        with self._lock:
+            exchange = self._start_exchange
+            return exchange.t if self._count and exchange is not None else None
+
+    @property
     def frame_bytes(self) -> int:
         """Bytes of one frame, uncompressed; 0 before the camera is connected."""
         return 0 if self._shape is None else int(np.prod(self._shape)) * self._dtype.itemsize
@@ -253,7 +261,7 @@ class CameraAcquisition(CameraSettings):
                         self._recording.expect(False)
                     return
             stream.close()
-            raise InterlockError(f"{self.name}: was stopped while it started")
+            raise DroppedError(f"{self.name}: was stopped while it started")
 
         self._started = follow(
             self.merlin.start(

@@ -165,7 +165,7 @@ class PiezoAxis(LiveState, Device):
             motion.status.set_finished()
         else:
             motion.status.set_exception(
-                InterlockError(f"{self.name}: stopped after about {taken} of {abs(motion.steps)}")
+                DroppedError(f"{self.name}: stopped after about {taken} of {abs(motion.steps)}")
             )
 
     # Coarse

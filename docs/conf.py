@@ -65,11 +65,13 @@ def prepare(_app: Sphinx, page: str, source: list[str]) -> None:
     folder = (HERE / page).parent
 
     def linked(found: re.Match[str]) -> str:
-        target = (folder / found[2] / "README.md").resolve()
-        inside = target.is_relative_to(HERE) and target.exists()
-        return f"[{found[1]}]({found[2]}README.md)" if inside else found[1]
+        target = (folder / found[2]).resolve()
+        if not target.is_dir():
+            return found[0]
+        inside = target.is_relative_to(HERE) and (target / "README.md").exists()
+        return f"[{found[1]}]({found[2].rstrip('/')}/README.md)" if inside else found[1]
 
-    source[0] = re.sub(r"\[([^\]]+)\]\(([\w./-]+/)\)", linked, source[0])
+    source[0] = re.sub(r"\[([^\]]+)\]\(([\w./-]+)\)", linked, source[0])
     if page == root_doc:
         source[0] += f"\n\n{contents()}\n"
 

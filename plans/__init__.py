@@ -11,14 +11,14 @@ from .controls import beam_blocked_control, beam_irradiation_control
 from .dose_calibration import dose_calibration
 from .follow_protocol import follow_protocol
 from .leakage import leakage_baseline
-from .parameter_limits import PARAMETER_WORDS, parameter_limits
+from .parameter_limits import PARAMETER_WORDS as PARAMETER_WORDS
+from .parameter_limits import parameter_limits as parameter_limits
 from .retraction import retract
 from .safety import covered, make_safe, safe
 from .single_steps import deposit_until, diffraction_snapshot, strip_until, survey
 from .triggered import triggered_cycles
 
 __all__ = [
-    "PARAMETER_WORDS",
     "approach_contact",
     "beam_blocked_control",
     "beam_irradiation_control",
@@ -32,7 +32,6 @@ __all__ = [
     "follow_protocol",
     "leakage_baseline",
     "make_safe",
-    "parameter_limits",
     "retract",
     "safe",
     "strip",

@@ -313,12 +313,13 @@ def _recorded(
     def frames() -> Plan:
         if clapperboard:
             yield from clap(bias, camera, beam)
-        table = Timetable(bias)
+        table = Timetable(bias, camera)
         yield from watch(bias, camera, table.extend(pre_roll_s), *others)
+        table.began()
         for phase, cycle, volts, duration in segments:
             yield from mark(camera, phase, cycle)
             yield from set_bias(bias, volts)
-            table.began()
+            table.began(duration)
             yield from watch(bias, camera, table.extend(duration), *others)
         if clapperboard:
             yield from set_bias(bias, 0.0)

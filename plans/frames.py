@@ -10,7 +10,7 @@ from bluesky import Msg
 from bluesky.utils import IllegalMessageSequence
 
 from .roles import Plan, Source
-from .stubs import mark, set_bias
+from .stubs import carry_out, mark, set_bias
 
 
 def declare_frames(camera: Any) -> Plan:
@@ -57,16 +57,19 @@ def with_frames(
     def body() -> Plan:
         yield from mark(camera, phase, 0)
         if counted:
-            yield from bps.prepare(camera, {"frame_count": frame_count}, wait=True)
+            yield from carry_out("prepare", camera, {"frame_count": frame_count})
         if lit and open_first:
-            yield from bps.mv(beam, "open")
-        yield from bps.kickoff(camera, wait=True)
+            yield from carry_out("set", beam, "open")
+        yield from carry_out("kickoff", camera)
         # A resume must not start the camera a second time.
-        yield from bps.checkpoint()
+        yield Msg("checkpoint")
         if lit and not open_first:
-            yield from bps.mv(beam, "open")
+            yield from carry_out("set", beam, "open")
         yield from during()
         done.append(True)
+
+    def collect_last() -> Plan:
+        yield Msg("collect", camera, stream=False, return_payload=False, name="frames")
 
     def drain() -> Plan:
         if not done:
@@ -75,15 +78,15 @@ def with_frames(
                 yield Msg("drop")
         # Made one by one: of plans that were made and never begun, as at a halt, bluesky warns.
         parts: list[Callable[[], Plan]] = [
-            lambda: bps.mv(beam, "blanked"),
-            lambda: bps.complete(camera, wait=True),
-            lambda: bps.collect(camera, name="frames", return_payload=False),
+            lambda: carry_out("set", beam, "blanked"),
+            lambda: carry_out("complete", camera),
+            collect_last,
         ]
         if counted and not done:
             # What was cut short is not waited for.
-            parts.insert(1, lambda: bps.prepare(camera, {"frame_count": 0}, wait=True))
+            parts.insert(1, lambda: carry_out("prepare", camera, {"frame_count": 0}))
         elif counted:
-            parts.append(lambda: bps.prepare(camera, {"frame_count": 0}, wait=True))
+            parts.append(lambda: carry_out("prepare", camera, {"frame_count": 0}))
         if not (done and keep_bias):
             # With the output off at once where something failed: a camera may be slow to end.
             parts = [
@@ -131,4 +134,4 @@ def snapshot(bias: Source, camera: Any, beam: Any, phase: str, frames: int) -> P
         frame_count=frames,
     )
     # Without a checkpoint here, a resumed pause would take the snapshot again.
-    yield from bps.checkpoint()
+    yield Msg("checkpoint")

@@ -162,7 +162,7 @@ def run_block(
         ramp = getattr(step, "ramp_V_per_s", None)
         first = level if ramp else stretch.levels[0][0]
         yield from set_bias(bias, first)
-        table.began()
+        table.began(stretch.longest_s)
         yield from record.begin(stretch.number, stretch.phase, words_of(step), bias_V=goal, **about)
         ending = None
         conditions = getattr(step, "until", ())
@@ -217,8 +217,9 @@ def run_block(
     def during() -> Plan:
         if block.clapperboard:
             yield from clap(bias, camera, beam)
-        table, level = Timetable(bias), 0.0
+        table, level = Timetable(bias, camera), 0.0
         yield from watch(bias, camera, table.extend(block.pre_roll_s), *others, over=taken())
+        table.began()
         for stretch in block.stretches:
             level = yield from stretch_of(stretch, table, level)
         if block.clapperboard:

@@ -49,6 +49,15 @@ def read_bias(bias: Source, *others: Any, stream: str = "readings") -> Plan:
     yield Msg("save")
 
 
+def carry_out(command: str, device: Any, *arguments: Any) -> Plan:
+    """Send one message that takes its time, as "set" or "kickoff" do, and wait until it is done.
+
+    The stubs of bluesky do the same, and note each time from where they were called.
+    """
+    yield Msg(command, device, *arguments, group=command)
+    yield Msg("wait", None, group=command)
+
+
 def collect_frames(camera: Camera) -> Plan:
     """Hand the frames that are on disk to the documents."""
     yield Msg("collect", camera, stream=False, return_payload=False, name="frames")

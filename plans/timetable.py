@@ -1,18 +1,19 @@
 """What is due when in a recorded block, on the station's clock: late commands do not add up."""
 
 import math
+from typing import Any
 
 from .roles import Plan, Source
 
 LATE_S = 0.05  # wall seconds by which a step may be shortened because it began late
+LATE_SHARE = 0.1  # the same, of its length
 MOST_COUNTED = 100_000  # frames that a camera counts by itself in one acquisition
 
 
 def whole_frames(seconds: float, frame_rate_Hz: float) -> int:
     """Return how many whole frame periods a time has; 0 if more than a camera counts.
 
-    A block of this length has exactly so many frames: the camera starts before the block does, so
-    that the last of them has ended with it.
+    A block of this length has exactly so many frames, the last of which has ended with it.
     """
     frames = max(1, math.floor(seconds * frame_rate_Hz + 1e-6))
     return frames if frames <= MOST_COUNTED else 0
@@ -25,11 +26,15 @@ class Timetable:
     ----------
     bias : device
         The biasing source: it has the station's clock, and knows how long it was paused.
+    camera : device, optional
+        A camera that counts: the block has begun with its first exposure, so that the last one
+        ends with the block.
     """
 
-    def __init__(self, bias: Source) -> None:
+    def __init__(self, bias: Source, camera: Any = None) -> None:
         self._bias = bias
-        self._begun = bias.clock.now()
+        began: float | None = getattr(camera, "started_s", None)
+        self._begun = bias.clock.now() if began is None else began
         self._paused = bias.paused_s
         self.due = 0.0
 
@@ -46,13 +51,14 @@ class Timetable:
         """Return the seconds until all is over that was put in; never below 0."""
         return max(0.0, self.due - self.passed())
 
-    def began(self) -> None:
-        """Note that what comes next has begun, now that what was due is over.
+    def began(self, seconds: float = 0.0) -> None:
+        """Note that something of so many seconds has begun, now that what was due is over.
 
-        A command that took very long is not taken from it: what is left begins later.
+        What it is late is taken from it, so that the next is not late too; but only a little: after
+        a command that took very long it begins later.
         """
-        late = self.passed() - self.due - LATE_S * self._bias.clock.speed
-        self.due += max(0.0, late)
+        allowed = min(LATE_S * self._bias.clock.speed, LATE_SHARE * seconds)
+        self.due += max(0.0, self.passed() - self.due - allowed)
 
     def cut(self) -> None:
         """Let what is due end now: it was ended early."""

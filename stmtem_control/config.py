@@ -116,7 +116,8 @@ class Station(Table):
 
         Limits, interlocks, phases and budgets stay as they are.  Addresses, identities, the wiring
         of the beam and its dose rate, and the pixel size become the bench's; dose ledger and
-        calibrations are those of the data folder, so that the real ones are left alone.
+        calibrations are those of the data folder, so that the real ones are left alone; no catalog
+        and nobody at another machine is told of a run.
 
         Parameters
         ----------
@@ -137,6 +138,8 @@ class Station(Table):
             for key in keys:
                 raw[table][key] = bench[table][key]
         raw["bench"] = bench["bench"]
+        for told in ("catalog", "publish"):  # nobody outside is told of what is simulated
+            raw.pop(told, None)
         if self.bias_source.model in get_args(BenchTable.model_fields["model"].annotation):
             settings = {"model": self.bias_source.model, **settings}
         return parse_station(raw, f"station {self.station.name!r}").with_bench(**settings)

@@ -62,6 +62,7 @@ class PlanEnding:
         self.to_the_end = self.leave_paused = False
         self.at_pause: Callable[[], bool] | None = None
         self._presses = 0
+        self._resuming = False
         self._aborting = threading.Lock()
         self._refused = ""
         self._safe_state = safe_state
@@ -96,7 +97,7 @@ class PlanEnding:
         """
         mine = self._aborting.acquire(timeout=END_S)
         try:
-            _wait_while(lambda: self.RE.state == "pausing")
+            _wait_while(self._between)
             if self.RE.state in ("running", "paused"):
                 self.RE.abort(reason)
         except Exception as error:
@@ -106,6 +107,10 @@ class PlanEnding:
         finally:
             if mine:
                 self._aborting.release()
+
+    def _between(self) -> bool:
+        """Tell whether the plan is about to pause, or to go on."""
+        return self.RE.state == "pausing" or (self._resuming and self.RE.state == "paused")
 
     def pause(self, _reason: str = "") -> None:
         """Pause the plan at once; one that is just about to begin is paused when it has begun."""
@@ -135,17 +140,27 @@ class PlanEnding:
         RunEngineInterrupted
             It is paused, and shall not go on; or it was ended.
         """
-        resumed = False
+        go_on = False
         while True:
             try:
-                self.RE.resume() if resumed else self.RE(plan)
+                self.RE.resume() if go_on else self.RE(plan)
                 return
             except RunEngineInterrupted:
+                self._resuming = False
                 if self.RE.state != "paused" or self.reason or self.at_pause is None:
                     raise
-                if not self.at_pause() or self.RE.state != "paused" or self.reason:
+                go_on = self.at_pause() and self.RE.state == "paused"
+                # From here on, who wants to end it waits until it runs again.
+                self._resuming = go_on
+                if not go_on or self.reason:
+                    self._resuming = False
+                    # Here, and not by the caller: what else may be ending it is waited for.
+                    self.abort(self.reason)
                     raise
-                self._presses, resumed = 0, True
+                self._presses = 0
+            except BaseException:
+                self._resuming = False
+                raise
 
     def pause_now(self, why: str) -> None:
         """Pause the plan, and make safe directly if the RunEngine does not answer; at once."""

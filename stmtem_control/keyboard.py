@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import os
+import re
 import select
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import Any, Self
 ENTER = ("\r", "\n")
 ERASE = ("\x7f", "\b")
 END = "\x04"  # Ctrl-D
+SEVERAL = re.compile(rb"\x1b(\[[0-9;]*[A-Za-z~]|O.|.)?")  # what arrows and the like send
 
 
 def has_keyboard(stream: Any = None) -> bool:
@@ -36,6 +38,8 @@ class Keyboard:
     on_question : callable
         Takes every question, and each answer as ``"> text"``, for who shows them; it may be called
         from any thread.
+    echo : callable, optional
+        Takes what is to be written for each key of an answer, where nothing else shows it.
     stream : file, optional
         A terminal; by default the standard input.
 
@@ -49,9 +53,12 @@ class Keyboard:
         self,
         on_key: Callable[[str], None],
         on_question: Callable[[str], None],
+        *,
+        echo: Callable[[str], None] = lambda _: None,
         stream: Any = None,
     ) -> None:
         self.question = self.typed = ""
+        self._echo = echo
         self._on_key, self._on_question = on_key, on_question
         self._descriptor = (sys.stdin if stream is None else stream).fileno()
         self._answered = threading.Event()
@@ -120,17 +127,18 @@ class Keyboard:
             if not data:  # the terminal is gone
                 self._take(END)
                 return
-            if data.startswith(b"\x1b"):
-                continue  # an arrow, or another key that sends several
-            for key in decoder.decode(data):
+            for key in decoder.decode(SEVERAL.sub(b"", data)):
                 self._take(key)
 
     def _take(self, key: str) -> None:
         if not self.question or self._answered.is_set():
             self._on_key(key)
         elif key in ENTER or key == END:
+            self._echo("\n")
             self._answered.set()
-        elif key in ERASE:
+        elif key in ERASE and self.typed:
             self.typed = self.typed[:-1]
+            self._echo("\b \b")
         elif key.isprintable() and len(self.typed) < 1000:
             self.typed += key
+            self._echo(key)

@@ -48,18 +48,27 @@ class Outcome:
         return InterlockError(f"nothing was run: {self.reason or self.status}")
 
 
-def one_line(error: BaseException) -> str:
-    """Return what an error says, without the RunEngine's wrapping."""
+def cause_of(error: BaseException) -> BaseException:
+    """Return the error of our family that the RunEngine, or a Status, has wrapped; or itself."""
     for cause in (error.__cause__, *error.args):
         if isinstance(cause, StmTemError):
-            return str(cause)
+            return cause
+    for status in error.args:
+        problem = status.exception() if hasattr(status, "exception") else None
+        if isinstance(problem, StmTemError):
+            return problem
+    return error
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, without the RunEngine's wrapping."""
+    cause = cause_of(error)
+    if isinstance(cause, StmTemError):
+        return " ".join(str(cause).split()) if cause is error else str(cause)
     for status in error.args:
         # A Status tells in many words what it is of, and in few what failed.
         problem = status.exception() if hasattr(status, "exception") else None
-        if isinstance(problem, StmTemError):
-            return str(problem)
         if isinstance(problem, TimeoutError):
             name = getattr(getattr(status, "obj", None), "name", "a device")
             return f"{name}: did not finish in time; look at the instrument, then run again"
-    text = " ".join(str(error).split())
-    return text if isinstance(error, StmTemError) else f"{type(error).__name__}: {text}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

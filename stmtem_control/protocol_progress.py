@@ -61,6 +61,7 @@ class ProtocolProgress(Progress):
         self._budget = budget_e_per_A2
         self._steps: set[str] = set()  # descriptors of the stream
         self._step: dict[str, Any] = {}
+        self._told: dict[str, Any] = {}
         self._start_t, self._paused0 = session.clock.now(), session.bias.paused_s
         self._waiting_since: float | None = None
         self._waited_s = 0.0  # station time that went by while a person was asked
@@ -80,14 +81,18 @@ class ProtocolProgress(Progress):
     def _note_step(self, data: dict[str, Any]) -> None:
         step = {key.removeprefix(f"{STREAM}_"): value for key, value in data.items()}
         began = step.get("state") == "begin"
+        told = {key: step.get(key) for key in ("number", "cycle", "kind", "state")}
+        if told == self._told:
+            return  # what a pause has cut off is done again, and told again
+        self._told = told
         if began:
             self._step = step
             self._set_right(str(step.get("kind")), int(step.get("cycle", 0)))
         cycle = f", cycle {step['cycle']}" if step.get("cycle") else ""
         head = f"step {step.get('number')} of {step.get('of')}{cycle}: {step.get('kind')}"
-        told = f"{head}: {step.get('text')}" if began else f"{head} ended: {step.get('reason')}"
+        line = f"{head}: {step.get('text')}" if began else f"{head} ended: {step.get('reason')}"
         if began or step.get("reason") not in ("", "done", "its time was over"):
-            self.say(told)
+            self.say(line)
 
     def _set_right(self, kind: str, cycle: int) -> None:
         """Go to where the estimate has a step begin."""

@@ -12,6 +12,7 @@ from .bench_process import read_addresses
 from .config import Station, load_station
 from .errors import LimitError
 from .estimate import Estimate, check_protocol
+from .estimate.report import show_estimate
 from .keyboard import Keyboard, has_keyboard
 from .log_file import log_to
 from .outcome import Outcome
@@ -39,6 +40,8 @@ def run_file(options: argparse.Namespace) -> int:
         Something was refused before anything moved.
     """
     console = Console(highlight=False)
+    if console.is_dumb_terminal:  # nothing can be drawn anew on it
+        console = Console(highlight=False, force_terminal=False)
     protocol = with_metadata(read_protocol(Path(options.protocol)), **_metadata(options))
     station = load_station(options.station).with_bench(
         seed=options.seed, speed=options.speed, preset=options.preset, size=options.size
@@ -46,14 +49,14 @@ def run_file(options: argparse.Namespace) -> int:
     if options.out is not None:
         station = station.with_data(options.out)
     estimate = check_protocol(protocol, station)
-    _tell_estimate(protocol, estimate, console)
+    if options.dry_run:
+        show_estimate(estimate, console)
+        return 0 if estimate.ok else 2
     if not estimate.ok:
         for refusal in estimate.refusals:
             print(f"stmtem run: {refusal.one_line()}", file=sys.stderr)
         return 2
-    if options.dry_run:
-        console.print("dry run  nothing speaks against it; nothing has moved")
-        return 0
+    _tell_estimate(protocol, estimate, console)
     keyboard = has_keyboard()
     if asks(protocol) and not options.yes and not keyboard:
         refuse_without_person(protocol)
@@ -108,7 +111,8 @@ def _run(
         ask: Any = None
         if keyboard:
             control = opened.enter_context(RunControl(session, progress))
-            keys = opened.enter_context(Keyboard(control.key, progress.asked))
+            echo = (lambda _: None) if console.is_terminal else _echo
+            keys = opened.enter_context(Keyboard(control.key, progress.asked, echo=echo))
             progress.question = lambda: keys.question
             progress.typed = lambda: keys.typed
             ask = keys
@@ -116,6 +120,12 @@ def _run(
             ask = _Yes(progress)
         opened.enter_context(progress.live())
         return run_protocol(session, protocol, ask=ask)
+
+
+def _echo(text: str) -> None:
+    """Show what is typed, where no table does."""
+    if sys.stderr.isatty():
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 class _Yes:

@@ -32,6 +32,7 @@ class RunControl:
         self._session, self._progress = session, progress
         self._decided = threading.Event()
         self._go_on = False
+        self._paused = False  # it is waited for a decision
 
     def __enter__(self) -> "RunControl":
         """Let pauses be decided here."""
@@ -46,34 +47,31 @@ class RunControl:
 
     def key(self, key: str) -> None:
         """Take a key; any other one is ignored."""
-        state = self._session.RE.state
-        if state == "paused" and (key in ENTER or key.lower() == "r"):
-            self._decide(True)
-        elif key.lower() == "p" and state == "running":
+        state, key = self._session.RE.state, key.lower()
+        if self._paused:
+            if key in ENTER or key in ("r", "q"):
+                self._go_on = key != "q"
+                self._decided.set()
+        elif key == "p" and state == "running":
             self._progress.note = "pausing ..."
             self._session.ending.pause_now("the keyboard")
-        elif key.lower() == "q" and state == "paused":
-            self._decide(False)
-        elif key.lower() == "q" and state != "idle":
+        elif key == "q" and state != "idle":
             self._progress.note = ENDING
             self._session.trip(BY_PERSON[1])
 
     def at_pause(self) -> bool:
         """Wait until it is decided whether a plan that has paused goes on."""
         self._decided.clear()
+        self._go_on, self._paused = False, True
         self._progress.told(PAUSED)
         ending, engine = self._session.ending, self._session.RE
         while not self._decided.wait(LOOK_S):
             if engine.state != "paused" or ending.reason:
-                self._go_on = False
                 break
+        self._paused = False
         if self._go_on:
             self._progress.told(KEYS, "resumed")
         else:
             ending.reason = ending.reason or BY_PERSON[1]
             self._progress.note = ENDING
         return self._go_on
-
-    def _decide(self, go_on: bool) -> None:
-        self._go_on = go_on
-        self._decided.set()

@@ -47,13 +47,11 @@ class SocketWire:
             _limit(connected, socket.SO_SNDTIMEO, SEND_S)
         else:
             connected.settimeout(SEND_S)
-        self._at_once = None if os.name != "posix" else _AtOnce()
+        self._look = None if os.name != "posix" else _Look()
 
     def send(self, data: bytes) -> None:
         """Send all of `data`."""
-        sent = 0 if self._at_once is None else self._at_once.send(self.socket.fileno(), data)
-        if sent < len(data):
-            self.socket.sendall(memoryview(data)[sent:])
+        self.socket.sendall(data)
 
     def receive(self, seconds: float) -> bytes:
         """Return what comes within `seconds`, b"" for nothing.
@@ -63,8 +61,8 @@ class SocketWire:
         EOFError
             The other end closed the connection.
         """
-        if seconds <= 0.0 and self._at_once is not None:
-            return self._at_once.look(self.socket.fileno())
+        if seconds <= 0.0 and self._look is not None:
+            return self._look(self.socket.fileno())
         if seconds != self._system_waits_s and not self.readable(seconds):
             return b""
         try:
@@ -90,46 +88,33 @@ class SocketWire:
         self.socket.close()
 
 
-class _AtOnce:
-    """Calls of the system that do not wait, and so need not give up the interpreter meanwhile.
+class _Look:
+    """Takes what is there without waiting, and so need not give up the interpreter meanwhile.
 
-    Python's own socket gives it up for every call, and while another thread computes gets it back
-    after that thread's turn only (5 ms): two turns less for each question.
+    Python's own socket gives it up for every call; while another thread computes it comes back
+    after that thread's turn only (5 ms), and this is asked before each question.
     """
 
     def __init__(self) -> None:
         import ctypes
 
         library = ctypes.PyDLL(None, use_errno=True)  # unlike CDLL: the interpreter is kept
-        size, descriptor, flags = ctypes.c_size_t, ctypes.c_int, ctypes.c_int
-        self._send, self._recv = library.send, library.recv
-        for call, buffer in ((self._send, ctypes.c_char_p), (self._recv, ctypes.c_void_p)):
-            call.argtypes, call.restype = (descriptor, buffer, size, flags), ctypes.c_ssize_t
+        self._recv = library.recv
+        self._recv.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        self._recv.restype = ctypes.c_ssize_t
         self._room: Any = ctypes.create_string_buffer(LOOK)
         self._errno = ctypes.get_errno
-        # Python ignores SIGPIPE; where there is the flag, a host program that does not is safe too.
-        self._send_flags = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 
-    def send(self, descriptor: int, data: bytes) -> int:
-        """Send what the system takes at once; return how many bytes that were."""
-        sent = self._send(descriptor, data, len(data), self._send_flags)
-        return int(sent) if sent >= 0 else self._later()
-
-    def look(self, descriptor: int) -> bytes:
+    def __call__(self, descriptor: int) -> bytes:
         """Return what is there, b"" for nothing; raises EOFError when the other end closed."""
         got = self._recv(descriptor, self._room, LOOK, socket.MSG_DONTWAIT)
         if got == 0:
             raise EOFError
-        if got < 0:
-            self._later()
-            return b""
-        return bytes(self._room[:got])
-
-    def _later(self) -> int:
-        """Return 0 if the call would only have had to wait; else raise its error."""
+        if got > 0:
+            return bytes(self._room[:got])
         code = self._errno()
         if code in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR):
-            return 0
+            return b""
         raise OSError(code, os.strerror(code))
 
 

@@ -16,8 +16,9 @@ log = logging.getLogger("stmtem_control.wire")
 
 LONGEST_REPLY = 1 << 20  # a line longer than this is not an answer but noise
 PADDING = b" \t\r\n\0"  # what some instruments send after an answer's end
-SILENT_S = 0.25  # an answer may take so long once a whole deadline went by without a byte
-STILL_SILENT_S = 0.15  # the same, after a second time
+# An answer may take so long once a whole deadline went by without a byte; after a second time; and
+# from the third on, when nobody expects one any more.  One that comes later is heard by the next.
+SILENT_S = (0.25, 0.15, 0.06)
 HEED_S = 0.05  # then, how often it is looked whether a stop waits
 SLICE_S = 0.2  # the longest single wait inside the operating system or a library
 
@@ -234,7 +235,7 @@ class BufferedTransport(ABC):
     def _fill(self, deadline: float) -> None:
         heed_s, slice_s = SLICE_S, self.slice_s
         if self._silences:
-            patience_s = SILENT_S if self._silences == 1 else STILL_SILENT_S
+            patience_s = SILENT_S[min(self._silences, len(SILENT_S)) - 1]
             deadline, heed_s = min(deadline, self._written_at + patience_s), HEED_S
             slice_s = HEED_S if slice_s <= SLICE_S else slice_s
         left = deadline - time.monotonic()

@@ -75,7 +75,7 @@ class Lines:
     def _event(self, doc: dict[str, Any]) -> None:
         data, stream = doc["data"], self._streams.get(doc["descriptor"], "")
         if "step_text" in data:
-            self._line(doc["time"], f"step {data.get('step_number', '')}: {data['step_text']}")
+            self._line(doc["time"], _step(data))
         elif {"bias_setpoint", "bias_current"} <= set(data):
             if doc["time"] >= self._next:
                 self._next = doc["time"] + EVERY_S
@@ -96,6 +96,13 @@ class Lines:
 
     def _line(self, moment: float, text: str) -> None:
         self._say(f"{moment - self._begun:8.1f} s  {text}")
+
+
+def _step(data: dict[str, Any]) -> str:
+    """Return a step of a protocol in words: what it is as it begins, why it ended at its end."""
+    begins = data.get("step_state") != "end"
+    text = data["step_text"] if begins else data.get("step_reason") or "done"
+    return f"step {data.get('step_number', '')}, {data.get('step_kind', '')}: {text}"
 
 
 def run_watch(address: str) -> int:

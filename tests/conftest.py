@@ -1,5 +1,6 @@
 """The rule that nothing is left behind; benches and sessions are the pytest plugin's."""
 
+import contextlib
 import subprocess
 import threading
 import time
@@ -22,7 +23,8 @@ def nothing_left_running() -> Iterator[None]:
     while time.monotonic() < deadline:
         left = [t for t in threading.enumerate() if t not in before and not _stays(t, names)]
         for thread in left:
-            thread.join(0.05)
+            with contextlib.suppress(RuntimeError):  # it is listed, and not started yet
+                thread.join(0.05)
         if not left:
             break
     assert not left, f"threads left running: {[t.name for t in left]}"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stmtem_control.console import namespace
 from stmtem_control.errors import LimitError
+from stmtem_control.prompt import namespace
 from stmtem_control.pytest_plugin import assert_bias_within, assert_safe
 from stmtem_control.run_folder import list_runs
 from stmtem_control.session import Session

@@ -16,8 +16,7 @@ from stmtem_control import errors, plans
 from stmtem_control.session import Session
 
 STUBS = {"clapperboard", "covered", "make_safe", "safe"}  # parts of plans, for who writes one
-ABOUT = {"PARAMETER_WORDS", "parameter_limits"}  # what their parameters may be
-PLANS = [getattr(plans, name) for name in vars(plans)["__all__"] if name not in STUBS | ABOUT]
+PLANS = [getattr(plans, name) for name in vars(plans)["__all__"] if name not in STUBS]
 PLAIN = (bool, int, float, str, type(None))
 UNITS = {"V", "A", "S", "s", "Hz", "nm", "step", "counts", "m", "keV", "e/A^2", "e/A^2/s", "e/px"}
 

@@ -12,6 +12,7 @@ import pytest
 
 from stmtem_control.config import load_station, parse_station
 from stmtem_control.errors import LimitError, RecordingError
+from stmtem_control.protocol import read_protocol
 from stmtem_control.session import Session
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "simulate-a-specimen.md"
@@ -174,6 +175,32 @@ def test_blocks_of_the_page_on_the_safe_state(
     assert printed[1].split()[1] == "True"
 
 
+def test_blocks_of_the_page_on_protocols(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = PAGE.with_name("write-a-protocol.md")
+    names = run(page)
+    printed = capsys.readouterr().out
+    assert "1.0 2.0 protocol:4\n" in printed
+    assert "- hold: {bias: 1 V, duration: 5 s}" in printed
+    assert names["run_here"](session, names["TEXT"]).exit_code == 0
+    first, modeline = re.findall(r"^```yaml\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    assert len(read_protocol(first).steps) == 4
+    assert read_protocol(modeline + first) == read_protocol(first)
+
+
+def test_files_of_the_tutorial_on_protocols() -> None:
+    page = PAGE.parents[1] / "tutorials" / "write-a-protocol.md"
+    whole, cycles, head = re.findall(r"^```yaml\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    first = read_protocol(whole)
+    assert [step.kind for step in first.steps] == ["approach", "deposit", "retract"]
+    again = whole.replace("steps:", f"{head}steps:")
+    again = again.replace("  - deposit: {bias: -5 V, duration: 2 s}\n", cycles)
+    read = read_protocol(again)
+    assert [step.kind for step in read.steps] == ["approach", "cycles", "retract"]
+    assert read.beam.budget_e_per_A2 == 200.0
+
+
 def test_blocks_of_the_page_on_stations(capsys: pytest.CaptureFixture[str]) -> None:
     run(PAGE.with_name("describe-your-station.md"))
     assert capsys.readouterr().out == "6.0 bench\n"
@@ -187,3 +214,10 @@ def test_the_tables_of_the_pages_on_instruments_are_valid(table: str) -> None:
     for name, keys in tomllib.loads(text).items():
         raw[name] = keys
     assert parse_station(raw, page.name).bench is None
+
+
+def test_blocks_of_the_page_on_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run(PAGE.with_name("check-a-protocol.md"))
+    estimate = names["estimate"]
+    printed = f"{estimate.wall_s:.1f} s, 181 frames, {estimate.dose_e_per_A2:.0f} e/A^2\n"
+    assert capsys.readouterr().out == printed

@@ -38,7 +38,7 @@ FLOORS = [
     {"config", "station_tables", "interlock_table"},
     {"station_dose"},
     {"answer", "socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
-    {"bench_process", "log_file", "page_validation", "station_lock", "end_signals"},
+    {"bench_process", "log_file", "page_validation", "station_lock", "end_signals", "keyboard"},
     {"catalog_feed", "overview", "tab_units"},
     {
         "contact_sheet",
@@ -52,7 +52,8 @@ FLOORS = [
     {"dose_command"},
     {"session_dose", "estimate"},
     {"check_command"},
-    {"document_line", "safe_channel", "during_task", "outcome", "run_engine"},
+    {"document_line", "safe_channel", "during_task", "outcome"},
+    {"run_engine"},
     {"mend_links", "publish"},
     {"connect", "declare_rest"},
     {"safe_station", "ending", "heartbeat", "guard"},

@@ -18,7 +18,8 @@ def section(name: str, level: str) -> str:
 
 def plans_page() -> str:
     """Return all public plans, then the parts that plans are made of."""
-    names = [name for name in vars(plans)["__all__"] if name not in PARTS]
+    handed_out = [name for name in vars(plans)["__all__"] if name not in PARTS]
+    names = [name for name in handed_out if inspect.isgeneratorfunction(getattr(plans, name))]
     return "\n\n".join(
         [
             *(section(name, "##") for name in sorted(names)),

@@ -11,6 +11,7 @@ UNITS = {
     "_e_per_A2_s": "e/A²/s",
     "_e_per_A2": "e/A²",
     "_A_per_s": "A/s",
+    "_keV": "keV",
     "_nm": "nm",
     "_pF": "pF",
     "_GB": "GB",
@@ -42,7 +43,7 @@ def allowed(field: dict[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(f"`{one!r}`".replace("'", '"') for one in field["enum"])
     if "anyOf" in field:
-        return ", or ".join(allowed(one) for one in field["anyOf"])
+        return ", or ".join(allowed(one) for one in field["anyOf"] if one.get("type") != "null")
     low, above, high = (field.get(k) for k in ("minimum", "exclusiveMinimum", "maximum"))
     if field.get("format") == "date":
         return "a date"
@@ -50,7 +51,8 @@ def allowed(field: dict[str, Any]) -> str:
         return f"{number(low or above or 0)} to below {number(below)}"
     if high is not None:
         return (
-            f"{'above ' if above is not None else ''}{number(low or above or 0)} to {number(high)}"
+            f"{'above ' if low is None and above is not None else ''}"
+            f"{number(low or above or 0)} to {number(high)}"
         )
     if above is not None:
         return f"above {number(above)}"
@@ -72,6 +74,8 @@ def default(field: dict[str, Any], required: bool) -> str:
     if required:
         return "*must be given*"
     value = field.get("default", {})
+    if value is None:
+        return "*not said*"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, float):

@@ -240,6 +240,11 @@ class CameraStandIn(DeviceStandIn):
         begun = max(0, math.ceil(gone - ROUNDING))
         return min(begun, self._counted) if self._counted else begun
 
+    @property
+    def started_s(self) -> float | None:
+        """When the first exposure of an acquisition that counts began, in station s."""
+        return self._begun if self._counted else None
+
     def captured(self) -> int:
         """Return how many frames have come in this run."""
         return self._captured + self.captured_now()

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from bluesky import RunEngine
+from bluesky.utils import FailedStatus
 
 from stmtem_control.bench_process import read_addresses
 from stmtem_control.config import Station, load_station
 from stmtem_control.connect import describe
-from stmtem_control.errors import StationInUseError
+from stmtem_control.errors import StationInUseError, StmTemError
 from stmtem_control.log_file import log_to
 from stmtem_control.run_folder import check_writable
 from stmtem_control.session import Session
@@ -131,6 +132,11 @@ def _for_a_manager(session: Session) -> Any:
             engine.abort(reason)
         try:
             yield
+        except FailedStatus as error:
+            # It says which device; what failed, failed for the reason that the session knows.
+            if session.ending.told:
+                raise StmTemError(session.ending.told) from error
+            raise
         finally:
             paused = engine.state == "paused"
             engine.pause_msg = PAUSED if paused else f"ended: {session.ending.told}"

@@ -115,7 +115,7 @@ def test_who_said_nothing_at_all_is_not_waited_for_as_long_again(
     pair: tuple[TcpTransport, socket.socket], monkeypatch: pytest.MonkeyPatch, says: bytes
 ) -> None:
     """Until the first byte: a frozen instrument must not cost a deadline with each question."""
-    monkeypatch.setattr("stmtem_control.transport.SILENT_S", 0.02)
+    monkeypatch.setattr("stmtem_control.transport.SILENT_S", (0.02,))
     transport, peer = pair
     transport.write(b":READ?\n")
     peer.sendall(says)

@@ -142,7 +142,9 @@ from stmtem_control.session import Session
 station = load_station("sim").with_bench(speed=5.0, size=256).with_data("runs")
 with Session(station, addresses=json.loads(Path("bench.json").read_text())) as s:
     s.RE.subscribe(lambda name, doc: print(s.camera.phase.get(), flush=True), "event")
-    plan = deposition_stripping_cycles(s.bias, s.camera, s.beam, probe=s.probe, cycles=50)
+    plan = deposition_stripping_cycles(
+        s.bias, s.camera, s.beam, probe=s.probe, approach=False, cycles=50
+    )
     outcome = s.run(plan)
 print(outcome.status, outcome.reason)
 sys.exit(outcome.exit_code)
@@ -151,6 +153,7 @@ sys.exit(outcome.exit_code)
 
 def test_a_script_of_ones_own_ends_safely_too(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "bench.json").write_text(json.dumps(bench.addresses.as_dict()))
+    bench.specimen.step(2, 41.0)  # in contact already
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True, cwd=tmp_path
     )

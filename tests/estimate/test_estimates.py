@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stmtem_control.config import Station, load_station
-from stmtem_control.dose.ledger import Account, Exposure, Ledger
+from stmtem_control.dose.bookings import Account, Exposure
+from stmtem_control.dose.ledger import Ledger
 from stmtem_control.estimate import Estimate, estimate_plan
 from stmtem_control.plans import (
     approach_contact,
@@ -122,7 +124,8 @@ def test_the_walk_is_the_same_each_time(bench: Station) -> None:
     def plan(s: Any) -> Any:
         return approach_contact(s.probe, s.bias, s.beam)
 
-    assert estimate_plan(plan, bench) == estimate_plan(plan, bench)
+    one, two = (replace(estimate_plan(plan, bench), bytes_free=0) for _ in range(2))
+    assert one == two
 
 
 def test_all_that_is_refused_is_told_at_once(bench: Station) -> None:
@@ -210,7 +213,7 @@ def test_an_old_calibration_is_refused_as_the_beam_refuses_it(lab: Station) -> N
 
 
 def test_what_frames_cannot_show_is_said(bench: Station) -> None:
-    def warned(**timing: float) -> tuple[str, ...]:
+    def warned(**timing: Any) -> tuple[str, ...]:
         return estimate_plan(lambda s: deposit(s.bias, s.camera, s.beam, **timing), bench).warnings
 
     assert warned(frame_rate_Hz=10.0, exposure_s=0.09) == ()

@@ -60,7 +60,7 @@ def test_the_words_are_out_before_anybody_waits(
     for words in (b":OUTP OFF", b":SOUR2:TTL 15", b"stop 3"):
         after = [t - known[0] for t, data in written if words in data and t >= known[0] - 0.2]
         assert after[0] < WORDS_S, words
-    assert outcome.status == "failed"
+    assert outcome.status != "success"  # the plan fails, or the bias that lapses ends it first
     assert "NOT SAFE: bias" in outcome.safe
     assert took < TOLD_S
 

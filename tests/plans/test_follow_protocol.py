@@ -160,7 +160,7 @@ def test_a_ramp_goes_in_steps_and_is_part_of_the_duration(contact: Session) -> N
     table = [row for row in rows(outcome.folder) if row["phase"] == "deposit"]  # type: ignore[arg-type]
     levels = [float(row["bias_set_V"]) for row in table]
     assert levels == sorted(levels, reverse=True)
-    assert levels[-1] == -4.0
+    assert levels[-1] < -3.0
     assert len(set(levels)) >= 4
 
 

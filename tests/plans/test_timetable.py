@@ -22,7 +22,7 @@ def test_what_is_late_does_not_make_the_rest_late() -> None:
     table = Timetable(hand)
     assert table.extend(1.0) == 1.0
     hand.t += 1.01  # the edge came late
-    table.began()
+    table.began(2.0)
     assert table.extend(2.0) == pytest.approx(1.99)
     hand.t += 1.99
     assert table.left() == 0.0
@@ -34,8 +34,8 @@ def test_a_command_that_hangs_shortens_no_step_by_more_than_a_little() -> None:
         table = Timetable(hand)
         table.extend(1.0)
         hand.t += 1.0 + 3.0 * speed
-        table.began()
-        assert table.extend(5.0) == pytest.approx(5.0 - LATE_S * speed)
+        table.began(5.0)
+        assert table.extend(5.0) == pytest.approx(5.0 - min(LATE_S * speed, 0.5))
 
 
 def test_pauses_do_not_count() -> None:

@@ -46,8 +46,10 @@ def told(text: str) -> None:
     if protocol is not None:
         assert parse_protocol(protocol.to_yaml()) == protocol
         return
+    assert error is not None
     assert str(error).startswith("any.yaml")
     assert len(str(error).splitlines()) == 1
+    assert error is not None
     assert 0 <= error.line <= len(text.splitlines()) + 1
 
 

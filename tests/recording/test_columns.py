@@ -11,10 +11,10 @@ UNITS = {
     "_e_per_px": "e/px",
     "_steps": "step",
     "_counts": "counts",
-    "_keV": "keV",
-    "_length_m": "m",
     "_V": "V",
     "_A": "A",
+    "_keV": "keV",
+    "_length_m": "m",
     "_s": "s",
 }
 
