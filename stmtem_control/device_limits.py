@@ -22,7 +22,8 @@ def check_range(name: str, value: Any, low: float, high: float, unit: str, key: 
         inside = False
     if not inside:
         where = f" ({key} in the station file)" if key else ""
-        raise LimitError(f"{name}: {value!r} {unit} is outside {low:g} to {high:g} {unit}{where}")
+        given = value.item() if hasattr(value, "item") else value  # not "np.float64(20.0)"
+        raise LimitError(f"{name}: {given!r} {unit} is outside {low:g} to {high:g} {unit}{where}")
 
 
 def check_bias(name: str, value: Any, max_bias_V: float) -> None:

@@ -123,7 +123,21 @@ def test_times_are_noted_with_their_uncertainty(
     assert (values[-1], sure[-1]) == (0.0, 0.75)  # two commands, and one question
 
 
-def test_a_reading_with_the_output_off_fails_at_once(bias: BiasSource) -> None:
+def test_at_rest_there_is_no_reading_and_the_output_stays_off(
+    bias: BiasSource, smu: Any, timeline: Timeline
+) -> None:
+    """As in ``bp.count([bias])``: NaN, which is no reading for the interlocks either."""
+    bias.trigger().wait(W)
+    assert math.isnan(bias.current.get())
+    assert math.isnan(bias.voltage.get())
+    assert not bias.output.get()
+    assert timeline.entries("current_A")[1] == []
+    assert repr(bias) == "<BiasSource bias: 0 V, output off>"
+
+
+def test_a_reading_fails_where_a_stop_took_the_level_away(bias: BiasSource) -> None:
+    bias.set(2.0).wait(W)
+    bias.stop()
     with pytest.raises(InstrumentError, match="nothing to measure"):
         bias.trigger().wait(W)
 

@@ -107,7 +107,7 @@ def test_baseline_and_monitor(session: Session, bench: Bench) -> None:
 def test_a_value_beyond_the_limits_stops_a_scan(session: Session, bench: Bench) -> None:
     outcome = session.run(bp.scan([session.bias], session.bias, 0.0, 20.0, 3))
     assert outcome.exit_code == 1
-    assert "20 V is outside -10 to 10 V" in outcome.reason
+    assert "20.0 V is outside -10 to 10 V" in outcome.reason
     assert_safe(bench)
 
 
