@@ -31,7 +31,7 @@ class Look(NamedTuple):
     excess_A : float
         The current without the leak.
     charge_C : float
-        Since the run began, in C; deposition counts negative.
+        Since the first step under bias, in C; deposition counts negative.
     dose_e_per_A2 : float
         Since the step began.
     frames : int

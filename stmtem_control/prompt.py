@@ -16,8 +16,6 @@ from typing import Any, Self
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 from rich.console import Console
 
-from stmtem_control import plans
-
 from .config import Station
 from .errors import StmTemError
 from .log_file import log_to
@@ -26,6 +24,7 @@ from .outcome import Outcome, one_line
 from .overview import DeviceList, PlanList, explain
 from .past_run import PastRun, newest_run
 from .progress import Progress
+from .public_plans import public_plans
 from .run_folder import check_writable
 from .scan_table import RunView, ScanView
 from .session import Session
@@ -103,7 +102,7 @@ def namespace(session: Session, view: ScanView | None = None) -> dict[str, Any]:
 
     for device in session.devices.values():
         device.__doc__ = explain(device)  # for "bias?": what it reads, with units
-    listed = PlanList(plans)
+    listed = PlanList(public_plans(parts=True))
     return {
         **listed,
         "RE": session.RE,
@@ -151,7 +150,7 @@ class Prompt:
             opened.enter_context(self.session.ended_by_signals(leave=True))
             scans = ScanView()
             self.session.RE.subscribe(
-                RunView(self._progress(), scans, frozenset(vars(plans)["__all__"]), self._ended)
+                RunView(self._progress(), scans, frozenset(public_plans(parts=True)), self._ended)
             )
             self.session.dose.tell = _say
             if self.session.catalog.problem:

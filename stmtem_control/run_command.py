@@ -43,11 +43,9 @@ def run_file(options: argparse.Namespace) -> int:
     if console.is_dumb_terminal:  # nothing can be drawn anew on it
         console = Console(highlight=False, force_terminal=False)
     protocol = with_metadata(read_protocol(Path(options.protocol)), **_metadata(options))
-    station = load_station(options.station).with_bench(
+    station = load_station(options.station, data=options.out).with_bench(
         seed=options.seed, speed=options.speed, preset=options.preset, size=options.size
     )
-    if options.out is not None:
-        station = station.with_data(options.out)
     estimate = check_protocol(protocol, station)
     if options.dry_run:
         show_estimate(estimate, console)

@@ -45,7 +45,7 @@ def run_protocol(
         Takes a question and returns the answer; by default the person at the terminal is asked.
     detectors : mapping, optional
         What sees the events that the protocol waits for, by name; by default those of
-        ``session.detectors``, if it has any.
+        ``session.detectors``.
     sample, operator, notes, site : str, optional
         Instead of what stands in the file.
     air_exposure_s : float, optional
@@ -72,7 +72,7 @@ def run_protocol(
         notes=notes,
         site=site,
     )
-    found = detectors if detectors is not None else getattr(session, "detectors", {})
+    found = detectors if detectors is not None else session.detectors
     devices = session.devices
     taken: Any = protocol  # a queue gives text or a dict, which is what the plan says it takes
     plan = follow_protocol(

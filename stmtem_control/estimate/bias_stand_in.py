@@ -6,8 +6,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from stmtem_control.clock import READING_PERIOD_S
 from stmtem_control.config import Station
-from stmtem_control.device_limits import check_bias, check_compliance, check_range
+from stmtem_control.device_limits import (
+    MOST_COMPLIANCE,
+    check_bias,
+    check_compliance,
+    check_range,
+)
 from stmtem_control.devices import BiasSequence, plan_hold, typical_reading_s
 from stmtem_control.errors import LimitError
 
@@ -18,8 +24,6 @@ from .tally import Tally
 from .walked_clock import WalkedClock
 
 KNOWN = ("elapsed", "dose")  # conditions that come when the time has passed
-READING_PERIOD_S = 0.05  # wall seconds from one reading of a hold to the next, as plans have it
-MOST_COMPLIANCE = 100.0  # times that of the station file, as the device has it
 
 
 class BiasStandIn(DeviceStandIn):

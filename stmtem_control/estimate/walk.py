@@ -7,6 +7,8 @@ passes only by what each message takes.
 from collections.abc import Callable, Generator
 from typing import Any
 
+from stmtem_control.plans import LEG, LEG_DONE
+
 from .latencies import Latencies
 from .stand_in import DeviceStandIn, SignalStandIn
 from .stand_ins import StandIns
@@ -15,7 +17,6 @@ from .walked_legs import LegRecorder, WalkedLegs
 MOST_MESSAGES = 5_000_000
 PERSON = "questions to a person are answered at once"
 
-LEG, LEG_DONE = "leg", "leg_done"  # of null messages, see plans/legs.py
 LONG_S = 0.25  # wall seconds: whoever waits so long with the output on would read meanwhile
 STAND_INS = (SignalStandIn, DeviceStandIn)
 
