@@ -28,6 +28,12 @@ def has_keyboard(stream: Any = None) -> bool:
         return False
 
 
+def echo_key(text: str) -> None:
+    """Show what is typed, where nothing else does."""
+    if sys.stderr.isatty():
+        print(text, end="", file=sys.stderr, flush=True)
+
+
 class Keyboard:
     """Reads keys in a thread of its own; the terminal is as before when the block is left.
 

@@ -13,7 +13,7 @@ from .config import Station, load_station
 from .errors import LimitError
 from .estimate import Estimate, check_protocol
 from .estimate.report import show_estimate
-from .keyboard import Keyboard, has_keyboard
+from .keyboard import Keyboard, echo_key, has_keyboard
 from .log_file import log_to
 from .outcome import Outcome
 from .protocol import Protocol, read_protocol
@@ -109,7 +109,7 @@ def _run(
         ask: Any = None
         if keyboard:
             control = opened.enter_context(RunControl(session, progress))
-            echo = (lambda _: None) if console.is_terminal else _echo
+            echo = (lambda _: None) if console.is_terminal else echo_key
             keys = opened.enter_context(Keyboard(control.key, progress.asked, echo=echo))
             progress.question = lambda: keys.question
             progress.typed = lambda: keys.typed
@@ -118,12 +118,6 @@ def _run(
             ask = _Yes(progress)
         opened.enter_context(progress.live())
         return run_protocol(session, protocol, ask=ask)
-
-
-def _echo(text: str) -> None:
-    """Show what is typed, where no table does."""
-    if sys.stderr.isatty():
-        print(text, end="", file=sys.stderr, flush=True)
 
 
 class _Yes:

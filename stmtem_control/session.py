@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import logging
 import sys
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -48,9 +47,6 @@ if TYPE_CHECKING:
     from stmtem_control.plans import Detector
 
     from .session_dose import SessionDose
-
-
-log = logging.getLogger(__name__)
 
 
 class Session:

@@ -60,7 +60,7 @@ FLOORS = [
     {"guard_process", "safe_command", "watch", "run_completion"},
     {"session"},
     {"progress", "doctor", "recover", "catalog", "watch_documents", "pytest_plugin"},
-    {"run_protocol"},
+    {"ask_at_terminal", "run_protocol"},
     {"run_control", "protocol_progress", "magics", "scan_table"},
     {"prompt"},
     {"console", "demo", "shared_prompt", "queueserver", "run_command", "protocol_commands"},
