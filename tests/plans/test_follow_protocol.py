@@ -17,8 +17,8 @@ from stmtem_control.plans import (
 )
 from stmtem_control.plans.timetable import whole_frames
 from stmtem_control.protocol import parse_protocol
-from stmtem_control.session import Outcome, Session
 from stmtem_control.recording.frame_files import FrameFiles
+from stmtem_control.session import Outcome, Session
 from stmtem_control.simulators import Bench
 
 from .test_biasing_plans import all_safe, check_agreement, documents, rows
