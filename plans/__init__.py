@@ -21,7 +21,7 @@ from .single_steps import deposit_until, diffraction_snapshot, strip_until, surv
 from .triggered import triggered_cycles
 from .until import Detector as Detector
 
-#: Parts of plans, for who writes one; they mean nothing alone.
+#: Parts of plans, for who writes one.
 PARTS = ("clapperboard", "covered", "make_safe", "safe")
 
 __all__ = [

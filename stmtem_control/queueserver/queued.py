@@ -10,7 +10,7 @@ from bluesky_queueserver import (  # pyright: ignore[reportMissingImports]
 )
 
 from stmtem_control.config import Station
-from stmtem_control.plans import PARAMETER_WORDS, parameter_limits
+from stmtem_control.plans import PARAMETER_WORDS, make_safe, parameter_limits
 from stmtem_control.public_plans import PlanFunction, public_plans
 
 Span = tuple[float | None, float | None]  # least and most
@@ -48,7 +48,7 @@ def queued_plans(
     )
     found = {
         name: queued(plan, devices, bound, {**limits[""], **limits.get(name, {})})
-        for name, plan in public_plans().items()
+        for name, plan in {**public_plans(), "make_safe": make_safe}.items()
     }
     return {**{name: getattr(bp, name) for name in FOREIGN}, **found}
 
