@@ -7,6 +7,7 @@ from typing import Any
 
 from .command_options import add_station
 from .errors import ConfigError
+from .terminal import make_console
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -44,11 +45,9 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(estimate.as_dict(), indent=1))
     else:
-        from rich.console import Console
-
         from .estimate.report import show_estimate
 
-        show_estimate(estimate, Console(highlight=False))
+        show_estimate(estimate, make_console())
     if options.plot is not None:
         from .estimate.timeline_picture import draw_timeline
 

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from bluesky.utils import FailedStatus, RunEngineInterrupted
-from rich.console import Console
 
 from .config import Station
 from .errors import StmTemError
@@ -29,6 +28,7 @@ from .run_folder import check_writable
 from .scan_table import RunView, ScanView
 from .session import Session
 from .tab_units import signal_matcher
+from .terminal import make_line_console
 
 PAUSED = (
     "paused: bias 0 V, output off, beam blanked; RE.resume() puts back what was and goes on, "
@@ -148,9 +148,9 @@ class Prompt:
             opened.enter_context(log_to(root))
             self.session = opened.enter_context(Session(station))
             opened.enter_context(self.session.ended_by_signals(leave=True))
-            scans = ScanView()
+            scans, progress = ScanView(), Progress(self.session, make_line_console())
             self.session.RE.subscribe(
-                RunView(self._progress(), scans, frozenset(public_plans(parts=True)), self._ended)
+                RunView(progress, scans, frozenset(public_plans(parts=True)), self._ended)
             )
             self.session.dose.tell = _say
             if self.session.catalog.problem:
@@ -158,10 +158,6 @@ class Prompt:
             self.names = namespace(self.session, scans)
             self._opened = opened.pop_all()
         atexit.register(self.close)
-
-    def _progress(self) -> Progress:
-        # Lines, whatever the output is: a live display and a prompt do not go together.
-        return Progress(self.session, Console(force_terminal=False, force_jupyter=False, width=160))
 
     def _ended(self) -> None:
         print(self.session.run_folder.folder)

@@ -20,8 +20,10 @@ from stmtem_control.connect import describe
 from stmtem_control.errors import StationInUseError, StmTemError
 from stmtem_control.log_file import log_to
 from stmtem_control.named_station import ATTACH, named_station
+from stmtem_control.progress import Progress
 from stmtem_control.run_folder import check_writable
 from stmtem_control.session import Session
+from stmtem_control.terminal import make_line_console
 
 from .asked import Asked
 from .functions import functions
@@ -79,10 +81,6 @@ def in_worker() -> bool:
 
 
 def _open(station: Station, opened: contextlib.ExitStack) -> Session:
-    from rich.console import Console
-
-    from stmtem_control.progress import Progress
-
     attach = os.environ.get(ATTACH)
     addresses = read_addresses(Path(attach)) if attach else None
     root = Path(station.station.data)
@@ -91,7 +89,7 @@ def _open(station: Station, opened: contextlib.ExitStack) -> Session:
     session = opened.enter_context(_when_free(station, addresses))
     opened.enter_context(session.ended_by_signals(leave=True))
     # Goes to the console that the manager publishes.
-    session.RE.subscribe(Progress(session, Console(force_terminal=False, width=160)))
+    session.RE.subscribe(Progress(session, make_line_console()))
     session.RE.subscribe(lambda _name, _doc: print(session.run_folder.folder), "stop")
     session.dose.tell = lambda text: print(text, file=sys.stderr)
     # The outermost: it knows why a plan has ended.
