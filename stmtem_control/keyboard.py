@@ -8,7 +8,6 @@ import select
 import sys
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
 
 ENTER = ("\r", "\n")
@@ -83,12 +82,7 @@ class Keyboard:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the thread, and set the terminal as it was."""
         import termios
 
