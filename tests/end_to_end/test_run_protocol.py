@@ -243,7 +243,7 @@ def test_what_a_person_sees(session: Session) -> None:
 def test_a_detector_of_the_session_ends_a_step(session: Session) -> None:
     class Lit:
         def seen(self, look: Any) -> bool:
-            return look.elapsed_s > 0.2
+            return bool(look.elapsed_s > 0.2)
 
     waiting = HOLD.replace("duration: 4 s", "until: {event: lit}, timeout: 60 s")
     refused = run_protocol(session, waiting)
