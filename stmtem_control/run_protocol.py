@@ -131,6 +131,27 @@ def refuse_without_person(protocol: Protocol) -> None:
             )
 
 
+def refuse_without_detectors(protocol: Protocol) -> None:
+    """Raise ProtocolFileError if the protocol waits for a detector, and nobody can pass one in.
+
+    Raises
+    ------
+    ProtocolFileError
+        It names the first step that waits for one.
+    """
+    for step in protocol.biased():
+        for condition in getattr(step, "until", ()):
+            if condition.kind == "event":
+                file, _, line = step.where.rpartition(":")
+                raise ProtocolFileError(
+                    f"event {condition.name!r} needs a detector, and the command line has none; "
+                    "put one into session.detectors and run it there (stmtem session)",
+                    file=file or "protocol",
+                    line=int(line) if line.isdecimal() else 0,
+                    key=f"{step.kind}, until",
+                )
+
+
 def ask_at_terminal(question: str) -> str:
     """Ask the person at the terminal, and return the answer."""
     print(f"\n{question}", file=sys.stderr, flush=True)
