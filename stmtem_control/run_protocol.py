@@ -10,7 +10,7 @@ from stmtem_control.plans import follow_protocol
 
 from .errors import ProtocolFileError
 from .outcome import Outcome
-from .protocol import Diffraction, Prompt, Protocol, Site, Survey, read_protocol
+from .protocol import Biased, Diffraction, Prompt, Protocol, Site, Survey, read_protocol
 
 if TYPE_CHECKING:
     from .session import Session
@@ -140,7 +140,7 @@ def refuse_without_detectors(protocol: Protocol) -> None:
         It names the first step that waits for one.
     """
     for step in protocol.biased():
-        for condition in getattr(step, "until", ()):
+        for condition in step.until if isinstance(step, Biased) else ():
             if condition.kind == "event":
                 file, _, line = step.where.rpartition(":")
                 raise ProtocolFileError(
@@ -148,7 +148,7 @@ def refuse_without_detectors(protocol: Protocol) -> None:
                     "put one into session.detectors and run it there (stmtem session)",
                     file=file or "protocol",
                     line=int(line) if line.isdecimal() else 0,
-                    key=f"{step.kind}, until",
+                    key="until",
                 )
 
 

@@ -54,7 +54,7 @@ def test_a_dry_run_moves_nothing(
         (
             ("duration: 30 s", "until: {event: burst}, timeout: 30 s"),
             [],
-            "asked.yaml:5: hold, until: event 'burst' needs a detector, and the command line has",
+            "asked.yaml:5: until: event 'burst' needs a detector, and the command line has",
         ),
         (("", ""), ["--air-exposure", "5"], "--air-exposure: found '5', a number without a unit"),
         (("", ""), ["--sample", ""], "metadata of the run: metadata, sample: found ''"),
