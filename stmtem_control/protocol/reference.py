@@ -107,7 +107,8 @@ def _conditions(schema: dict[str, Any]) -> str:
     ]
     meanings = {
         "current": "magnitude of the current, the leak subtracted where it is known",
-        "charge": "charge since the run began, the leak subtracted; reached from either side",
+        "charge": "charge since the run began, the leak subtracted; reached in the direction in "
+        "which the bias drives it",
         "elapsed": "time since the step began",
         "dose": "dose at the site since the step began",
         "contact": f"what the contact becomes: {' or '.join(f'`{name}`' for name in CONTACTS)}",
