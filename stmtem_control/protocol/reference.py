@@ -107,8 +107,8 @@ def _conditions(schema: dict[str, Any]) -> str:
     ]
     meanings = {
         "current": "magnitude of the current, the leak subtracted where it is known",
-        "charge": "charge since the run began, the leak subtracted; reached in the direction in "
-        "which the bias drives it",
+        "charge": "charge since the run began, the leak subtracted; a negative bias brings it down "
+        "to the value, a positive one up to it",
         "elapsed": "time since the step began",
         "dose": "dose at the site since the step began",
         "contact": f"what the contact becomes: {' or '.join(f'`{name}`' for name in CONTACTS)}",
