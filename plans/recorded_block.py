@@ -169,7 +169,7 @@ def run_block(
         if conditions:
             ending = Ending(
                 conditions, bias, camera, coulombs, lambda: table.passed() - began,
-                dose_rate_e_per_A2_s=rate, detectors=detectors,
+                dose_rate_e_per_A2_s=rate, goal_V=goal, detectors=detectors,
             )  # fmt: skip
         for place, (volts, seconds) in enumerate(stretch.levels):
             if place:

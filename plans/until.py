@@ -91,6 +91,8 @@ class Ending:
         Returns the station seconds since the step began.
     dose_rate_e_per_A2_s : float
         Of the beam, which is open throughout the step.
+    goal_V : float
+        The last bias of the step; 0: it is not known.
     detectors : mapping of str to Detector, optional
         By the names of events.
 
@@ -109,6 +111,7 @@ class Ending:
         passed: Callable[[], float],
         *,
         dose_rate_e_per_A2_s: float,
+        goal_V: float = 0.0,
         detectors: Mapping[str, Any] | None = None,
     ) -> None:
         self.reason = ""
@@ -116,7 +119,7 @@ class Ending:
         self._passed = passed
         self._rate = dose_rate_e_per_A2_s
         self._detectors = detectors or {}
-        self._start_C = coulombs.charge_C
+        self._start_C, self._goal_V = coulombs.charge_C, goal_V
         # An estimate of the plan has no specimen to judge by: its source says what it can tell.
         judges = getattr(bias, "judges", lambda condition: True)
         self._judged = [
@@ -175,7 +178,10 @@ class Ending:
                 return lambda look: bool(detector.seen(look))
 
     def _charge(self, comparison: str, value: float) -> Callable[[Look], bool]:
-        if comparison == "below" or (comparison == "reaches" and self._start_C > value):
+        # The bias tells which way the charge goes.  The charge at the start alone may not: it is
+        # that of the last reading, and may be past the value by what a few readings missed.
+        falls = self._goal_V < 0 or (self._goal_V == 0 and self._start_C > value)
+        if comparison == "below" or (comparison == "reaches" and falls):
             return lambda look: look.charge_C <= value
         return lambda look: look.charge_C >= value
 

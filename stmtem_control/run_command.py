@@ -21,7 +21,13 @@ from .protocol.quantities import TIME, parse_quantity
 from .protocol_progress import ProtocolProgress
 from .run_control import RunControl
 from .run_folder import check_writable
-from .run_protocol import asks, refuse_without_person, run_protocol, with_metadata
+from .run_protocol import (
+    asks,
+    refuse_without_detectors,
+    refuse_without_person,
+    run_protocol,
+    with_metadata,
+)
 from .session import Session
 from .units import megabytes, seconds
 
@@ -55,6 +61,7 @@ def run_file(options: argparse.Namespace) -> int:
             print(f"stmtem run: {refusal.one_line()}", file=sys.stderr)
         return 2
     _tell_estimate(protocol, estimate, console)
+    refuse_without_detectors(protocol)
     keyboard = has_keyboard()
     if asks(protocol) and not options.yes and not keyboard:
         refuse_without_person(protocol)

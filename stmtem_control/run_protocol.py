@@ -9,7 +9,7 @@ from stmtem_control.plans import follow_protocol
 from .ask_at_terminal import AskAtTerminal
 from .errors import ProtocolFileError
 from .outcome import Outcome
-from .protocol import Diffraction, Prompt, Protocol, Site, Survey, read_protocol
+from .protocol import Biased, Diffraction, Prompt, Protocol, Site, Survey, read_protocol
 
 if TYPE_CHECKING:
     from .session import Session
@@ -126,6 +126,27 @@ def refuse_without_person(protocol: Protocol) -> None:
                 line=int(line) if line.isdecimal() else 0,
                 key=step.kind,
             )
+
+
+def refuse_without_detectors(protocol: Protocol) -> None:
+    """Raise ProtocolFileError if the protocol waits for a detector, and nobody can pass one in.
+
+    Raises
+    ------
+    ProtocolFileError
+        It names the first step that waits for one.
+    """
+    for step in protocol.biased():
+        for condition in step.until if isinstance(step, Biased) else ():
+            if condition.kind == "event":
+                file, _, line = step.where.rpartition(":")
+                raise ProtocolFileError(
+                    f"event {condition.name!r} needs a detector, and the command line has none; "
+                    "put one into session.detectors and run it there (stmtem session)",
+                    file=file or "protocol",
+                    line=int(line) if line.isdecimal() else 0,
+                    key="until",
+                )
 
 
 def turning(session: "Session", ask: Ask) -> Ask:

@@ -85,8 +85,8 @@ def _conditions(schema: dict[str, Any]) -> str:
     ]
     meanings = {
         "current": "magnitude of the current, the leak subtracted where it is known",
-        "charge": "charge since the first step under bias, the leak subtracted; reached from "
-        "either side",
+        "charge": "charge since the first step under bias, the leak subtracted; a negative bias "
+        "brings it down to the value, a positive one up to it",
         "elapsed": "time since the step began",
         "dose": "dose at the site since the step began",
         "contact": f"what the contact becomes: {' or '.join(f'`{name}`' for name in CONTACTS)}",

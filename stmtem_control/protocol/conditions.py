@@ -44,8 +44,8 @@ class Condition(Part):
         (e/A^2 at the site, since the step began), "contact", or "event" (what a named detector
         sees).
     comparison : str
-        "below", "above", "reaches" (comes to the value, or past it, from where it was when the
-        step began), or "is" for a contact or an event.
+        "below", "above", "reaches" (comes to the value, or past it, in the direction in which
+        the bias drives it), or "is" for a contact or an event.
     value : float or None
         In SI units, dose in e/A^2; None for a contact or an event.
     name : str

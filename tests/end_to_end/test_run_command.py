@@ -51,6 +51,11 @@ def test_a_dry_run_moves_nothing(
         (("1 V", "11 V"), [], "asked.yaml:5: "),
         (("1 V", "11 V"), ["--dry-run"], "11"),
         (("", ""), [], "asked.yaml:4: prompt: somebody must be asked"),
+        (
+            ("duration: 30 s", "until: {event: burst}, timeout: 30 s"),
+            [],
+            "asked.yaml:5: until: event 'burst' needs a detector, and the command line has",
+        ),
         (("", ""), ["--air-exposure", "5"], "--air-exposure: found '5', a number without a unit"),
         (("", ""), ["--sample", ""], "metadata of the run: metadata, sample: found ''"),
         (("", ""), ["--station", "nowhere"], "station file nowhere: No such file"),

@@ -151,7 +151,7 @@ def test_what_was_deposited_is_stripped_until_the_charge_is_back(
 
 
 def test_a_time_out_ends_the_step_and_says_so(contact: Session) -> None:
-    outcome = follow(contact, "deposit: {bias: -5 V, until: {charge: 1 C}, timeout: 0.5 s}")
+    outcome = follow(contact, "deposit: {bias: -5 V, until: {charge: -1 C}, timeout: 0.5 s}")
     assert outcome.error is None
     assert [one["reason"] for one in events(outcome)] == ["time-out after 0.5 s"]
 

@@ -48,7 +48,7 @@ class Hand:
         self.current = Value(amperes, t)
         self.coulombs.take()
 
-    def ending(self, *written: dict[str, str], **detectors: Any) -> Ending:
+    def ending(self, *written: dict[str, str], goal_V: float = 0.0, **detectors: Any) -> Ending:
         began = self.current.timestamp
         conditions = [condition for one in written for condition in conditions_of(one)]
         return Ending(
@@ -58,6 +58,7 @@ class Hand:
             self.coulombs,
             lambda: self.current.timestamp - began,
             dose_rate_e_per_A2_s=20.0,
+            goal_V=goal_V,
             detectors=detectors,
         )
 
@@ -139,6 +140,22 @@ def test_a_charge_is_reached(
         if found is None and ending.over():
             found = float(t)
     assert found == ends_at
+
+
+def test_the_bias_says_which_way_a_charge_is_reached() -> None:
+    # A deposit of which the last reading is old: the charge at the start of stripping is still
+    # above 0, and is below it with the first reading of the stripping.
+    hand = Hand()
+    hand.step(0.0, -5.0)
+    hand.read(0.1, -1e-10)
+    hand.coulombs.charge_C = 5e-12
+    ending = hand.ending({"charge": "0 C"}, goal_V=5.0)
+    hand.step(1.1, 5.0)
+    seen = []
+    for t in (1.2, 1.6, 2.0, 2.1):
+        hand.read(t, 1e-10)
+        seen.append(ending.over())
+    assert seen == [False, False, False, True]
 
 
 def test_a_current_must_hold_for_two_readings_and_away_from_a_step() -> None:
