@@ -17,7 +17,7 @@ from .leakage import LEAST_GOHM, SETTLE_S, leak_of
 from .notes import Fact, Notes
 from .retraction import AWAY_STEPS, back_off, check_travel
 from .roles import Plan, Probe, Source
-from .stubs import set_bias
+from .stubs import carry_out, set_bias
 
 WRONG = 0.1  # share of the bias by which a measured one may differ
 BLIND = 5.0  # times the threshold; with more noise than that a contact may not be seen
@@ -102,7 +102,7 @@ class ContactSearch:
     def learn_leak(self) -> Plan:
         """Find out what flows without a contact: from the baseline, or measured here."""
         self.stage.write(stage="leak")
-        yield from bps.mv(self.probe.z.fine, 0.0)
+        yield from carry_out("set", self.probe.z.fine, 0.0)
         yield from self.bias_on()
         here: Sample = yield from self._steady()
         known = leak_of(self.bias)
@@ -310,5 +310,5 @@ class ContactSearch:
         now: Sample = yield from self.measure(before.readings)
         if not self.seen(now) or self.excess_A(now) > GROWS * self.excess_A(before):
             return None
-        coarse = yield from bps.rd(self.probe.z.coarse)
+        coarse = yield from value_of(self.probe.z.coarse)
         return Touch(fine_V, int(coarse), now)

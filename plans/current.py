@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 from bluesky import Msg
 
+from .legs import leg
 from .roles import Plan, Source
 from .stubs import read_bias
 
+READINGS = "readings"  # of a leg: so many of them, and nothing else
 MOST_LOST = 100  # readings in a row that a pause may cost
 KEPT = 0.8  # share of the readings, the closest to their median, that tell the noise
 
@@ -74,17 +76,23 @@ def read_current(bias: Source, count: int, *others: Any, stream: str) -> Plan:
 
     A reading that a pause took away is taken again.
     """
-    currents: list[float] = []
-    limited: list[bool] = []
-    for _ in range(count + MOST_LOST):
-        yield from read_bias(bias, *others, stream=stream)
-        current = yield from value_of(bias.current)
-        if not math.isnan(current):
-            currents.append(float(current))
-            limited.append(bool((yield from value_of(bias.in_compliance))))
-        if len(currents) == count:
-            break
-    return sample_of(currents or [0.0], limited)
+
+    def course() -> Plan:
+        currents: list[float] = []
+        limited: list[bool] = []
+        for _ in range(count + MOST_LOST):
+            yield from read_bias(bias, *others, stream=stream)
+            current = yield from value_of(bias.current)
+            if not math.isnan(current):
+                currents.append(float(current))
+                limited.append(bool((yield from value_of(bias.in_compliance))))
+            if len(currents) == count:
+                break
+        return currents or [0.0], limited or [False]
+
+    settings = {"count": count, "others": [device.name for device in others]}
+    currents, limited = yield from leg(READINGS, bias, settings, course)
+    return sample_of(currents, limited)
 
 
 def steady_current(

@@ -10,12 +10,13 @@ from typing import Any
 from .latencies import Latencies
 from .stand_in import DeviceStandIn, SignalStandIn
 from .stand_ins import StandIns
-from .walked_legs import LegRecorder, WalkedLegs
+from .walked_legs import LegRecorder, ReadingPace, WalkedLegs
 
 MOST_MESSAGES = 5_000_000
 PERSON = "questions to a person are answered at once"
 
 LEG, LEG_DONE = "leg", "leg_done"  # of null messages, see plans/legs.py
+READINGS = "readings"  # a leg of nothing else, see plans/current.py
 LONG_S = 0.25  # wall seconds: whoever waits so long with the output on would read meanwhile
 STAND_INS = (SignalStandIn, DeviceStandIn)
 
@@ -57,6 +58,7 @@ class Walk:
         self._open_s = latencies.open_run * self._speed
         self._close_s = latencies.close_run * self._speed
         self._declare_s = latencies.declare * self._speed
+        self._readings = ReadingPace(stand_ins, self._message_s)
         self._ends: dict[Any, float] = {}  # of groups, station s
         self._answers: dict[str, Answer] = {
             "set": self._set,
@@ -215,9 +217,14 @@ class Walk:
     def _null(self, msg: Any) -> Any:
         kwargs = msg.kwargs
         if LEG in kwargs:
+            if kwargs[LEG] == READINGS:
+                return self._readings.begin(kwargs["settings"])
             return self._legs.begin(kwargs[LEG], kwargs["settings"])
         if LEG_DONE in kwargs:
-            self._legs.end(kwargs["found"])
+            if kwargs[LEG_DONE] == READINGS:
+                self._readings.end()
+            else:
+                self._legs.end(kwargs["found"])
         return None
 
     def _input(self, msg: Any) -> str:

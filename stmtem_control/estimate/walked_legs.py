@@ -114,3 +114,42 @@ class LegRecorder:
         tally = self._stand_ins.tally
         names = ("readings", "bias_edges", "biased_s", "typical_C")
         return {name: float(getattr(tally, name)) for name in names}
+
+
+class ReadingPace:
+    """Takes readings at once that follow each other with nothing in between.
+
+    What each costs is found where the first are walked through, message by message; what they show
+    comes from the circuit, reading by reading, as it does there.
+
+    Parameters
+    ----------
+    stand_ins : StandIns
+        Whose source is read.
+    message_s : float
+        Station seconds of a message.
+    """
+
+    def __init__(self, stand_ins: StandIns, message_s: float) -> None:
+        self._bias, self._clock = stand_ins.bias, stand_ins.clock
+        self._message_s = message_s
+        self._known: dict[tuple[str, ...], float] = {}  # station s of one, by what is read with it
+        self._begun: tuple[tuple[str, ...], int, float] | None = None
+
+    def begin(self, settings: dict[str, Any]) -> tuple[list[float], list[bool]] | None:
+        """Return currents (A) and whether each was limited; None: they have to be walked."""
+        others, count = tuple(settings["others"]), settings["count"]
+        each = self._known.get(others)
+        if each is None or not self._bias.output.value:
+            self._begun = (others, count, self._clock.t) if self._bias.output.value else None
+            return None
+        found = self._bias.take_readings(count)
+        self._clock.let_pass(count * each + self._message_s)
+        return found
+
+    def end(self) -> None:
+        """Take note of what those that were walked through cost."""
+        if self._begun is not None:
+            others, count, begun = self._begun
+            self._known[others] = (self._clock.t - self._message_s - begun) / count
+            self._begun = None
