@@ -2,7 +2,6 @@
 
 from typing import Any, NoReturn
 
-import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.protocols import Movable, Readable
@@ -51,7 +50,7 @@ class _Approach:
         except ShortError as error:
             raise (yield from self._left(error)) from None
         except ApproachError:
-            yield from bps.stop(self.bias)
+            yield Msg("stop", self.bias)
             yield from carry_out("set", self.probe.z.fine, 0.0)
             raise
         yield from carry_out("set", self.probe.contact, judgement.kind)
@@ -156,7 +155,7 @@ class _Approach:
         self.search.stage.write(stage="overshoot")
         self.overshoots += 1
         if self.overshoots > MOST_OVERSHOOTS:
-            yield from bps.stop(self.bias)
+            yield Msg("stop", self.bias)
             yield from back_off(self.probe, AWAY_STEPS)
             raise ApproachError(
                 f"approach: coarse steps ran into the contact {self.overshoots} times; the slider "
@@ -179,7 +178,7 @@ class _Approach:
         search.stage.write(stage="retreat")
         steps = AWAY_STEPS
         for _ in range(MOST_AWAY):
-            yield from bps.stop(self.bias)
+            yield Msg("stop", self.bias)
             yield from back_off(self.probe, AWAY_STEPS)
             yield from search.bias_on()
             try:

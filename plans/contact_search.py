@@ -6,7 +6,6 @@ All of it runs inside a run, with readings in the stream "approach".
 import math
 from typing import Any, NamedTuple
 
-import bluesky.plan_stubs as bps
 from bluesky import Msg
 
 from stmtem_control.errors import ApproachError
@@ -95,7 +94,7 @@ class ContactSearch:
 
     def away(self, steps: int = AWAY_STEPS) -> Plan:
         """Bias off, fine back, coarse back, and the bias on again."""
-        yield from bps.stop(self.bias)
+        yield Msg("stop", self.bias)
         yield from back_off(self.probe, steps)
         yield from self.bias_on()
 

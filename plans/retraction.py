@@ -63,11 +63,11 @@ def retract(
     carried: Any = probe
 
     def body() -> Plan:
-        yield from bps.stop(source)
+        yield Msg("stop", source)
         yield from back_off(carried, steps)
-        yield from bps.create(name="retracted")
-        yield from bps.read(probe)
-        yield from bps.save()
+        yield Msg("create", None, name="retracted")
+        yield Msg("read", probe)
+        yield Msg("save")
 
     start = {"plan_name": "retract", "plan_args": {"steps": steps}, **(md or {})}
     staged = bpp.stage_wrapper(bpp.run_wrapper(body(), md=start), [bias, beam])

@@ -19,6 +19,7 @@ from .walked_clock import WalkedClock
 
 KNOWN = ("elapsed", "dose")  # conditions that come when the time has passed
 READING_PERIOD_S = 0.05  # wall seconds from one reading of a hold to the next, as plans have it
+SURE = 1.01  # of the planned time: so long is waited for a reading of a source that is held
 MOST_COMPLIANCE = 100.0  # times that of the station file, as the device has it
 
 
@@ -278,4 +279,5 @@ def reading_s(station: Station) -> float:
     if source.dead_man_s <= 0.0:
         return typical_reading_s(source.nplc, source.line_frequency_Hz)
     speed = 1.0 if station.bench is None else station.bench.speed
-    return plan_hold(source.dead_man_s, source.nplc, source.line_frequency_Hz, speed).step_s
+    plan = plan_hold(source.dead_man_s, source.nplc, source.line_frequency_Hz, speed)
+    return SURE * plan.step_s

@@ -21,18 +21,23 @@ class Latencies:
 
     Attributes
     ----------
-    message, set_up, sleep : float
-        Any message, in the RunEngine; beside that one that sets something, or waits for a time.
-    save : float
-        An event, with its documents on disk.
-    bias, line, reading : float
-        A level, a digital line, what a reading takes beside its conversions.
-    fine, look : float
-        A fine offset; the look whether coarse steps have ended.
+    message : float
+        Any message, in the RunEngine.
+    set_up, trigger, read, save, sleep : float
+        Beside that one that sets something, starts a reading, reads a device, or waits for a time;
+        an event, with its documents on disk.
+    bias, line, fine, look : float
+        Until the instrument has answered to a level, a digital line or a fine offset; the look
+        whether coarse steps have ended.
+    reading : float
+        What a reading takes beside its conversions: two exchanges, and what the host waits more
+        so that it is complete.
     source_off : float
         0 V and output off.
-    configure, kickoff, first_kickoff, collect, camera_stop : float
-        Of the camera; the first kickoff of a session takes longer by so much.
+    configure, kickoff, collect, camera_stop : float
+        Of the camera.
+    first_frames : float
+        The first acquisition of a session begins later by so much: its recorder wakes up.
     settle : float
         From the end of the last exposure until its row is final and on disk, beside half of a
         reading.
@@ -45,29 +50,31 @@ class Latencies:
     """
 
     message: float = 3e-5
-    set_up: float = 3e-4
+    set_up: float = 4e-4
+    trigger: float = 3.8e-4
+    read: float = 1.2e-4
+    save: float = 5.6e-4
     sleep: float = 4e-4
-    save: float = 9e-4
-    bias: float = 1.8e-3
+    bias: float = 8e-4
     line: float = 1.7e-3
-    reading: float = 3.3e-3
-    fine: float = 8e-4
-    look: float = 2e-3
+    fine: float = 1.1e-3
+    look: float = 1.2e-3
+    reading: float = 2.2e-3
     source_off: float = 1e-3
     configure: float = 5e-3
     kickoff: float = 5e-2
-    first_kickoff: float = 0.3
-    collect: float = 1.5e-3
+    first_frames: float = 0.15
+    collect: float = 1.2e-3
     camera_stop: float = 1e-3
     settle: float = 0.26
     prepare_level: float = 2e-4
     prepare: float = 0.1
     align: float = 0.2
-    open_run: float = 4e-3
-    close_run: float = 7e-3
+    open_run: float = 3e-3
+    close_run: float = 4e-3
     declare: float = 8e-3
     begin: float = 2e-3
-    end: float = 2e-2
+    end: float = 1e-2
 
 
 def latencies_of(station: Station) -> tuple[Latencies, str]:

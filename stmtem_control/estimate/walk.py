@@ -52,6 +52,8 @@ class Walk:
         self._speed = stand_ins.clock.speed
         self._message_s = latencies.message * self._speed
         self._set_s = latencies.set_up * self._speed
+        self._trigger_s = latencies.trigger * self._speed
+        self._read_s = latencies.read * self._speed
         self._sleep_s = latencies.sleep * self._speed
         self._save_s = latencies.save * self._speed
         self._collect_s = latencies.collect * self._speed
@@ -119,7 +121,8 @@ class Walk:
 
     def _set(self, msg: Any) -> None:
         if _is_known(msg.obj):
-            self._later(msg, msg.obj.set(*msg.args) + self._set_s)
+            self._clock.let_pass(self._set_s)
+            self._later(msg, msg.obj.set(*msg.args))
         elif hasattr(msg.obj, "answer"):
             self._tally.assume(PERSON)
         else:
@@ -133,6 +136,7 @@ class Walk:
     def _trigger(self, msg: Any) -> None:
         if not _is_known(msg.obj):
             return self._foreign(msg.obj)
+        self._clock.let_pass(self._trigger_s)
         return self._later(msg, msg.obj.trigger())
 
     def _prepare(self, msg: Any) -> None:
@@ -168,7 +172,10 @@ class Walk:
             self._bias.skipped(wall_s)
 
     def _read(self, msg: Any) -> Any:
-        return msg.obj.read()
+        obj = msg.obj
+        if isinstance(obj, DeviceStandIn):
+            self._clock.let_pass(self._read_s)
+        return obj.read()
 
     def _save(self, msg: Any) -> None:
         self._clock.let_pass(self._save_s)
