@@ -12,6 +12,7 @@ import pytest
 
 from stmtem_control.config import load_station, parse_station
 from stmtem_control.errors import LimitError, RecordingError
+from stmtem_control.estimate import check_protocol
 from stmtem_control.protocol import read_protocol
 from stmtem_control.session import Session
 
@@ -221,3 +222,11 @@ def test_blocks_of_the_page_on_checks(capsys: pytest.CaptureFixture[str]) -> Non
     estimate = names["estimate"]
     printed = f"{estimate.wall_s:.1f} s, 181 frames, {estimate.dose_e_per_A2:.0f} e/A^2\n"
     assert capsys.readouterr().out == printed
+
+
+def test_the_protocol_of_the_readme_would_run() -> None:
+    readme = PAGE.parents[2] / "README.md"
+    (text,) = re.findall(r"^```yaml\n(.*?)^```$", readme.read_text("utf-8"), re.M | re.S)
+    found = check_protocol(read_protocol(text))
+    assert found.ok, found.refusals
+    assert not found.warnings

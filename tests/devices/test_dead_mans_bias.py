@@ -220,7 +220,7 @@ def test_an_interlock_that_opens_is_noticed_by_the_next_renewal(rig: Callable[..
     until = time.monotonic() + W
     while desk.bias.lapse is None and time.monotonic() < until:
         threading.Event().wait(1e-3)
-    assert "its interlock opened" in str(desk.bias.lapse)
+    assert "its output interlock is open" in str(desk.bias.lapse)
     desk.bias.stop()
     with pytest.raises(InstrumentError, match=r"does not go on: \+802"):
         desk.bias.set(1.0).wait(W)

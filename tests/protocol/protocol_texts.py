@@ -40,6 +40,7 @@ steps:
   - rest: {duration: 1 s}
   - blank: {duration: 10 s, bias: -5 V, snapshots: {every: 5 s, frames: 3}}
   - diffraction: {frames: 10, camera_length: 0.5 m}
+  - site: fibre 2
   - retract
 """
 

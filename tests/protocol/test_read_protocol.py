@@ -28,7 +28,7 @@ def test_everything_is_read_in_si_units_with_its_place(tmp_path: Path) -> None:
     protocol = read_protocol(path)
     assert [step.kind for step in protocol.steps] == [
         "prompt", "comment", "leakage_baseline", "approach", "survey", "cycles", "deposit",
-        "strip", "hold", "rest", "blank", "diffraction", "retract",
+        "strip", "hold", "rest", "blank", "diffraction", "site", "retract",
     ]  # fmt: skip
     assert {step.kind for step in protocol.steps} == {kind_of(model) for model in STEPS}
     assert protocol.name == "everything"
