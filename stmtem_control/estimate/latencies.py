@@ -63,7 +63,7 @@ class Latencies:
     source_off: float = 1e-3
     configure: float = 5e-3
     kickoff: float = 5e-2
-    first_frames: float = 0.15
+    first_frames: float = 0.1
     collect: float = 1.2e-3
     camera_stop: float = 1e-3
     settle: float = 0.26
