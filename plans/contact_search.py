@@ -11,7 +11,7 @@ from bluesky import Msg
 from stmtem_control.errors import ApproachError
 
 from .approach_settings import ApproachSettings
-from .current import Sample, read_current, steady_current, value_of
+from .current import Sample, read_level, steady_current, value_of
 from .leakage import LEAST_GOHM, SETTLE_S, leak_of
 from .notes import Fact, Notes
 from .retraction import AWAY_STEPS, back_off, check_travel
@@ -182,11 +182,11 @@ class ContactSearch:
         ApproachError
             Another voltage is measured than was set.
         """
-        sample: Sample = yield from read_current(
+        sample: Sample
+        sample, wanted, volts = yield from read_level(
             self.bias, count, self.probe, self.stage, stream=STREAM
         )
-        wanted = float((yield from value_of(self.bias.setpoint)))
-        self._check_bias(wanted, float((yield from value_of(self.bias.voltage))), sample)
+        self._check_bias(wanted, volts, sample)
         if count > 1 and (sample.limited or abs(sample.current_A) >= self.settings.short_A):
             raise ShortError(
                 f"approach: {abs(sample.current_A):.2e} A at {self.settings.approach_V:g} V"

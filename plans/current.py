@@ -76,6 +76,21 @@ def read_current(bias: Source, count: int, *others: Any, stream: str) -> Plan:
 
     A reading that a pause took away is taken again.
     """
+    currents, limited = yield from _take(bias, count, others, stream, levels=())
+    return sample_of(currents, limited)
+
+
+def read_level(bias: Source, count: int, *others: Any, stream: str) -> Plan:
+    """Read as `read_current` does; return the `Sample`, the level set and the one measured (V)."""
+    levels = (bias.setpoint, bias.voltage)
+    currents, limited, wanted_V, volts = yield from _take(bias, count, others, stream, levels)
+    return sample_of(currents, limited), float(wanted_V), float(volts)
+
+
+def _take(
+    bias: Source, count: int, others: Sequence[Any], stream: str, levels: Sequence[Any]
+) -> Plan:
+    """Return the currents, whether each was limited, and then the values of `levels`."""
 
     def course() -> Plan:
         currents: list[float] = []
@@ -88,11 +103,17 @@ def read_current(bias: Source, count: int, *others: Any, stream: str) -> Plan:
                 limited.append(bool((yield from value_of(bias.in_compliance))))
             if len(currents) == count:
                 break
-        return currents or [0.0], limited or [False]
+        found: list[Any] = [currents or [0.0], limited or [False]]
+        for signal in levels:
+            found.append((yield from value_of(signal)))
+        return found
 
-    settings = {"count": count, "others": [device.name for device in others]}
-    currents, limited = yield from leg(READINGS, bias, settings, course)
-    return sample_of(currents, limited)
+    settings = {
+        "count": count,
+        "others": [device.name for device in others],
+        "levels": len(levels),
+    }
+    return (yield from leg(READINGS, bias, settings, course))
 
 
 def steady_current(

@@ -60,7 +60,7 @@ class Walk:
         self._open_s = latencies.open_run * self._speed
         self._close_s = latencies.close_run * self._speed
         self._declare_s = latencies.declare * self._speed
-        self._readings = ReadingPace(stand_ins, self._message_s)
+        self._readings = ReadingPace(stand_ins)
         self._ends: dict[Any, float] = {}  # of groups, station s
         self._answers: dict[str, Answer] = {
             "set": self._set,

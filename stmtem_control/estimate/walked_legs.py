@@ -126,30 +126,36 @@ class ReadingPace:
     ----------
     stand_ins : StandIns
         Whose source is read.
-    message_s : float
-        Station seconds of a message.
     """
 
-    def __init__(self, stand_ins: StandIns, message_s: float) -> None:
+    def __init__(self, stand_ins: StandIns) -> None:
         self._bias, self._clock = stand_ins.bias, stand_ins.clock
-        self._message_s = message_s
-        self._known: dict[tuple[str, ...], float] = {}  # station s of one, by what is read with it
-        self._begun: tuple[tuple[str, ...], int, float] | None = None
+        self._known: dict[str, float] = {}  # station s of so many, by how they are taken
+        self._begun: tuple[str, float] | None = None
 
-    def begin(self, settings: dict[str, Any]) -> tuple[list[float], list[bool]] | None:
-        """Return currents (A) and whether each was limited; None: they have to be walked."""
-        others, count = tuple(settings["others"]), settings["count"]
-        each = self._known.get(others)
-        if each is None or not self._bias.output.value:
-            self._begun = (others, count, self._clock.t) if self._bias.output.value else None
+    def begin(self, settings: dict[str, Any]) -> list[Any] | None:
+        """Return what was found; None: the readings have to be walked through.
+
+        Found are currents (A), whether each was limited, and for ``levels`` the level set and the
+        one measured (V).
+        """
+        self._begun = None
+        if not self._bias.output.value:
             return None
-        found = self._bias.take_readings(count)
-        self._clock.let_pass(count * each + self._message_s)
+        key = json.dumps(settings)
+        seconds = self._known.get(key)
+        if seconds is None:
+            self._begun = key, self._clock.t
+            return None
+        found: list[Any] = [*self._bias.take_readings(settings["count"])]
+        if settings["levels"]:
+            found += [self._bias.setpoint.value, self._bias.voltage.value]
+        self._clock.let_pass(seconds)
         return found
 
     def end(self) -> None:
-        """Take note of what those that were walked through cost."""
+        """Take note of what those that were walked through cost, with the message at their end."""
         if self._begun is not None:
-            others, count, begun = self._begun
-            self._known[others] = (self._clock.t - self._message_s - begun) / count
+            key, begun = self._begun
+            self._known[key] = self._clock.t - begun
             self._begun = None
