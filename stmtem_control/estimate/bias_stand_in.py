@@ -171,7 +171,7 @@ class BiasStandIn(DeviceStandIn):
     def take_readings(self, count: int) -> tuple[list[float], list[bool]]:
         """Take readings of the circuit; return the currents in A, and whether each was limited."""
         volts, highest = self.setpoint.value, self.compliance.value
-        currents = [self._circuit.current_A(volts) for _ in range(count)]
+        currents = self._circuit.currents_A(volts, count)
         limited = [abs(amperes) >= highest for amperes in currents]
         self.voltage.value = volts
         self.current.value = currents[-1]

@@ -130,8 +130,8 @@ class ReadingPace:
 
     def __init__(self, stand_ins: StandIns) -> None:
         self._bias, self._clock = stand_ins.bias, stand_ins.clock
-        self._known: dict[str, float] = {}  # station s of so many, by how they are taken
-        self._begun: tuple[str, float] | None = None
+        self._known: dict[tuple[Any, ...], float] = {}  # station s, by how many and with what
+        self._begun: tuple[tuple[Any, ...], float] | None = None
 
     def begin(self, settings: dict[str, Any]) -> list[Any] | None:
         """Return what was found; None: the readings have to be walked through.
@@ -142,7 +142,7 @@ class ReadingPace:
         self._begun = None
         if not self._bias.output.value:
             return None
-        key = json.dumps(settings)
+        key = (settings["count"], settings["levels"], *settings["others"])
         seconds = self._known.get(key)
         if seconds is None:
             self._begun = key, self._clock.t
