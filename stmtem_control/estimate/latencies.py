@@ -2,8 +2,9 @@
 
 All are seconds on the wall, of host and wire; what an instrument needs in its own time (a reading,
 coarse steps, an exposure) comes from the station file and is counted by the station's clock.  They
-were measured on the simulated bench with ``python -m benchmarks estimate``, which shows them beside
-a run; on GPIB or a serial line an exchange takes some milliseconds more.
+are means over messages of one kind in runs on the simulated bench, which had the computer's two
+cores before all other programs; ``python -m benchmarks estimate`` shows what comes of them beside
+a run.  On GPIB or a serial line an exchange takes some milliseconds more.
 """
 
 from dataclasses import dataclass
@@ -50,16 +51,16 @@ class Latencies:
     """
 
     message: float = 3e-5
-    set_up: float = 4e-4
-    trigger: float = 3.8e-4
+    set_up: float = 5e-4
+    trigger: float = 4.5e-4
     read: float = 1.2e-4
     save: float = 5.6e-4
     sleep: float = 4e-4
     bias: float = 8e-4
     line: float = 1.7e-3
-    fine: float = 1.1e-3
+    fine: float = 1.9e-3
     look: float = 1.2e-3
-    reading: float = 2.2e-3
+    reading: float = 2.4e-3
     source_off: float = 1e-3
     configure: float = 5e-3
     kickoff: float = 5e-2
