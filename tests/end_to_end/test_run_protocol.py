@@ -150,6 +150,7 @@ def test_p_pauses_and_r_goes_on_to_the_end(session: Session, bench: Bench) -> No
     ],
     ids=["q", "p q", "^C ^C", "p ^C", "^C r p q", "^C r ^C ^C"],
 )
+@pytest.mark.bench(speed=1.0)  # the last press must not come after the end of the hold
 def test_who_ends_a_run(
     session: Session, bench: Bench, in_hold: Any, at_pause: Any, reason: str
 ) -> None:
@@ -236,4 +237,4 @@ def test_what_a_person_sees(session: Session) -> None:
     assert re.search(r"asked +│ Is it there\?", text)
     assert re.search(r"answer +│ ye_", text)
     assert "> yes" in text
-    assert re.search(r"1/1 hold +1.00 V .* of 90 e/Å²  beam on  about 4.\d s left", seen[0])
+    assert re.search(r"1/1 hold +1.00 V .* of 90 e/Å²  beam on  about [34].\d s left", seen[0])

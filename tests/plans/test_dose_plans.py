@@ -62,8 +62,8 @@ def test_the_ledger_agrees_with_the_bench(session: Session, bench: Bench) -> Non
     # Never less; and more by no more than it says.
     less = sum(one.uncertainty_e_per_A2 for one in exposures)
     assert total.dose_e_per_A2 - less - 0.01 <= given(bench) <= total.dose_e_per_A2 + 0.01
-    # The last frame of each block ends with its exposure, 10 ms before its period does.
-    assert total.dose_e_per_A2 >= RATE * (1.9 - 2 * 0.01) - less
+    # Frames end with their last exposure, and a command that comes late does not make them more.
+    assert total.dose_e_per_A2 >= RATE * 1.7
 
 
 def test_frames_carry_the_dose_of_the_site(session: Session) -> None:
