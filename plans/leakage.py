@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.protocols import Movable, Readable
@@ -321,7 +320,7 @@ def _refuse_contact(source: Any, probe: Any, readings: int) -> Plan:
     if probe is None:
         _refuse_conductance(here.current_A / PROBING_V)
         return
-    yield from bps.stop(source)
+    yield Msg("stop", source)
     yield from back_off(probe, AWAY_STEPS)
     yield from set_bias(source, PROBING_V)
     yield from source.clock.sleep(SETTLE_S)

@@ -225,14 +225,14 @@ class Follower:
             self._coulombs.learn()
             reason = f"leak of {si(found['leak_S'], 'S')}"
         elif kind == "retract":
-            yield from bps.stop(lab.bias)
+            yield Msg("stop", lab.bias)
             yield from back_off(lab.probe, step.steps)
         elif kind == "prompt":
-            yield from bps.stop(lab.bias)
+            yield Msg("stop", lab.bias)
             answer = yield from ask_person(self._asked, Question(step.text))
             reason = "answered"
         elif kind == "site":
-            yield from bps.stop(lab.bias)
+            yield Msg("stop", lab.bias)
             where = Question(
                 f"Move the stage to {step.text!r}, and focus; the beam is blanked when you answer"
             )

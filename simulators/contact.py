@@ -141,8 +141,8 @@ class Contact:
     @property
     def probe_nm(self) -> tuple[float, float, float]:
         """Displacement of the probe from its start, in nm."""
-        x, y, z = (s + b for s, b in zip(self._slider, self._bend, strict=True))
-        return x, y, z
+        slider, bend = self._slider, self._bend
+        return slider[0] + bend[0], slider[1] + bend[1], slider[2] + bend[2]
 
     @property
     def gap_nm(self) -> float:

@@ -161,7 +161,7 @@ class CameraStandIn(DeviceStandIn):
         self.alignment = AlignmentStandIn("alignment", self, latencies)
         self._trigger = MerlinTrigger()
         self._begun: float | None = None
-        self._first_s = latencies.first_kickoff
+        self._first_s = latencies.first_frames
         self._settle_s = latencies.settle * clock.speed + 0.5 * reading_s
         self._counted = 0  # frames that it takes by itself; 0: until it is stopped
         self._triggered = 0  # frames that a sequence of the source starts

@@ -92,7 +92,7 @@ def estimate_plan(
     station = station if isinstance(station, Station) else load_station(station)
     latencies, how = latencies_of(station)
     if not first:
-        latencies = replace(latencies, first_kickoff=0.0)
+        latencies = replace(latencies, first_frames=0.0)
     hard = station.dose.budget().hard
     calibration = calibration_now(station)
     had, fresh = _doses(station, ledger)

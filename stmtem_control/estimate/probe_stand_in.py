@@ -66,9 +66,10 @@ class Circuit:
         """Draw the noise anew, so that a leg is the same whatever was before it."""
         self._draw.seed(self._seed)
 
-    def current_A(self, volts: float) -> float:
-        """Return one reading of the current in A at a level."""
-        return volts * self._siemens() + self._draw.gauss(0.0, self.noise_A)
+    def currents_A(self, volts: float, count: int) -> list[float]:
+        """Return readings of the current in A at a level."""
+        flows, noise, draw = volts * self._siemens(), self.noise_A, self._draw.gauss
+        return [flows + draw(0.0, noise) for _ in range(count)]
 
     def _siemens(self) -> float:
         """Return the conductance of all of it, which changes when the probe moves only."""
