@@ -432,8 +432,13 @@ class BiasSource(LiveState, Device):
 
     def _publish_no_reading(self, *, measured: bool = True) -> None:
         """Instead of a reading that was dropped: what was read before must not pass as new."""
-        none = Measurement(math.nan, math.nan, math.nan, False, 0, self.clock.now())
-        (self._publish_reading if measured else self._publish_signals)(none)
+        now = self.clock.now()
+        if measured:
+            # Nothing of the compliance: this is no reading of NaN, which the source can give when
+            # something is wrong, and which the interlocks judge.
+            self.timeline.record("voltage_V", now, math.nan)
+            self.timeline.record("current_A", now, math.nan)
+        self._publish_signals(Measurement(math.nan, math.nan, math.nan, False, 0, now))
 
     def _publish_state(self, state: SourceState) -> None:
         self.compliance.publish(state.compliance_A)

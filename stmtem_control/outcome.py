@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InterlockError, StmTemError
+from .job_queue import DroppedError
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,14 @@ def cause_of(error: BaseException) -> BaseException:
         if isinstance(problem, StmTemError):
             return problem
     return error
+
+
+def before_drop(error: BaseException) -> BaseException:
+    """Return the error because of which a stop came, where all that was told is what it dropped."""
+    seen = error
+    while isinstance(cause_of(seen), DroppedError) and seen.__context__ is not None:
+        seen = seen.__context__
+    return error if isinstance(cause_of(seen), DroppedError) else seen
 
 
 def one_line(error: BaseException) -> str:

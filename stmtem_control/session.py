@@ -24,6 +24,7 @@ from .end_signals import signals_held
 from .ending import BY_PERSON, END_S, PlanEnding
 from .errors import InterlockError, StmTemError
 from .outcome import Outcome as Outcome
+from .outcome import before_drop
 from .outcome import one_line as one_line
 from .page_validation import pages_checked_by_columns
 from .publish import publish_documents
@@ -308,7 +309,7 @@ class Session:
             error, self.ending.reason = InterlockError(held.text), ""
         asked = self.ending.reason  # who asks from here on comes too late: the plan has ended
         # Files may have failed when they were closed, after the plan's last look.
-        error = error or self.camera.failure()
+        error = before_drop(error) if error else self.camera.failure()
         reason = asked or (one_line(error) if error else self.dose.limit)
         # At its end, or when a person wanted it to end, the contact is kept.
         retract = bool(reason) and asked not in BY_PERSON

@@ -8,7 +8,8 @@ from ophyd.status import Status
 from ophyd.utils.errors import StatusTimeoutError
 
 from stmtem_control.errors import InstrumentError
-from stmtem_control.outcome import one_line
+from stmtem_control.job_queue import DroppedError
+from stmtem_control.outcome import before_drop, one_line
 
 
 def failed(error: Exception) -> FailedStatus:
@@ -33,3 +34,17 @@ def test_a_status_that_timed_out_names_its_device() -> None:
 
 def test_other_errors_are_told_in_one_line() -> None:
     assert one_line(ValueError("a\n  b")) == "ValueError: a b"
+
+
+def test_what_was_dropped_is_not_the_cause() -> None:
+    """A plan raised; the stop of its clean-up dropped a level, and that failed the clean-up."""
+    cause, dropped = ValueError("of the plan"), DroppedError("5 V was dropped, a stop came first")
+    try:
+        try:
+            raise cause
+        except ValueError:
+            raise FailedStatus(dropped) from dropped
+    except FailedStatus as told:
+        assert before_drop(told) is cause
+    assert before_drop(dropped) is dropped
+    assert before_drop(cause) is cause

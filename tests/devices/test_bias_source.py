@@ -240,6 +240,8 @@ def test_a_reading_that_a_stop_drops_is_no_reading(
     smu.gate = threading.Event()
     held = bias.source.set_line(4, True)
     assert smu.held.wait(W)
+    heard: list[tuple[str, float]] = []
+    end = timeline.listen(lambda channel, t, *_: heard.append((channel, t)))
     dropped = bias.trigger()
     stopper = threading.Thread(target=bias.stop, kwargs={"success": success})
     stopper.start()
@@ -250,6 +252,9 @@ def test_a_reading_that_a_stop_drops_is_no_reading(
             assert math.isnan(read[key]["value"])
             assert read[key]["timestamp"] == clock.wall_time(6.0)
         assert math.isnan(timeline.at("current_A", 6.0))
+        # Not the whole of a reading: the interlocks would judge it.
+        assert ("current_A", 6.0) in heard
+        assert ("compliance", 6.0) not in heard
     else:
         with pytest.raises(DroppedError, match="a reading was dropped"):
             dropped.wait(W)
@@ -257,6 +262,7 @@ def test_a_reading_that_a_stop_drops_is_no_reading(
     smu.gate.set()
     stopper.join(W)
     held.result(W)
+    end()
     assert ":READ?" not in smu.sent[-5:]
 
 
