@@ -47,11 +47,10 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(estimate.as_dict(), indent=1))
     else:
-        from rich.console import Console
-
         from .estimate.report import show_estimate
+        from .terminal import make_console
 
-        show_estimate(estimate, Console(highlight=False))
+        show_estimate(estimate, make_console())
     if options.plot is not None:
         from .estimate.timeline_picture import draw_timeline
 
