@@ -76,10 +76,10 @@ def _summarised(messages: list[Any]) -> Callable[[], None]:
     return work
 
 
-def walks(station: Station, rounds: int) -> tuple[list[list[object]], dict[str, float]]:
-    """Time the walks; return the rows of a table, and the seconds of each with its legs known."""
+def walks(station: Station, rounds: int) -> tuple[list[list[object]], dict[str, list[float]]]:
+    """Time the walks; return the rows of a table, and the slowest of each kind in seconds."""
     rows: list[list[object]] = []
-    known_s: dict[str, float] = {}
+    found_s: dict[str, list[float]] = {"nothing known": [], "legs known": []}
     memory = WalkedLegs()
     for path in sorted(PROTOCOLS.glob("*.yaml")):
         protocol = read_protocol(path)
@@ -98,7 +98,8 @@ def walks(station: Station, rounds: int) -> tuple[list[list[object]], dict[str, 
             {"fresh": fresh, "again": again, "summarize_plan": _summarised(messages)}, rounds
         )
         middle = {name: statistics.median(each) for name, each in times.items()}
-        known_s[path.stem] = middle["again"]
+        found_s["nothing known"].append(middle["fresh"])
+        found_s["legs known"].append(middle["again"])
         rows.append(
             [
                 path.stem,
@@ -110,7 +111,7 @@ def walks(station: Station, rounds: int) -> tuple[list[list[object]], dict[str, 
                 whole.wall_s,
             ]
         )
-    return rows, known_s
+    return rows, found_s
 
 
 def runs(root: Path) -> list[list[object]]:
@@ -139,16 +140,17 @@ def runs(root: Path) -> list[list[object]]:
 def run(rounds: int = 7) -> Report:
     """Time the walks, and run some protocols beside their estimates."""
     station = load_station("sim")
-    rows, known_s = walks(station, rounds)
+    rows, found_s = walks(station, rounds)
     with tempfile.TemporaryDirectory() as folder:
         compared = runs(Path(folder))
     targets = [
         Target(
-            "ms for a shipped protocol, legs known, the slowest",
+            f"ms for a shipped protocol, {kind}, the slowest",
             f"< {1e3 * WANTED_S:g}",
-            1e3 * max(known_s.values()),
-            max(known_s.values()) < WANTED_S,
+            1e3 * max(times),
+            max(times) < WANTED_S,
         )
+        for kind, times in found_s.items()
     ]
     for row in compared:
         name, ratio, frames = row[0], float(str(row[3])), row[4] == row[5]

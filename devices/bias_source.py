@@ -11,7 +11,7 @@ from ophyd import Component, Device
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
-from stmtem_control.device_limits import check_bias, check_compliance
+from stmtem_control.device_limits import MOST_COMPLIANCE, check_bias, check_compliance
 from stmtem_control.errors import InterlockError, StmTemError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.permit import Permit, always
@@ -131,7 +131,7 @@ class BiasSource(LiveState, Device):
         self._stop_was_success = True
         self.voltage.low, self.voltage.high = -max_bias_V, max_bias_V
         self.setpoint.low, self.setpoint.high = -max_bias_V, max_bias_V
-        highest = 100.0 * compliance_A if max_compliance_A is None else max_compliance_A
+        highest = MOST_COMPLIANCE * compliance_A if max_compliance_A is None else max_compliance_A
         self.compliance.low, self.compliance.high = 0.0, highest
         self.compliance.check = lambda amperes: check_compliance(self.name, amperes, highest)
         self.compliance.apply = self.set_compliance

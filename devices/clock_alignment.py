@@ -16,7 +16,7 @@ from stmtem_control.clock import StationClock
 from stmtem_control.clock_model import ClockModel
 from stmtem_control.errors import AlignmentError, StmTemError
 from stmtem_control.recording.aligned_clock import align_clock, drift_uncertainty, write_clock
-from stmtem_control.recording.blank_edges import Blanker, coded_pattern, edges_between
+from stmtem_control.recording.blank_edges import EDGE_S, Blanker, coded_pattern, edges_between
 from stmtem_control.recording.clapperboard import DatedFrame, PatternFit, fit_pattern
 from stmtem_control.recording.rebuild import rebuild_tables
 from stmtem_control.timeline import Timeline
@@ -31,7 +31,6 @@ PHASE = "clapperboard"
 ARRIVAL_S = 0.5  # wall seconds that a frame is at most under way, from its exposure to the recorder
 FRAMES_S = 3.0  # wall seconds that the last frames of a pattern are waited for
 POLL_S = 0.02
-EDGE_S = 0.01  # wall seconds that a command to the blanker takes in a plan
 STOP_S = 2.0
 
 

@@ -119,11 +119,6 @@ class Keithley2400:
         return self._settings.lost
 
     @property
-    def digital_word(self) -> int | None:
-        """The digital port as set last; None while it is not known."""
-        return self._port.word
-
-    @property
     def clock_model(self) -> ClockModel | None:
         """From its timer's stamps, plus half a millisecond, to station time, as known now."""
         return self._clock.model

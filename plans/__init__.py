@@ -11,12 +11,18 @@ from .controls import beam_blocked_control, beam_irradiation_control
 from .dose_calibration import dose_calibration
 from .follow_protocol import follow_protocol
 from .leakage import leakage_baseline
+from .legs import LEG as LEG
+from .legs import LEG_DONE as LEG_DONE
 from .parameter_limits import PARAMETER_WORDS as PARAMETER_WORDS
 from .parameter_limits import parameter_limits as parameter_limits
 from .retraction import retract
 from .safety import covered, make_safe, safe
 from .single_steps import deposit_until, diffraction_snapshot, strip_until, survey
 from .triggered import triggered_cycles
+from .until import Detector as Detector
+
+#: Parts of plans, for who writes one.
+PARTS = ("clapperboard", "covered", "make_safe", "safe")
 
 __all__ = [
     "approach_contact",

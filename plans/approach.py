@@ -2,7 +2,6 @@
 
 from typing import Any, NoReturn
 
-import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.protocols import Movable, Readable
@@ -12,6 +11,7 @@ from stmtem_control.errors import ApproachError, LimitError
 from .approach_settings import DEFAULTS, ApproachSettings
 from .contact_judgement import Judgement, judge
 from .contact_search import ContactSearch, ShortError, Touch
+from .current import value_of
 from .leakage import leak_metadata
 from .legs import leg
 from .limits import check_roles
@@ -20,6 +20,7 @@ from .roles import Plan, Probe, Source
 from .safety import safe
 from .step_learning import learn_steps
 from .step_sizes import known_size, step_metadata
+from .stubs import carry_out
 
 USED = 0.8  # share of the fine range that coarse steps may take at once
 MOST_OVERSHOOTS = 4
@@ -49,10 +50,10 @@ class _Approach:
         except ShortError as error:
             raise (yield from self._left(error)) from None
         except ApproachError:
-            yield from bps.stop(self.bias)
-            yield from bps.mv(self.probe.z.fine, 0.0)
+            yield Msg("stop", self.bias)
+            yield from carry_out("set", self.probe.z.fine, 0.0)
             raise
-        yield from bps.mv(self.probe.contact, judgement.kind)
+        yield from carry_out("set", self.probe.contact, judgement.kind)
         yield from self.bias_to_rest()
         return judgement
 
@@ -73,7 +74,7 @@ class _Approach:
     def bias_to_rest(self) -> Plan:
         """Go to 0 V; the contact stays."""
         yield Msg("checkpoint")
-        yield from bps.mv(self.bias, 0.0)
+        yield from carry_out("set", self.bias, 0.0)
 
     def meet(self, start_V: float) -> Plan:
         """Find the contact from a fine offset on; return a `Touch`."""
@@ -100,7 +101,7 @@ class _Approach:
                     f"approach: a contact was seen {tries} times near {seen:.2f} V of fine offset "
                     "and lost again each time; the probe drifts or shakes: wait, and try again"
                 )
-            free = yield from bps.rd(self.probe.z.fine)
+            free = yield from value_of(self.probe.z.fine)
             start_V = max(0.0, min(float(free), seen) - 2.0 * settings.fine_step_V)
             if fine is None and float(free) == 0.0:
                 yield from self._overshot()
@@ -133,8 +134,8 @@ class _Approach:
 
     def _step(self, steps: int) -> Plan:
         yield Msg("checkpoint")
-        here = yield from bps.rd(self.probe.z.coarse)
-        yield from bps.mv(self.probe.z.coarse, int(here) + steps)
+        here = yield from value_of(self.probe.z.coarse)
+        yield from carry_out("set", self.probe.z.coarse, int(here) + steps)
 
     def _steps_at_once(self) -> int:
         settings, up = self.settings, known_size(self.probe, "up")
@@ -154,7 +155,7 @@ class _Approach:
         self.search.stage.write(stage="overshoot")
         self.overshoots += 1
         if self.overshoots > MOST_OVERSHOOTS:
-            yield from bps.stop(self.bias)
+            yield Msg("stop", self.bias)
             yield from back_off(self.probe, AWAY_STEPS)
             raise ApproachError(
                 f"approach: coarse steps ran into the contact {self.overshoots} times; the slider "
@@ -177,7 +178,7 @@ class _Approach:
         search.stage.write(stage="retreat")
         steps = AWAY_STEPS
         for _ in range(MOST_AWAY):
-            yield from bps.stop(self.bias)
+            yield Msg("stop", self.bias)
             yield from back_off(self.probe, AWAY_STEPS)
             yield from search.bias_on()
             try:
@@ -188,7 +189,7 @@ class _Approach:
                 break
             steps += AWAY_STEPS
         else:
-            yield from bps.mv(self.probe.contact, "short")
+            yield from carry_out("set", self.probe.contact, "short")
             return ApproachError(
                 f"{error}, and it is still there {steps - AWAY_STEPS} coarse steps back: the "
                 "slider does not move; take the probe away by hand"

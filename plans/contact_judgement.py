@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import bluesky.plan_stubs as bps
 from bluesky import Msg
 
 from .contact_search import ContactSearch, Touch
@@ -78,10 +77,10 @@ def judge(search: ContactSearch, touch: Touch, taken: int) -> Plan:
         steps_taken=taken, at_start=search.at_start,
         step_up_V=sizes.up_V.get(), step_down_V=sizes.down_V.get(),
     )  # fmt: skip
-    yield from bps.create(name="contact")
+    yield Msg("create", None, name="contact")
     yield Msg("read", search.probe)
     yield Msg("read", found)
-    yield from bps.save()
+    yield Msg("save")
     return Judgement(str(found.as_dict()["kind"]), found.as_dict())
 
 

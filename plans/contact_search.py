@@ -6,18 +6,17 @@ All of it runs inside a run, with readings in the stream "approach".
 import math
 from typing import Any, NamedTuple
 
-import bluesky.plan_stubs as bps
 from bluesky import Msg
 
 from stmtem_control.errors import ApproachError
 
 from .approach_settings import ApproachSettings
-from .current import Sample, read_current, steady_current, value_of
+from .current import Sample, read_level, steady_current, value_of
 from .leakage import LEAST_GOHM, SETTLE_S, leak_of
 from .notes import Fact, Notes
 from .retraction import AWAY_STEPS, back_off, check_travel
 from .roles import Plan, Probe, Source
-from .stubs import set_bias
+from .stubs import carry_out, set_bias
 
 WRONG = 0.1  # share of the bias by which a measured one may differ
 BLIND = 5.0  # times the threshold; with more noise than that a contact may not be seen
@@ -95,14 +94,14 @@ class ContactSearch:
 
     def away(self, steps: int = AWAY_STEPS) -> Plan:
         """Bias off, fine back, coarse back, and the bias on again."""
-        yield from bps.stop(self.bias)
+        yield Msg("stop", self.bias)
         yield from back_off(self.probe, steps)
         yield from self.bias_on()
 
     def learn_leak(self) -> Plan:
         """Find out what flows without a contact: from the baseline, or measured here."""
         self.stage.write(stage="leak")
-        yield from bps.mv(self.probe.z.fine, 0.0)
+        yield from carry_out("set", self.probe.z.fine, 0.0)
         yield from self.bias_on()
         here: Sample = yield from self._steady()
         known = leak_of(self.bias)
@@ -183,11 +182,11 @@ class ContactSearch:
         ApproachError
             Another voltage is measured than was set.
         """
-        sample: Sample = yield from read_current(
+        sample: Sample
+        sample, wanted, volts = yield from read_level(
             self.bias, count, self.probe, self.stage, stream=STREAM
         )
-        wanted = float((yield from value_of(self.bias.setpoint)))
-        self._check_bias(wanted, float((yield from value_of(self.bias.voltage))), sample)
+        self._check_bias(wanted, volts, sample)
         if count > 1 and (sample.limited or abs(sample.current_A) >= self.settings.short_A):
             raise ShortError(
                 f"approach: {abs(sample.current_A):.2e} A at {self.settings.approach_V:g} V"
@@ -310,5 +309,5 @@ class ContactSearch:
         now: Sample = yield from self.measure(before.readings)
         if not self.seen(now) or self.excess_A(now) > GROWS * self.excess_A(before):
             return None
-        coarse = yield from bps.rd(self.probe.z.coarse)
+        coarse = yield from value_of(self.probe.z.coarse)
         return Touch(fine_V, int(coarse), now)

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 from bluesky import Msg
 
+from .legs import leg
 from .roles import Plan, Source
 from .stubs import read_bias
 
+READINGS = "readings"  # of a leg: so many of them, and nothing else
 MOST_LOST = 100  # readings in a row that a pause may cost
 KEPT = 0.8  # share of the readings, the closest to their median, that tell the noise
 
@@ -74,17 +76,44 @@ def read_current(bias: Source, count: int, *others: Any, stream: str) -> Plan:
 
     A reading that a pause took away is taken again.
     """
-    currents: list[float] = []
-    limited: list[bool] = []
-    for _ in range(count + MOST_LOST):
-        yield from read_bias(bias, *others, stream=stream)
-        current = yield from value_of(bias.current)
-        if not math.isnan(current):
-            currents.append(float(current))
-            limited.append(bool((yield from value_of(bias.in_compliance))))
-        if len(currents) == count:
-            break
-    return sample_of(currents or [0.0], limited)
+    currents, limited = yield from _take(bias, count, others, stream, levels=())
+    return sample_of(currents, limited)
+
+
+def read_level(bias: Source, count: int, *others: Any, stream: str) -> Plan:
+    """Read as `read_current` does; return the `Sample`, the level set and the one measured (V)."""
+    levels = (bias.setpoint, bias.voltage)
+    currents, limited, wanted_V, volts = yield from _take(bias, count, others, stream, levels)
+    return sample_of(currents, limited), float(wanted_V), float(volts)
+
+
+def _take(
+    bias: Source, count: int, others: Sequence[Any], stream: str, levels: Sequence[Any]
+) -> Plan:
+    """Return the currents, whether each was limited, and then the values of `levels`."""
+
+    def course() -> Plan:
+        currents: list[float] = []
+        limited: list[bool] = []
+        for _ in range(count + MOST_LOST):
+            yield from read_bias(bias, *others, stream=stream)
+            current = yield from value_of(bias.current)
+            if not math.isnan(current):
+                currents.append(float(current))
+                limited.append(bool((yield from value_of(bias.in_compliance))))
+            if len(currents) == count:
+                break
+        found: list[Any] = [currents or [0.0], limited or [False]]
+        for signal in levels:
+            found.append((yield from value_of(signal)))
+        return found
+
+    settings = {
+        "count": count,
+        "others": [device.name for device in others],
+        "levels": len(levels),
+    }
+    return (yield from leg(READINGS, bias, settings, course))
 
 
 def steady_current(

@@ -10,7 +10,7 @@ from bluesky import Msg
 from bluesky.utils import IllegalMessageSequence
 
 from .roles import Plan, Source
-from .stubs import carry_out, mark, set_bias
+from .stubs import carry_out, collect_last, mark, set_bias
 
 
 def declare_frames(camera: Any) -> Plan:
@@ -68,9 +68,6 @@ def with_frames(
         yield from during()
         done.append(True)
 
-    def collect_last() -> Plan:
-        yield Msg("collect", camera, stream=False, return_payload=False, name="frames")
-
     def drain() -> Plan:
         if not done:
             # An error between create and save leaves a bundle open, and nothing can be collected.
@@ -80,7 +77,7 @@ def with_frames(
         parts: list[Callable[[], Plan]] = [
             lambda: carry_out("set", beam, "blanked"),
             lambda: carry_out("complete", camera),
-            collect_last,
+            lambda: collect_last(camera),
         ]
         if counted and not done:
             # What was cut short is not waited for.

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.protocols import Movable, Readable
@@ -40,6 +39,28 @@ SUMMARY = {
     "max_V": Fact(0.0, "V", "Highest level, of both signs."),
     "measured_at": Fact(0.0, "s", "When, Unix time."),
 }
+
+
+class BaselineSettings(NamedTuple):
+    """How a leak is measured, see :func:`leakage_baseline`.
+
+    Attributes
+    ----------
+    max_V : float
+        Highest level in V; levels of both signs are measured.
+    levels, readings : int
+        Levels of each sign, and readings at each.
+    longest_s : float
+        Longest time to wait at a level until the current has come to rest, in s of station time.
+    """
+
+    max_V: float = 5.0
+    levels: int = 2
+    readings: int = 16
+    longest_s: float = 10.0
+
+
+DEFAULTS = BaselineSettings()
 
 
 class Leak(NamedTuple):
@@ -142,10 +163,10 @@ def leakage_baseline(
     beam: Movable,
     *,
     probe: Readable | None = None,
-    max_V: float = 5.0,
-    levels: int = 2,
-    readings: int = 16,
-    longest_s: float = 10.0,
+    max_V: float = DEFAULTS.max_V,
+    levels: int = DEFAULTS.levels,
+    readings: int = DEFAULTS.readings,
+    longest_s: float = DEFAULTS.longest_s,
     md: dict[str, Any] | None = None,
 ) -> Plan:
     """Measure what flows without a contact, at 0 V and at levels of both signs, beam blanked.
@@ -189,31 +210,23 @@ def leakage_baseline(
     """
     check_roles(bias=bias, beam=beam, probe=probe)
     source: Any = bias
-    check_baseline(source, probe, max_V, levels, readings, longest_s)
-    parameters = {
-        "max_V": max_V, "levels": levels, "readings": readings, "longest_s": longest_s,
-    }  # fmt: skip
+    settings = BaselineSettings(max_V, levels, readings, longest_s)
+    check_baseline(source, probe, settings)
 
     def body() -> Plan:
         # Not all of Bluesky's wrappers hand on what a plan returns.
-        found.update((yield from measure_leak(source, probe, max_V, levels, readings, longest_s)))
+        found.update((yield from measure_leak(source, probe, settings)))
 
-    start = {"plan_name": "leakage_baseline", "plan_args": parameters, **(md or {})}
+    start = {"plan_name": "leakage_baseline", "plan_args": settings._asdict(), **(md or {})}
     found: dict[str, Any] = {}
     staged = bpp.stage_wrapper(bpp.run_wrapper(body(), md=start), [bias, beam])
     yield from safe(staged, bias, beam, probe=probe)
     return found
 
 
-def check_baseline(
-    source: Any,
-    probe: Any,
-    max_V: float = 5.0,
-    levels: int = 2,
-    readings: int = 16,
-    longest_s: float = 10.0,
-) -> None:
+def check_baseline(source: Any, probe: Any, settings: BaselineSettings) -> None:
     """Raise LimitError for what the station does not allow of a baseline."""
+    max_V, levels, readings, longest_s = settings
     if check_number("leakage_baseline: max_V", max_V) <= 0.0:
         raise LimitError(f"leakage_baseline: max_V is {max_V:g}; give a positive bias in volts")
     for volts in (max_V, -max_V):
@@ -226,14 +239,7 @@ def check_baseline(
         check_travel(probe, -AWAY_STEPS)
 
 
-def measure_leak(
-    source: Any,
-    probe: Any,
-    max_V: float = 5.0,
-    levels: int = 2,
-    readings: int = 16,
-    longest_s: float = 10.0,
-) -> Plan:
+def measure_leak(source: Any, probe: Any, settings: BaselineSettings) -> Plan:
     """Inside a run, beam blanked: measure the leak; see :func:`leakage_baseline`.
 
     The bias is at 0 V at the end.
@@ -243,23 +249,18 @@ def measure_leak(
     dict
         What stands in the event of stream "leak".
     """
-    settings = {
-        "max_V": max_V, "levels": levels, "readings": readings, "longest_s": longest_s,
-        "probe": probe is not None,
-    }  # fmt: skip
     return (
         yield from leg(
             "leakage_baseline",
             source,
-            settings,
-            lambda: _measured_leak(source, probe, max_V, levels, readings, longest_s),
+            {**settings._asdict(), "probe": probe is not None},
+            lambda: _measured_leak(source, probe, settings),
         )
     )
 
 
-def _measured_leak(
-    source: Any, probe: Any, max_V: float, levels: int, readings: int, longest_s: float
-) -> Plan:
+def _measured_leak(source: Any, probe: Any, settings: BaselineSettings) -> Plan:
+    max_V, levels, readings, longest_s = settings
     others = () if probe is None else (probe,)
     yield from _refuse_contact(source, probe, readings)
     steps = [k * max_V / levels for k in range(1, levels + 1)]
@@ -319,7 +320,7 @@ def _refuse_contact(source: Any, probe: Any, readings: int) -> Plan:
     if probe is None:
         _refuse_conductance(here.current_A / PROBING_V)
         return
-    yield from bps.stop(source)
+    yield Msg("stop", source)
     yield from back_off(probe, AWAY_STEPS)
     yield from set_bias(source, PROBING_V)
     yield from source.clock.sleep(SETTLE_S)

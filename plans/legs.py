@@ -7,7 +7,7 @@ from bluesky import Msg
 
 from .roles import Plan
 
-BEGIN, END = "leg", "leg_done"  # of "null" messages, which a RunEngine passes over
+LEG, LEG_DONE = "leg", "leg_done"  # of "null" messages, which a RunEngine passes over
 
 
 def leg(name: str, device: Any, settings: dict[str, Any], course: Callable[[], Plan]) -> Plan:
@@ -28,9 +28,9 @@ def leg(name: str, device: Any, settings: dict[str, Any], course: Callable[[], P
     course : callable
         Returns the plan; it does nothing outside of the devices, and returns plain values.
     """
-    known = yield Msg("null", device, **{BEGIN: name, "settings": settings})
+    known = yield Msg("null", device, **{LEG: name, "settings": settings})
     if known is not None:
         return known
     found = yield from course()
-    yield Msg("null", device, **{END: name, "found": found})
+    yield Msg("null", device, **{LEG_DONE: name, "found": found})
     return found

@@ -16,7 +16,7 @@ from .approach_settings import ApproachSettings
 from .clapperboard import check_clapperboard, lit_s
 from .coulombs import Coulombs
 from .frames import declare_frames, snapshot, snapshot_s
-from .leakage import check_baseline, leak_metadata, measure_leak
+from .leakage import BaselineSettings, check_baseline, leak_metadata, measure_leak
 from .looks import DIFFRACTION, SURVEY, look_in
 from .questions import Person, Question, ask_person
 from .recorded_block import RECORDED, Block, Lab, run_block, stretches_of
@@ -120,7 +120,7 @@ class Follower:
         elif step.kind == "retract":
             _told(step, check_travel, lab.probe, -step.steps)
         elif step.kind == "leakage_baseline":
-            _told(step, lambda: check_baseline(lab.bias, lab.probe, **step.settings()))
+            _told(step, check_baseline, lab.bias, lab.probe, _baseline(step))
 
     def _check_beam(self) -> None:
         wanted, rate = self._protocol.beam, float(self._lab.beam.dose_rate.get())
@@ -221,18 +221,18 @@ class Follower:
             found = yield from seek_contact(lab.probe, lab.bias, _approach(step))
             reason = f"{found['kind']} contact, {si(found['resistance_ohm'], 'ohm')}"
         elif kind == "leakage_baseline":
-            found = yield from measure_leak(lab.bias, lab.probe, **step.settings())
+            found = yield from measure_leak(lab.bias, lab.probe, _baseline(step))
             self._coulombs.learn()
             reason = f"leak of {si(found['leak_S'], 'S')}"
         elif kind == "retract":
-            yield from bps.stop(lab.bias)
+            yield Msg("stop", lab.bias)
             yield from back_off(lab.probe, step.steps)
         elif kind == "prompt":
-            yield from bps.stop(lab.bias)
+            yield Msg("stop", lab.bias)
             answer = yield from ask_person(self._asked, Question(step.text))
             reason = "answered"
         elif kind == "site":
-            yield from bps.stop(lab.bias)
+            yield Msg("stop", lab.bias)
             where = Question(
                 f"Move the stage to {step.text!r}, and focus; the beam is blanked when you answer"
             )
@@ -307,6 +307,10 @@ def _looks(step: Any) -> list[int]:
 
 def _approach(step: Any) -> ApproachSettings:
     return ApproachSettings(**step.settings())
+
+
+def _baseline(step: Any) -> BaselineSettings:
+    return BaselineSettings(**step.settings())
 
 
 def _place(step: Any) -> str:

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.protocols import Movable, Readable
 
+from .current import value_of
 from .limits import check_count, check_roles
 from .roles import Plan, Probe
 from .safety import safe
+from .stubs import carry_out
 
 AWAY_STEPS = 3  # more than the reach of adhesion, by far
 
@@ -23,11 +24,11 @@ def check_travel(probe: Any, steps: int) -> None:
 def back_off(probe: Probe, steps: int = 5) -> Plan:
     """Take the probe away: fine offset to zero, then `steps` coarse steps back."""
     z = probe.z
-    yield from bps.mv(z.fine, 0.0)
-    here = yield from bps.rd(z.coarse)
+    yield from carry_out("set", z.fine, 0.0)
+    here = yield from value_of(z.coarse)
     yield Msg("checkpoint")
-    yield from bps.mv(z.coarse, here - steps)
-    yield from bps.mv(probe.contact, "open")
+    yield from carry_out("set", z.coarse, here - steps)
+    yield from carry_out("set", probe.contact, "open")
 
 
 def retract(
@@ -62,11 +63,11 @@ def retract(
     carried: Any = probe
 
     def body() -> Plan:
-        yield from bps.stop(source)
+        yield Msg("stop", source)
         yield from back_off(carried, steps)
-        yield from bps.create(name="retracted")
-        yield from bps.read(probe)
-        yield from bps.save()
+        yield Msg("create", None, name="retracted")
+        yield Msg("read", probe)
+        yield Msg("save")
 
     start = {"plan_name": "retract", "plan_args": {"steps": steps}, **(md or {})}
     staged = bpp.stage_wrapper(bpp.run_wrapper(body(), md=start), [bias, beam])

@@ -62,14 +62,10 @@ def deposit_until(
         A parameter is outside what the station or the method allows; nothing has moved.
     """
     check_sign("bias_V", bias_V, negative=True)
-    camera_settings = {"rate_Hz": frame_rate_Hz, "exposure_s": exposure_s}
     step = {"kind": "deposit", "bias_V": bias_V, "until": until, "timeout_s": timeout_s}
-    made = _protocol("deposit until", camera_settings, step, pre_roll_s)
-    return (
-        yield from follow(
-            "deposit_until", bias, camera, beam, None, made, detectors=detectors, md=md
-        )
-    )
+    made = _protocol("deposit until", step, frame_rate_Hz, exposure_s, pre_roll_s)
+    lab = (bias, camera, beam, None)
+    return (yield from follow("deposit_until", *lab, made, detectors=detectors, md=md))
 
 
 def strip_until(
@@ -119,12 +115,10 @@ def strip_until(
         A parameter is outside what the station or the method allows; nothing has moved.
     """
     check_sign("bias_V", bias_V, negative=False)
-    camera_settings = {"rate_Hz": frame_rate_Hz, "exposure_s": exposure_s}
     step = {"kind": "strip", "bias_V": bias_V, "until": until, "timeout_s": timeout_s}
-    made = _protocol("strip until", camera_settings, step, pre_roll_s)
-    return (
-        yield from follow("strip_until", bias, camera, beam, None, made, detectors=detectors, md=md)
-    )
+    made = _protocol("strip until", step, frame_rate_Hz, exposure_s, pre_roll_s)
+    lab = (bias, camera, beam, None)
+    return (yield from follow("strip_until", *lab, made, detectors=detectors, md=md))
 
 
 def survey(
@@ -163,8 +157,7 @@ def survey(
     LimitError
         A parameter is outside what the station allows, or nobody can be asked.
     """
-    camera_settings = {"rate_Hz": frame_rate_Hz, "exposure_s": exposure_s}
-    made = _protocol("survey", camera_settings, {"kind": "survey", "frames": frames})
+    made = _protocol("survey", {"kind": "survey", "frames": frames}, frame_rate_Hz, exposure_s)
     return (yield from follow("survey", bias, camera, beam, None, made, ask=ask, md=md))
 
 
@@ -207,16 +200,14 @@ def diffraction_snapshot(
     LimitError
         A parameter is outside what the station allows, or nobody can be asked.
     """
-    camera_settings = {"rate_Hz": frame_rate_Hz, "exposure_s": exposure_s}
     step = {"kind": "diffraction", "frames": frames, "camera_length_m": camera_length_m}
-    made = _protocol("diffraction", camera_settings, step)
-    return (
-        yield from follow("diffraction_snapshot", bias, camera, beam, None, made, ask=ask, md=md)
-    )
+    made = _protocol("diffraction", step, frame_rate_Hz, exposure_s)
+    lab = (bias, camera, beam, None)
+    return (yield from follow("diffraction_snapshot", *lab, made, ask=ask, md=md))
 
 
 def _protocol(
-    name: str, camera: dict[str, float], step: dict[str, Any], pre_roll_s: float = 0.0
+    name: str, step: dict[str, Any], rate_Hz: float, exposure_s: float, pre_roll_s: float = 0.0
 ) -> Protocol:
     """Return a protocol of one step.
 
@@ -225,6 +216,7 @@ def _protocol(
     LimitError
         A parameter makes no sense; the message names it.
     """
+    camera = {"rate_Hz": rate_Hz, "exposure_s": exposure_s}
     try:
         return Protocol.from_json_dict(
             {"name": name, "camera": camera, "pre_roll_s": pre_roll_s, "steps": [step]}, name

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import bluesky.plan_stubs as bps
 from bluesky import Msg
 
 from stmtem_control.errors import ApproachError, LimitError
@@ -18,6 +17,7 @@ from .step_sizes import (
     keep_size,
     known_size,
 )
+from .stubs import carry_out
 
 MOVES: tuple[Direction, ...] = ("down", "down", "up")  # ends further away than it began
 STILL_V = 0.4  # a contact that shifts by less has not been moved; drift and hysteresis make this
@@ -46,7 +46,8 @@ def learn_steps(search: ContactSearch, touch: Touch, meet: Callable[[float], Pla
             search.stage.write(stage="learn")
             yield from search.fine_to(0.0)
             yield Msg("checkpoint")
-            yield from bps.mv(probe.z.coarse, before.coarse + (1 if direction == "up" else -1))
+            goal = before.coarse + (1 if direction == "up" else -1)
+            yield from carry_out("set", probe.z.coarse, goal)
             touch = yield from meet(_below(search, before, direction))
             shift = touch.fine_V - before.fine_V
             if direction == "up":

@@ -5,9 +5,10 @@ from typing import Any
 
 from bluesky import Msg
 
+from stmtem_control.clock import READING_PERIOD_S
+
 from .roles import Camera, Plan, Source
 
-READING_PERIOD_S = 0.05  # wall time between two readings: the RunEngine needs about 5 ms of it
 COLLECT_PERIOD_S = 0.5  # wall time between two collects: each costs over 1 ms, however few frames
 
 
@@ -58,9 +59,14 @@ def carry_out(command: str, device: Any, *arguments: Any) -> Plan:
     yield Msg("wait", None, group=command)
 
 
+def collect_last(camera: Camera) -> Plan:
+    """Hand the last frames of an acquisition to the documents, when nothing can be resumed."""
+    yield Msg("collect", camera, stream=False, return_payload=False, name="frames")
+
+
 def collect_frames(camera: Camera) -> Plan:
     """Hand the frames that are on disk to the documents."""
-    yield Msg("collect", camera, stream=False, return_payload=False, name="frames")
+    yield from collect_last(camera)
     # Without a checkpoint here, a resumed pause would collect new frames under old numbers.
     yield Msg("checkpoint")
 

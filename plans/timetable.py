@@ -3,11 +3,12 @@
 import math
 from typing import Any
 
+from stmtem_control.device_limits import MOST_FRAMES
+
 from .roles import Plan, Source
 
 LATE_S = 0.05  # wall seconds by which a step may be shortened because it began late
 LATE_SHARE = 0.1  # the same, of its length
-MOST_COUNTED = 100_000  # frames that a camera counts by itself in one acquisition
 
 
 def whole_frames(seconds: float, frame_rate_Hz: float) -> int:
@@ -16,7 +17,7 @@ def whole_frames(seconds: float, frame_rate_Hz: float) -> int:
     A block of this length has exactly so many frames, the last of which has ended with it.
     """
     frames = max(1, math.floor(seconds * frame_rate_Hz + 1e-6))
-    return frames if frames <= MOST_COUNTED else 0
+    return frames if frames <= MOST_FRAMES else 0
 
 
 class Timetable:

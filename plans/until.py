@@ -31,7 +31,7 @@ class Look(NamedTuple):
     excess_A : float
         The current without the leak.
     charge_C : float
-        Since the run began, in C; deposition counts negative.
+        Since the first step under bias, in C; deposition counts negative.
     dose_e_per_A2 : float
         Since the step began.
     frames : int
@@ -68,7 +68,10 @@ def check_detectors(names: Sequence[str], detectors: Mapping[str, Any] | None) -
     for name in names:
         if name not in known:
             has = f"there are {', '.join(sorted(known))}" if known else "none was passed in"
-            raise LimitError(f"until: event {name!r}: no detector of this name; {has}")
+            raise LimitError(
+                f"until: event {name!r}: no detector of this name; {has}; put yours "
+                "into session.detectors, or give the plan detectors="
+            )
         if not callable(getattr(known[name], "seen", None)):
             raise LimitError(f"until: event {name!r}: its detector has no method seen(look)")
 

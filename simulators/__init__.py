@@ -5,7 +5,7 @@ Nothing here is imported by the devices, and nothing here imports them: they mee
 
 from .bench import Bench
 from .clock import HandClock, WallClock
-from .contact import OPEN_OHM, SHORT_OHM, Contact
+from .contact import OPEN_OHM, SHORT_OHM, START_GAP_NM, Contact
 from .fault import Fault
 from .fault_board import FaultEvent
 from .model import KineticModel
@@ -20,6 +20,7 @@ __all__ = [
     "OPEN_OHM",
     "PRESETS",
     "SHORT_OHM",
+    "START_GAP_NM",
     "Bench",
     "Contact",
     "Fault",

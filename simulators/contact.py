@@ -23,7 +23,7 @@ stiffness of probe and fibre, about 1 kN/m, at d = 0.5 nm.  To part again it mus
 """
 
 import math
-from typing import Literal
+from typing import Literal, TypedDict
 
 ContactKind = Literal["open", "tunnelling", "oxide", "ohmic", "short"]
 
@@ -32,6 +32,7 @@ DECAY_PER_NM = 20.5
 OPEN_OHM = 1e13  # further away than this, less flows through the gap than through the insulation
 SHORT_OHM = 1e6  # metal on carbon once the oxide is pierced
 TIP_RADIUS_NM = 2000.0
+START_GAP_NM = 420.0  # some coarse steps away
 
 SNAP_IN_NM = 0.5
 SNAP_OUT_NM = 1.0
@@ -43,6 +44,16 @@ CRASH_NM = 150.0  # ... and the tip is flattened for good
 # d = 1 nm beyond the radius d0 that adhesion alone gives, 25 GOhm; before it breaks, 0.16 GOhm.
 FILM_OHM_NM = 25e9
 FILM_ADHESION_NM = 3.0
+
+
+class ContactState(TypedDict):
+    """Where slider and piezo of each axis are, and what has become of probe and fibre; in nm."""
+
+    slider_nm: list[float]
+    bend_nm: list[float]
+    drifted_nm: float
+    deepest_nm: float
+    adheres: bool
 
 
 class Contact:
@@ -64,7 +75,7 @@ class Contact:
     def __init__(
         self,
         *,
-        gap_nm: float = 420.0,
+        gap_nm: float = START_GAP_NM,
         drift_nm_per_s: float = 0.0,
         crack_nm: float = CRACK_NM,
         pierce_nm: float = PIERCE_NM,
@@ -109,32 +120,29 @@ class Contact:
         self._deepest_nm = max(self._deepest_nm, depth)
         self._adheres = depth >= -(self.snap_out_nm if self._adheres else self.snap_in_nm)
 
-    def state(self) -> list[float | list[float]]:
-        """Return what it has become, as :meth:`restore` takes it."""
-        return [
-            list(self._slider),
-            list(self._bend),
-            self._drifted_nm,
-            self._deepest_nm,
-            float(self._adheres),
-        ]
+    def state(self) -> ContactState:
+        """Return what it has become, as :meth:`restore` takes it, and as JSON has it."""
+        return {
+            "slider_nm": list(self._slider),
+            "bend_nm": list(self._bend),
+            "drifted_nm": self._drifted_nm,
+            "deepest_nm": self._deepest_nm,
+            "adheres": self._adheres,
+        }
 
-    def restore(self, state: list[float | list[float]]) -> None:
+    def restore(self, state: ContactState) -> None:
         """Be as it was once."""
-        slider, bend, drifted, deepest, adheres = state
-        assert isinstance(slider, list)
-        assert isinstance(bend, list)
-        self._slider, self._bend = list(slider), list(bend)
-        self._drifted_nm, self._deepest_nm = float(drifted), float(deepest)  # type: ignore[arg-type]
-        self._adheres = bool(adheres)
+        self._slider, self._bend = list(state["slider_nm"]), list(state["bend_nm"])
+        self._drifted_nm, self._deepest_nm = state["drifted_nm"], state["deepest_nm"]
+        self._adheres = state["adheres"]
 
     # -- where it is --------------------------------------------------------------------------
 
     @property
     def probe_nm(self) -> tuple[float, float, float]:
         """Displacement of the probe from its start, in nm."""
-        x, y, z = (s + b for s, b in zip(self._slider, self._bend, strict=True))
-        return x, y, z
+        slider, bend = self._slider, self._bend
+        return slider[0] + bend[0], slider[1] + bend[1], slider[2] + bend[2]
 
     @property
     def gap_nm(self) -> float:

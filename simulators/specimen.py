@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .clock import Clock
-from .contact import OPEN_OHM, SHORT_OHM, Contact, ContactKind, Insulation
+from .contact import OPEN_OHM, SHORT_OHM, START_GAP_NM, Contact, ContactKind, Insulation
 from .exposure import Exposure
 from .lines import Line
 from .mishaps import Mishaps
@@ -64,7 +64,7 @@ class Specimen:
         *,
         preset: str = "fig2",
         seed: int = 1,
-        gap_nm: float = 420.0,
+        gap_nm: float = START_GAP_NM,
         field_nm: float = 1024.0,
         dose_rate_e_per_A2_s: float = 20.0,
         leak_GOhm: float | None = None,

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 
 from .station_tables import CatalogTable
 
@@ -84,11 +83,6 @@ class CatalogFeed:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End it."""
         self.close()

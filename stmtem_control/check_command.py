@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .command_options import add_station
 from .errors import ConfigError
+from .terminal import make_console
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -21,11 +23,9 @@ def add_check_command(commands: "argparse._SubParsersAction[Any]") -> None:
         "where and what to change",
     )
     check.add_argument("protocol", metavar="PROTOCOL", help="a protocol file (YAML)")
-    check.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    add_station(check)
     check.add_argument("--specimen", default="", help="what is in the beam, by its name")
-    check.add_argument(
-        "--speed", type=float, help="simulated seconds in a second, on a simulated bench"
-    )
+    check.add_argument("--speed", type=float, help="simulated seconds in a second")
     check.add_argument("--out", metavar="DIR", help="where the run folder would go")
     check.add_argument("--plot", metavar="FILE", help="draw the timeline: PNG, PDF or SVG")
     check.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -39,16 +39,13 @@ def _check(options: argparse.Namespace) -> int:
 
     if options.plot is not None and Path(options.plot).suffix.lower() not in FORMATS:
         raise ConfigError(f"--plot {options.plot}: give a file that ends in {', '.join(FORMATS)}")
-    station = load_station(options.station).with_bench(speed=options.speed)
-    if options.out is not None:
-        station = station.with_data(options.out)
+    station = load_station(options.station, data=options.out).with_bench(speed=options.speed)
     protocol = read_protocol(Path(options.protocol))
     estimate = check_protocol(protocol, station, specimen=options.specimen)
     if options.json:
         print(json.dumps(estimate.as_dict(), indent=1))
     else:
         from .estimate.report import show_estimate
-        from .terminal import make_console
 
         show_estimate(estimate, make_console())
     if options.plot is not None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from . import __version__
 from .check_command import add_check_command
+from .command_options import OF_ITS_BENCH, add_attach, add_bench, add_station
 from .dose_command import add_dose_command
 from .end_signals import on_end_signals
 from .errors import StmTemError
@@ -49,21 +50,13 @@ def make_parser() -> argparse.ArgumentParser:
         description="Approach, deposit and strip lithium with frames throughout, retract. The "
         "last line is the run's folder.",
     )
-    demo.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    add_station(demo)
     demo.add_argument("--out", metavar="DIR", help="where the run folder goes")
     demo.add_argument("--cycles", type=int, default=2, help="how many cycles (default 2)")
     demo.add_argument("--deposit-V", type=float, default=-5.0, help="deposition bias (default -5)")
     demo.add_argument("--strip-V", type=float, default=5.0, help="stripping bias (default 5)")
-    demo.add_argument("--seed", type=int, help="of the simulated specimen")
-    demo.add_argument("--speed", type=float, help="simulated seconds in a second")
-    demo.add_argument("--preset", help="of the simulated specimen")
-    demo.add_argument("--size", type=int, help="edge of the simulated camera's image in pixels")
-    demo.add_argument(
-        "--attach",
-        metavar="FILE",
-        help="use a bench that runs already; the file has what 'stmtem sim --json' printed "
-        "(give its --speed and --size here too)",
-    )
+    add_bench(demo)
+    add_attach(demo, OF_ITS_BENCH)
     demo.set_defaults(run=_demo)
 
     sim = commands.add_parser("sim", help="run the simulated bench alone", add_help=False)
@@ -73,7 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser(
         "doctor", help="check the installation and whether a station's instruments answer"
     )
-    doctor.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    add_station(doctor)
     doctor.set_defaults(run=_doctor)
 
     safe = commands.add_parser(
@@ -83,10 +76,8 @@ def make_parser() -> argparse.ArgumentParser:
         "it hangs, its guard process acts. Without a session the instruments are opened here.",
         epilog="exit codes: 0 all is safe; 1 a part is not: switch it off by hand; 2 bad input",
     )
-    safe.add_argument("--station", default="sim", help="a station's name or file (default sim)")
-    safe.add_argument(
-        "--attach", metavar="FILE", help="use a bench that runs already, see 'stmtem demo'"
-    )
+    add_station(safe)
+    add_attach(safe)
     safe.set_defaults(run=_safe)
 
     add_check_command(commands)
@@ -116,7 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
         "registered; 2 refused",
     )
     catalog.add_argument("folder", nargs="?", help="data folder (default: the station's)")
-    catalog.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    add_station(catalog)
     catalog.add_argument(
         "--port", type=int, default=8000, help="of the server (default 8000; 0: any that is free)"
     )
@@ -132,7 +123,7 @@ def make_parser() -> argparse.ArgumentParser:
     catalog.set_defaults(run=_catalog)
 
     session = commands.add_parser("session", help="open IPython at a station")
-    session.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    add_station(session)
     session.add_argument("--out", metavar="DIR", help="where run folders go")
     session.add_argument(
         "-c", dest="code", metavar="CODE", help="run this code instead of asking for input"

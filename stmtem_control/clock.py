@@ -12,6 +12,8 @@ from typing import Any, Self
 
 from .errors import ConfigError
 
+READING_PERIOD_S = 0.05  # wall time between a plan's readings: the RunEngine needs 5 ms of it
+
 
 class StationClock:
     """Seconds of station time since the clock was made.

@@ -197,13 +197,15 @@ def packaged_stations() -> list[str]:
     )
 
 
-def load_station(which: str | Path = "sim") -> Station:
+def load_station(which: str | Path = "sim", *, data: str | Path | None = None) -> Station:
     """Read a station file.
 
     Parameters
     ----------
     which : str or Path
         Name of a station that comes with the package ("sim"), or path of a TOML file.
+    data : str or Path, optional
+        Data folder in the place of the station's own.
 
     Raises
     ------
@@ -230,7 +232,8 @@ def load_station(which: str | Path = "sim") -> Station:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"station file {source}: {error}") from None
-    return parse_station(raw, f"station file {source}")
+    station = parse_station(raw, f"station file {source}")
+    return station if data is None else station.with_data(data)
 
 
 def parse_station(raw: dict[str, Any], source: str) -> Station:

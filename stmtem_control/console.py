@@ -21,10 +21,7 @@ def open_console(station: str, out: str | None = None, code: str | None = None) 
     StmTemError
         The station could not be opened.
     """
-    described = load_station(station)
-    if out is not None:
-        described = described.with_data(out)
-    with Prompt(described) as prompt:
+    with Prompt(load_station(station, data=out)) as prompt:
         if code is not None:
             try:
                 exec(compile(code, "<stmtem session -c>", "exec"), prompt.names)

@@ -43,9 +43,9 @@ def run_demo(
     """
     from stmtem_control.plans import deposition_stripping_cycles
 
-    described = load_station(station).with_bench(seed=seed, speed=speed, preset=preset, size=size)
-    if out is not None:
-        described = described.with_data(out)
+    described = load_station(station, data=out).with_bench(
+        seed=seed, speed=speed, preset=preset, size=size
+    )
     console = LastingConsole(highlight=False)
     addresses = None if attach is None else read_addresses(Path(attach))
     root = Path(described.station.data)

@@ -12,6 +12,7 @@ from .errors import LimitError
 
 ROUNDING = 1e-9  # by which exposure x rate may exceed 1
 MOST_FRAMES = 100_000  # that a Merlin counts in one acquisition
+MOST_COMPLIANCE = 100.0  # times that of the station file, unless a device is told otherwise
 
 
 def check_range(name: str, value: Any, low: float, high: float, unit: str, key: str = "") -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .command_options import add_station
 from .errors import ConfigError, RecordingError
 from .terminal import make_console
 
@@ -31,7 +32,7 @@ def add_dose_command(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     dose.add_argument("specimen", nargs="?", metavar="SPECIMEN", help="a part of its name will do")
     dose.add_argument("site", nargs="?", metavar="SITE", help="a part of its name will do")
-    dose.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    add_station(dose)
     dose.add_argument("--data", metavar="DIR", help="data folder (default: the station's)")
     dose.add_argument("--csv", metavar="FILE", help="write all exposures as a table; - for output")
     dose.add_argument(
@@ -47,9 +48,7 @@ def _dose(options: argparse.Namespace) -> int:
     from .dose.ledger import Ledger
     from .station_dose import ledger_path
 
-    station = load_station(options.station)
-    if options.data:
-        station = station.with_data(options.data)
+    station = load_station(options.station, data=options.data)
     path = ledger_path(station)
     console = make_console()
     if not path.exists() and not (options.specimen or options.csv or options.picture):

@@ -8,7 +8,6 @@ import select
 import sys
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
 
 ENTER = ("\r", "\n")
@@ -26,6 +25,12 @@ def has_keyboard(stream: Any = None) -> bool:
         return os.isatty(descriptor) and os.tcgetpgrp(descriptor) == os.getpgrp()
     except (AttributeError, ValueError, OSError):
         return False
+
+
+def echo_key(text: str) -> None:
+    """Show what is typed, where nothing else does."""
+    if sys.stderr.isatty():
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 class Keyboard:
@@ -77,12 +82,7 @@ class Keyboard:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the thread, and set the terminal as it was."""
         import termios
 

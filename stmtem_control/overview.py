@@ -55,16 +55,12 @@ class PlanList(Mapping[str, Callable[..., Any]]):
 
     Parameters
     ----------
-    module : module
-        Whose ``__all__`` names the plans.
+    plans : mapping
+        The plans by name.
     """
 
-    def __init__(self, module: Any) -> None:
-        self._plans: dict[str, Callable[..., Any]] = {
-            name: getattr(module, name)
-            for name in sorted(module.__all__)
-            if inspect.isgeneratorfunction(getattr(module, name))
-        }
+    def __init__(self, plans: Mapping[str, Callable[..., Any]]) -> None:
+        self._plans = dict(plans)
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
         """Return a plan."""

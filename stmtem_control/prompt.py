@@ -10,13 +10,9 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from bluesky.utils import FailedStatus, RunEngineInterrupted
-from rich.console import Console
-
-from stmtem_control import plans
 
 from .config import Station
 from .errors import StmTemError
@@ -26,10 +22,12 @@ from .outcome import Outcome, one_line
 from .overview import DeviceList, PlanList, explain
 from .past_run import PastRun, newest_run
 from .progress import Progress
+from .public_plans import public_plans
 from .run_folder import check_writable
 from .scan_table import RunView, ScanView
 from .session import Session
 from .tab_units import signal_matcher
+from .terminal import make_line_console
 
 PAUSED = (
     "paused: bias 0 V, output off, beam blanked; RE.resume() puts back what was and goes on, "
@@ -103,7 +101,7 @@ def namespace(session: Session, view: ScanView | None = None) -> dict[str, Any]:
 
     for device in session.devices.values():
         device.__doc__ = explain(device)  # for "bias?": what it reads, with units
-    listed = PlanList(plans)
+    listed = PlanList(public_plans(parts=True))
     return {
         **listed,
         "RE": session.RE,
@@ -149,9 +147,9 @@ class Prompt:
             opened.enter_context(log_to(root))
             self.session = opened.enter_context(Session(station))
             opened.enter_context(self.session.ended_by_signals(leave=True))
-            scans = ScanView()
+            scans, progress = ScanView(), Progress(self.session, make_line_console())
             self.session.RE.subscribe(
-                RunView(self._progress(), scans, frozenset(vars(plans)["__all__"]), self._ended)
+                RunView(progress, scans, frozenset(public_plans(parts=True)), self._ended)
             )
             self.session.dose.tell = _say
             if self.session.catalog.problem:
@@ -159,10 +157,6 @@ class Prompt:
             self.names = namespace(self.session, scans)
             self._opened = opened.pop_all()
         atexit.register(self.close)
-
-    def _progress(self) -> Progress:
-        # Lines, whatever the output is: a live display and a prompt do not go together.
-        return Progress(self.session, Console(force_terminal=False, force_jupyter=False, width=160))
 
     def _ended(self) -> None:
         print(self.session.run_folder.folder)
@@ -187,12 +181,7 @@ class Prompt:
         """Return the prompt."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .command_options import OF_ITS_BENCH, add_attach, add_bench, add_station
 from .errors import RecordingError
 
 
@@ -20,7 +21,7 @@ def add_protocol_commands(commands: Any) -> None:
         "has moved",
     )
     run.add_argument("protocol", metavar="PROTOCOL", help="a protocol file (YAML)")
-    run.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    add_station(run)
     run.add_argument("--out", metavar="DIR", help="where the run folder goes")
     run.add_argument("--dry-run", action="store_true", help="only check it and say what it takes")
     run.add_argument("--yes", action="store_true", help="answer every prompt with yes")
@@ -29,13 +30,8 @@ def add_protocol_commands(commands: Any) -> None:
     run.add_argument("--air-exposure", metavar="TIME", help="of the sample, for example '30 s'")
     run.add_argument("--notes", metavar="TEXT", help="anything else")
     run.add_argument("--site", metavar="NAME", help="the place in the beam")
-    run.add_argument("--seed", type=int, help="of the simulated specimen")
-    run.add_argument("--speed", type=float, help="simulated seconds in a second")
-    run.add_argument("--preset", help="of the simulated specimen")
-    run.add_argument("--size", type=int, help="edge of the simulated camera's image in pixels")
-    run.add_argument(
-        "--attach", metavar="FILE", help="use a bench that runs already, see 'stmtem demo'"
-    )
+    add_bench(run)
+    add_attach(run, OF_ITS_BENCH)
     run.set_defaults(run=_run)
 
     schema = commands.add_parser(

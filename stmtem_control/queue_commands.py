@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from .command_options import add_attach, add_station
+
 
 def add_queue_commands(commands: Any) -> None:
     """Add ``queue`` and ``watch`` to the parser."""
@@ -13,11 +15,9 @@ def add_queue_commands(commands: Any) -> None:
         "other programs and other machines. Needs the extra 'queue' and a redis server.",
         epilog="exit codes: 0 done; 2 refused, nothing was started",
     )
-    queue.add_argument("--station", default="sim", help="a station's name or file (default sim)")
+    add_station(queue)
     queue.add_argument("--out", metavar="DIR", help="where run folders go")
-    queue.add_argument(
-        "--attach", metavar="FILE", help="use a bench that runs already, see 'stmtem demo'"
-    )
+    add_attach(queue)
     queue.add_argument(
         "--redis", default="localhost:6379", metavar="HOST:PORT", help="default localhost:6379"
     )

@@ -13,7 +13,7 @@ from .config import Station, load_station
 from .errors import LimitError
 from .estimate import Estimate, check_protocol
 from .estimate.report import show_estimate
-from .keyboard import Keyboard, has_keyboard
+from .keyboard import Keyboard, echo_key, has_keyboard
 from .log_file import log_to
 from .outcome import Outcome
 from .progress import LastingConsole
@@ -50,11 +50,9 @@ def run_file(options: argparse.Namespace) -> int:
     if console.is_dumb_terminal:  # nothing can be drawn anew on it
         console = LastingConsole(highlight=False, force_terminal=False)
     protocol = with_metadata(read_protocol(Path(options.protocol)), **_metadata(options))
-    station = load_station(options.station).with_bench(
+    station = load_station(options.station, data=options.out).with_bench(
         seed=options.seed, speed=options.speed, preset=options.preset, size=options.size
     )
-    if options.out is not None:
-        station = station.with_data(options.out)
     estimate = check_protocol(protocol, station)
     if options.dry_run:
         show_estimate(estimate, console)
@@ -119,7 +117,7 @@ def _run(
         ask: Any = None
         if keyboard:
             control = opened.enter_context(RunControl(session, progress))
-            echo = (lambda _: None) if console.is_terminal else _echo
+            echo = (lambda _: None) if console.is_terminal else echo_key
             keys = opened.enter_context(Keyboard(control.key, progress.asked, echo=echo))
             progress.question = lambda: keys.question
             progress.typed = lambda: keys.typed
@@ -128,12 +126,6 @@ def _run(
             ask = _Yes(progress)
         opened.enter_context(progress.live())
         return run_protocol(session, protocol, ask=ask)
-
-
-def _echo(text: str) -> None:
-    """Show what is typed, where no table does."""
-    if sys.stderr.isatty():
-        print(text, end="", file=sys.stderr, flush=True)
 
 
 class _Yes:

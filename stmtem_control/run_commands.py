@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from .command_options import add_station
 from .errors import RecordingError
 from .terminal import make_console
 
@@ -14,7 +15,7 @@ def add_run_commands(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add ``runs``, ``show`` and ``export`` to the command line."""
     runs = commands.add_parser("runs", help="list the runs in a data folder")
     runs.add_argument("folder", nargs="?", help="data folder (default: the station's)")
-    _add_station(runs)
+    add_station(runs)
     runs.set_defaults(run=_runs)
 
     show = commands.add_parser(
@@ -24,7 +25,7 @@ def add_run_commands(commands: "argparse._SubParsersAction[Any]") -> None:
         "charge and dose, and how sure the times are.",
     )
     _add_run(show)
-    _add_station(show)
+    add_station(show)
     show.set_defaults(run=_show)
 
     export = commands.add_parser(
@@ -33,7 +34,7 @@ def add_run_commands(commands: "argparse._SubParsersAction[Any]") -> None:
         description="The run itself stays as it is.",
     )
     _add_run(export)
-    _add_station(export)
+    add_station(export)
     export.add_argument(
         "--parquet",
         action="store_true",
@@ -56,10 +57,6 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="a run's folder, or a part of its name in the station's data folder, for example "
         "5267297b (default: the newest there)",
     )
-
-
-def _add_station(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--station", default="sim", help="a station's name or file (default sim)")
 
 
 def find_run(which: str | None, station: str) -> Path:

@@ -1,21 +1,18 @@
 """Running a protocol in a session."""
 
-import logging
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmtem_control.plans import follow_protocol
 
+from .ask_at_terminal import AskAtTerminal
 from .errors import ProtocolFileError
 from .outcome import Outcome
 from .protocol import Biased, Diffraction, Prompt, Protocol, Site, Survey, read_protocol
 
 if TYPE_CHECKING:
     from .session import Session
-
-log = logging.getLogger(__name__)
 
 Ask = Callable[[str], str]
 ASKING = (Prompt, Site, Survey, Diffraction)  # steps for which a person must do something
@@ -45,7 +42,7 @@ def run_protocol(
         Takes a question and returns the answer; by default the person at the terminal is asked.
     detectors : mapping, optional
         What sees the events that the protocol waits for, by name; by default those of
-        ``session.detectors``, if it has any.
+        ``session.detectors``.
     sample, operator, notes, site : str, optional
         Instead of what stands in the file.
     air_exposure_s : float, optional
@@ -72,7 +69,7 @@ def run_protocol(
         notes=notes,
         site=site,
     )
-    found = detectors if detectors is not None else getattr(session, "detectors", {})
+    found = detectors if detectors is not None else session.detectors
     devices = session.devices
     taken: Any = protocol  # a queue gives text or a dict, which is what the plan says it takes
     plan = follow_protocol(
@@ -82,7 +79,7 @@ def run_protocol(
         devices["probe"],
         taken,
         detectors=dict(found),
-        ask=None if not asks(protocol) else turning(session, ask or ask_at_terminal),
+        ask=None if not asks(protocol) else turning(session, ask or AskAtTerminal()),
     )
     return session.run(plan)
 
@@ -150,12 +147,6 @@ def refuse_without_detectors(protocol: Protocol) -> None:
                     line=int(line) if line.isdecimal() else 0,
                     key="until",
                 )
-
-
-def ask_at_terminal(question: str) -> str:
-    """Ask the person at the terminal, and return the answer."""
-    print(f"\n{question}", file=sys.stderr, flush=True)
-    return input("answer ('no' ends the run): ")
 
 
 def turning(session: "Session", ask: Ask) -> Ask:

@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import logging
 import sys
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -45,11 +44,9 @@ if TYPE_CHECKING:
         SafeState,
         Trip,
     )
+    from stmtem_control.plans import Detector
 
     from .session_dose import SessionDose
-
-
-log = logging.getLogger(__name__)
 
 
 class Session:
@@ -81,6 +78,8 @@ class Session:
         Heartbeat and guard process, which make it safe if this process dies or hangs.
     catalog : CatalogFeed
         Registers the runs with a Tiled server, where the station names one.
+    detectors : dict
+        What sees the events that protocols wait for, by name; put yours in.
     closed : bool
 
     Raises
@@ -99,6 +98,7 @@ class Session:
         self.root = Path(self.station.station.data)
         check_writable(self.root)
         self.closed = False
+        self.detectors: dict[str, Detector] = {}
         self._started = False
         self._run_began = 0.0
         self._before: Path | None = None  # folder of the run before the plan that runs

@@ -10,12 +10,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from .config import load_station
 from .errors import ConfigError, StmTemError
+from .named_station import DATA, STATION, named_station
 from .prompt import Prompt
-
-STATION = "STMTEM_STATION"  # environment variables
-DATA = "STMTEM_DATA"
 
 # Process-wide on purpose: %run executes the startup module anew each time, and keeps nothing.
 _shared: list[Prompt] = []
@@ -46,9 +43,7 @@ def shared_prompt(
     StmTemError
         The station could not be opened.
     """
-    asked = load_station(station or environment.get(STATION) or "sim")
-    if data := out or environment.get(DATA):
-        asked = asked.with_data(data)
+    asked = named_station(environment, station, out)
     _shared[:] = [prompt for prompt in _shared if not prompt.session.closed]
     if _shared:
         there = _shared[0].session.station

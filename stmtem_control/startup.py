@@ -1,4 +1,4 @@
-"""Opens a station and gives its names: the one module of the package that works when imported.
+"""Opens a station and gives its names: imported, or run, in IPython or Jupyter.
 
 In IPython, or a Jupyter notebook::
 

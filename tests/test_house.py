@@ -12,11 +12,11 @@ from bluesky import protocols
 from ophyd import Device, Signal
 from ophyd.device import Kind
 
-from stmtem_control import errors, plans
+from stmtem_control import errors
+from stmtem_control.public_plans import public_plans
 from stmtem_control.session import Session
 
-STUBS = {"clapperboard", "covered", "make_safe", "safe"}  # parts of plans, for who writes one
-PLANS = [getattr(plans, name) for name in vars(plans)["__all__"] if name not in STUBS]
+PLANS = list(public_plans().values())
 PLAIN = (bool, int, float, str, type(None))
 UNITS = {"V", "A", "S", "s", "Hz", "nm", "step", "counts", "m", "keV", "e/A^2", "e/A^2/s", "e/px"}
 

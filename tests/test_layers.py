@@ -26,17 +26,17 @@ GROUND = {
 WIRES = {"visa", "serial_port", "tcp"}
 MAY_IMPORT = {  # folder -> the stmtem_control names it may use
     "devices": {*GROUND, *WIRES, "devices"},
-    "plans": {"errors", "units", "clock", "protocol", "plans"},
+    "plans": {"errors", "units", "clock", "device_limits", "protocol", "plans"},
     "simulators": {"errors", "simulators"},
 }
 # Within stmtem_control itself: who may import whom, from the ground up.
 FLOORS = [
-    {"errors", "units", "exchanges", "permit", "terminal", "device_limits"},
+    {"errors", "units", "exchanges", "permit", "terminal", "device_limits", "command_options"},
     {"clock", "clock_model", "timeline", "transport", "nucleation_transients"},
     {"nucleation_coverage"},
     {"recording", "dose", "protocol"},
     {"config", "station_tables", "interlock_table"},
-    {"station_dose"},
+    {"station_dose", "named_station"},
     {"answer", "socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
     {"bench_process", "log_file", "page_validation", "station_lock", "end_signals", "keyboard"},
     {"catalog_feed", "overview", "tab_units"},
@@ -50,7 +50,7 @@ FLOORS = [
     },
     {"dose_picture", "past_run"},
     {"dose_command"},
-    {"session_dose", "estimate"},
+    {"session_dose", "estimate", "public_plans"},
     {"check_command"},
     {"document_line", "safe_channel", "during_task", "outcome"},
     {"run_engine"},
@@ -60,7 +60,7 @@ FLOORS = [
     {"guard_process", "safe_command", "watch", "run_completion"},
     {"session"},
     {"progress", "doctor", "recover", "catalog", "watch_documents", "pytest_plugin"},
-    {"run_protocol", "keyboard"},
+    {"ask_at_terminal", "run_protocol"},
     {"run_control", "protocol_progress", "magics", "scan_table"},
     {"prompt"},
     {"console", "demo", "shared_prompt", "queueserver", "run_command", "protocol_commands"},

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}\n", re.MULTILINE)
-ENTRY = re.compile(r"^(\S.*)$", re.MULTILINE)
 
 
 def inline(text: str) -> str:

@@ -11,6 +11,7 @@ from .command_line import command_line
 from .devices_page import devices_page
 from .documents_page import documents_page
 from .plans_page import plans_page
+from .protocol_page import protocol_page
 from .python_page import python_page
 from .station_keys import station_keys
 
@@ -32,6 +33,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "columns.md": {"frames.csv": frame_columns, "bias.csv": bias_columns},
     "faults.md": {"faults": faults},
     "station-file.md": {"keys": station_keys},
+    "protocol.md": {"keys": protocol_page},
     "command-line.md": {"commands": command_line},
     "plans.md": {"plans": plans_page},
     "devices.md": {"devices": devices_page},

@@ -3,10 +3,9 @@
 import inspect
 
 from stmtem_control import plans
+from stmtem_control.public_plans import public_plans
 
 from .docstrings import as_markdown, signature_text
-
-PARTS = ("clapperboard", "covered", "make_safe", "safe")  # for who writes a plan
 
 
 def section(name: str, level: str) -> str:
@@ -18,12 +17,10 @@ def section(name: str, level: str) -> str:
 
 def plans_page() -> str:
     """Return all public plans, then the parts that plans are made of."""
-    handed_out = [name for name in vars(plans)["__all__"] if name not in PARTS]
-    names = [name for name in handed_out if inspect.isgeneratorfunction(getattr(plans, name))]
     return "\n\n".join(
         [
-            *(section(name, "##") for name in sorted(names)),
+            *(section(name, "##") for name in public_plans()),
             "## Parts of plans",
-            *(section(name, "###") for name in PARTS),
+            *(section(name, "###") for name in plans.PARTS),
         ]
     )

@@ -15,7 +15,7 @@ from stmtem_control.devices import MerlinTrigger
 from stmtem_control.dose.budgets import Phase
 from stmtem_control.dose.planned import VACUUM, check_planned
 from stmtem_control.errors import InterlockError, LimitError
-from stmtem_control.recording.blank_edges import coded_pattern
+from stmtem_control.recording.blank_edges import EDGE_S, coded_pattern
 
 from .latencies import Latencies
 from .result import Acquisition
@@ -24,7 +24,6 @@ from .tally import Tally
 from .walked_clock import WalkedClock
 
 TIMING = ("exposure_s", "frame_rate_Hz")
-EDGE_S = 0.01  # wall seconds of a blanker's command in a clapperboard, as its device has it
 ROUNDING = 1e-6  # of a frame
 
 
@@ -162,7 +161,7 @@ class CameraStandIn(DeviceStandIn):
         self.alignment = AlignmentStandIn("alignment", self, latencies)
         self._trigger = MerlinTrigger()
         self._begun: float | None = None
-        self._first_s = latencies.first_kickoff
+        self._first_s = latencies.first_frames
         self._settle_s = latencies.settle * clock.speed + 0.5 * reading_s
         self._counted = 0  # frames that it takes by itself; 0: until it is stopped
         self._triggered = 0  # frames that a sequence of the source starts

@@ -6,8 +6,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from stmtem_control.clock import READING_PERIOD_S
 from stmtem_control.config import Station
-from stmtem_control.device_limits import check_bias, check_compliance, check_range
+from stmtem_control.device_limits import (
+    MOST_COMPLIANCE,
+    check_bias,
+    check_compliance,
+    check_range,
+)
 from stmtem_control.devices import BiasSequence, plan_hold, typical_reading_s
 from stmtem_control.errors import LimitError
 
@@ -18,8 +24,7 @@ from .tally import Tally
 from .walked_clock import WalkedClock
 
 KNOWN = ("elapsed", "dose")  # conditions that come when the time has passed
-READING_PERIOD_S = 0.05  # wall seconds from one reading of a hold to the next, as plans have it
-MOST_COMPLIANCE = 100.0  # times that of the station file, as the device has it
+SURE = 1.01  # of the planned time: so long is waited for a reading of a source that is held
 
 
 class BiasStandIn(DeviceStandIn):
@@ -164,15 +169,20 @@ class BiasStandIn(DeviceStandIn):
             self._voltage["value"] = self._current["value"] = math.nan
             self.voltage.value = self.current.value = math.nan
             return 0.0
-        volts = self.setpoint.value
-        amperes = self._circuit.current_A(volts)
-        limited = abs(amperes) >= self.compliance.value
-        self.voltage.value = volts
-        self.current.value = amperes
-        self.in_compliance.value = limited
-        self._voltage["value"], self._current["value"] = volts, amperes
-        self._tally.readings += 1
+        self.take_readings(1)
         return self._reading_s
+
+    def take_readings(self, count: int) -> tuple[list[float], list[bool]]:
+        """Take readings of the circuit; return the currents in A, and whether each was limited."""
+        volts, highest = self.setpoint.value, self.compliance.value
+        currents = self._circuit.currents_A(volts, count)
+        limited = [abs(amperes) >= highest for amperes in currents]
+        self.voltage.value = volts
+        self.current.value = currents[-1]
+        self.in_compliance.value = limited[-1]
+        self._voltage["value"], self._current["value"] = volts, currents[-1]
+        self._tally.readings += count
+        return currents, limited
 
     def read(self) -> Mapping[str, dict[str, Any]]:
         """Return voltage and current as read last."""
@@ -273,4 +283,5 @@ def reading_s(station: Station) -> float:
     if source.dead_man_s <= 0.0:
         return typical_reading_s(source.nplc, source.line_frequency_Hz)
     speed = 1.0 if station.bench is None else station.bench.speed
-    return plan_hold(source.dead_man_s, source.nplc, source.line_frequency_Hz, speed).step_s
+    plan = plan_hold(source.dead_man_s, source.nplc, source.line_frequency_Hz, speed)
+    return SURE * plan.step_s

@@ -13,6 +13,7 @@ from stmtem_control.dose.ledger import Ledger
 from stmtem_control.dose.planned import VACUUM, check_planned
 from stmtem_control.errors import InterlockError, StmTemError
 from stmtem_control.recording.page_layout import ALIGNMENT, padded
+from stmtem_control.simulators import START_GAP_NM
 from stmtem_control.station_dose import SITE, SPECIMEN, ledger_path
 
 from .latencies import Latencies, latencies_of
@@ -91,7 +92,7 @@ def estimate_plan(
     station = station if isinstance(station, Station) else load_station(station)
     latencies, how = latencies_of(station)
     if not first:
-        latencies = replace(latencies, first_kickoff=0.0)
+        latencies = replace(latencies, first_frames=0.0)
     hard = station.dose.budget().hard
     calibration = calibration_now(station)
     had, fresh = _doses(station, ledger)
@@ -141,8 +142,9 @@ def _doses(station: Station, ledger: Ledger | None) -> tuple[Callable[[str, str]
 def _assume_probe(station: Station, assume: Callable[[str], None]) -> None:
     if station.bench is None:
         assume(
-            "where a plan approaches, the probe stands 420 nm from the fibre, as on the simulated "
-            "bench, with steps of 60 nm; each further sweep of the fine offset takes longer"
+            f"where a plan approaches, the probe stands {START_GAP_NM:g} nm from the fibre, as on "
+            "the simulated bench, with steps of 60 nm; each further sweep of the fine offset takes "
+            "longer"
         )
     else:
         assume("where a plan approaches, the probe stands where the bench has it at its start")

@@ -2,8 +2,9 @@
 
 All are seconds on the wall, of host and wire; what an instrument needs in its own time (a reading,
 coarse steps, an exposure) comes from the station file and is counted by the station's clock.  They
-were measured on the simulated bench with ``python -m benchmarks estimate``, which shows them beside
-a run; on GPIB or a serial line an exchange takes some milliseconds more.
+are means over messages of one kind in runs on the simulated bench, which had the computer's two
+cores before all other programs; ``python -m benchmarks estimate`` shows what comes of them beside
+a run.  On GPIB or a serial line an exchange takes some milliseconds more.
 """
 
 from dataclasses import dataclass
@@ -21,18 +22,23 @@ class Latencies:
 
     Attributes
     ----------
-    message, set_up, sleep : float
-        Any message, in the RunEngine; beside that one that sets something, or waits for a time.
-    save : float
-        An event, with its documents on disk.
-    bias, line, reading : float
-        A level, a digital line, what a reading takes beside its conversions.
-    fine, look : float
-        A fine offset; the look whether coarse steps have ended.
+    message : float
+        Any message, in the RunEngine.
+    set_up, trigger, read, save, sleep : float
+        Beside that one that sets something, starts a reading, reads a device, or waits for a time;
+        an event, with its documents on disk.
+    bias, line, fine, look : float
+        Until the instrument has answered to a level, a digital line or a fine offset; the look
+        whether coarse steps have ended.
+    reading : float
+        What a reading takes beside its conversions: two exchanges, and what the host waits more
+        so that it is complete.
     source_off : float
         0 V and output off.
-    configure, kickoff, first_kickoff, collect, camera_stop : float
-        Of the camera; the first kickoff of a session takes longer by so much.
+    configure, kickoff, collect, camera_stop : float
+        Of the camera.
+    first_frames : float
+        The first acquisition of a session begins later by so much: its recorder wakes up.
     settle : float
         From the end of the last exposure until its row is final and on disk, beside half of a
         reading.
@@ -45,29 +51,31 @@ class Latencies:
     """
 
     message: float = 3e-5
-    set_up: float = 3e-4
+    set_up: float = 5e-4
+    trigger: float = 4.5e-4
+    read: float = 1.2e-4
+    save: float = 5.6e-4
     sleep: float = 4e-4
-    save: float = 9e-4
-    bias: float = 1.8e-3
+    bias: float = 8e-4
     line: float = 1.7e-3
-    reading: float = 3.3e-3
-    fine: float = 8e-4
-    look: float = 2e-3
+    fine: float = 1.9e-3
+    look: float = 1.2e-3
+    reading: float = 2.4e-3
     source_off: float = 1e-3
     configure: float = 5e-3
     kickoff: float = 5e-2
-    first_kickoff: float = 0.3
-    collect: float = 1.5e-3
+    first_frames: float = 0.1
+    collect: float = 1.2e-3
     camera_stop: float = 1e-3
     settle: float = 0.26
     prepare_level: float = 2e-4
     prepare: float = 0.1
     align: float = 0.2
-    open_run: float = 4e-3
-    close_run: float = 7e-3
+    open_run: float = 3e-3
+    close_run: float = 4e-3
     declare: float = 8e-3
     begin: float = 2e-3
-    end: float = 2e-2
+    end: float = 1e-2
 
 
 def latencies_of(station: Station) -> tuple[Latencies, str]:

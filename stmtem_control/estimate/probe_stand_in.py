@@ -17,6 +17,7 @@ from stmtem_control.simulators import (
     OPEN_OHM,
     PRESETS,
     SHORT_OHM,
+    START_GAP_NM,
     Contact,
     Gait,
     Stack,
@@ -30,7 +31,6 @@ from .stand_in import DeviceStandIn, SignalStandIn, signals
 from .tally import Tally
 from .walked_clock import WalkedClock
 
-GAP_NM = 420.0  # at which the bench begins
 Z = 2
 
 
@@ -44,7 +44,7 @@ class Circuit:
         Of the probe at the start.
     """
 
-    def __init__(self, station: Station, gap_nm: float = GAP_NM) -> None:
+    def __init__(self, station: Station, gap_nm: float = START_GAP_NM) -> None:
         bench, source = station.bench, station.bias_source
         preset = bench.preset if bench is not None and bench.preset in PRESETS else "fig2"
         parameters = resolve(preset, {})
@@ -66,9 +66,10 @@ class Circuit:
         """Draw the noise anew, so that a leg is the same whatever was before it."""
         self._draw.seed(self._seed)
 
-    def current_A(self, volts: float) -> float:
-        """Return one reading of the current in A at a level."""
-        return volts * self._siemens() + self._draw.gauss(0.0, self.noise_A)
+    def currents_A(self, volts: float, count: int) -> list[float]:
+        """Return readings of the current in A at a level."""
+        flows, noise, draw = volts * self._siemens(), self.noise_A, self._draw.gauss
+        return [flows + draw(0.0, noise) for _ in range(count)]
 
     def _siemens(self) -> float:
         """Return the conductance of all of it, which changes when the probe moves only."""
@@ -140,20 +141,20 @@ class AxisStandIn(DeviceStandIn):
         self.fine.limits = (0.0, table.max_fine_V)
         self.coarse.limits = (-table.max_steps, table.max_steps)
 
-    def state(self) -> list[float]:
+    def state(self) -> dict[str, float]:
         """Return what it is like, as :meth:`restore` takes it."""
-        return [
-            self.fine.value,
-            self.coarse.value,
-            self._steps_made,
-            self._stack.lagging_V,
-        ]
+        return {
+            "fine_V": self.fine.value,
+            "coarse": self.coarse.value,
+            "steps_made": self._steps_made,
+            "lagging_V": self._stack.lagging_V,
+        }
 
-    def restore(self, state: list[float]) -> None:
+    def restore(self, state: dict[str, float]) -> None:
         """Be as it was once."""
-        self.fine.value, self.coarse.value = state[0], int(state[1])
-        self._steps_made = int(state[2])
-        self._stack.lagging_V = state[3]
+        self.fine.value, self.coarse.value = state["fine_V"], int(state["coarse"])
+        self._steps_made = int(state["steps_made"])
+        self._stack.lagging_V = state["lagging_V"]
 
     def _checked(self, check: Callable[..., None], *arguments: Any) -> None:
         """Take note of what is refused before a run; in it, a plan is told and goes by it."""

@@ -7,15 +7,17 @@ passes only by what each message takes.
 from collections.abc import Callable, Generator
 from typing import Any
 
+from stmtem_control.plans import LEG, LEG_DONE
+
 from .latencies import Latencies
 from .stand_in import DeviceStandIn, SignalStandIn
 from .stand_ins import StandIns
-from .walked_legs import LegRecorder, WalkedLegs
+from .walked_legs import LegRecorder, ReadingPace, WalkedLegs
 
 MOST_MESSAGES = 5_000_000
 PERSON = "questions to a person are answered at once"
 
-LEG, LEG_DONE = "leg", "leg_done"  # of null messages, see plans/legs.py
+READINGS = "readings"  # a leg of nothing else, see plans/current.py
 LONG_S = 0.25  # wall seconds: whoever waits so long with the output on would read meanwhile
 STAND_INS = (SignalStandIn, DeviceStandIn)
 
@@ -51,12 +53,15 @@ class Walk:
         self._speed = stand_ins.clock.speed
         self._message_s = latencies.message * self._speed
         self._set_s = latencies.set_up * self._speed
+        self._trigger_s = latencies.trigger * self._speed
+        self._read_s = latencies.read * self._speed
         self._sleep_s = latencies.sleep * self._speed
         self._save_s = latencies.save * self._speed
         self._collect_s = latencies.collect * self._speed
         self._open_s = latencies.open_run * self._speed
         self._close_s = latencies.close_run * self._speed
         self._declare_s = latencies.declare * self._speed
+        self._readings = ReadingPace(stand_ins)
         self._ends: dict[Any, float] = {}  # of groups, station s
         self._answers: dict[str, Answer] = {
             "set": self._set,
@@ -117,7 +122,8 @@ class Walk:
 
     def _set(self, msg: Any) -> None:
         if _is_known(msg.obj):
-            self._later(msg, msg.obj.set(*msg.args) + self._set_s)
+            self._clock.let_pass(self._set_s)
+            self._later(msg, msg.obj.set(*msg.args))
         elif hasattr(msg.obj, "answer"):
             self._tally.assume(PERSON)
         else:
@@ -131,6 +137,7 @@ class Walk:
     def _trigger(self, msg: Any) -> None:
         if not _is_known(msg.obj):
             return self._foreign(msg.obj)
+        self._clock.let_pass(self._trigger_s)
         return self._later(msg, msg.obj.trigger())
 
     def _prepare(self, msg: Any) -> None:
@@ -166,7 +173,10 @@ class Walk:
             self._bias.skipped(wall_s)
 
     def _read(self, msg: Any) -> Any:
-        return msg.obj.read()
+        obj = msg.obj
+        if isinstance(obj, DeviceStandIn):
+            self._clock.let_pass(self._read_s)
+        return obj.read()
 
     def _save(self, msg: Any) -> None:
         self._clock.let_pass(self._save_s)
@@ -215,9 +225,14 @@ class Walk:
     def _null(self, msg: Any) -> Any:
         kwargs = msg.kwargs
         if LEG in kwargs:
+            if kwargs[LEG] == READINGS:
+                return self._readings.begin(kwargs["settings"])
             return self._legs.begin(kwargs[LEG], kwargs["settings"])
         if LEG_DONE in kwargs:
-            self._legs.end(kwargs["found"])
+            if kwargs[LEG_DONE] == READINGS:
+                self._readings.end()
+            else:
+                self._legs.end(kwargs["found"])
         return None
 
     def _input(self, msg: Any) -> str:

@@ -114,3 +114,48 @@ class LegRecorder:
         tally = self._stand_ins.tally
         names = ("readings", "bias_edges", "biased_s", "typical_C")
         return {name: float(getattr(tally, name)) for name in names}
+
+
+class ReadingPace:
+    """Takes readings at once that follow each other with nothing in between.
+
+    What each costs is found where the first are walked through, message by message; what they show
+    comes from the circuit, reading by reading, as it does there.
+
+    Parameters
+    ----------
+    stand_ins : StandIns
+        Whose source is read.
+    """
+
+    def __init__(self, stand_ins: StandIns) -> None:
+        self._bias, self._clock = stand_ins.bias, stand_ins.clock
+        self._known: dict[tuple[Any, ...], float] = {}  # station s, by how many and with what
+        self._begun: tuple[tuple[Any, ...], float] | None = None
+
+    def begin(self, settings: dict[str, Any]) -> list[Any] | None:
+        """Return what was found; None: the readings have to be walked through.
+
+        Found are currents (A), whether each was limited, and for ``levels`` the level set and the
+        one measured (V).
+        """
+        self._begun = None
+        if not self._bias.output.value:
+            return None
+        key = (settings["count"], settings["levels"], *settings["others"])
+        seconds = self._known.get(key)
+        if seconds is None:
+            self._begun = key, self._clock.t
+            return None
+        found: list[Any] = [*self._bias.take_readings(settings["count"])]
+        if settings["levels"]:
+            found += [self._bias.setpoint.value, self._bias.voltage.value]
+        self._clock.let_pass(seconds)
+        return found
+
+    def end(self) -> None:
+        """Take note of what those that were walked through cost, with the message at their end."""
+        if self._begun is not None:
+            key, begun = self._begun
+            self._known[key] = self._clock.t - begun
+            self._begun = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
-from .fields import WRITTEN, Part
+from .fields import WRITTEN, Part, in_words
 from .quantities import (
     CHARGE,
     CURRENT,
@@ -40,8 +40,9 @@ class Condition(Part):
     ----------
     kind : str
         "current" (A, its magnitude, the leak subtracted where it is known), "charge" (C, since the
-        run began, the leak subtracted), "elapsed" (s, since the step began), "dose" (e/A^2 at the
-        site, since the step began), "contact", or "event" (what a named detector sees).
+        first step under bias, the leak subtracted), "elapsed" (s, since the step began), "dose"
+        (e/A^2 at the site, since the step began), "contact", or "event" (what a named detector
+        sees).
     comparison : str
         "below", "above", "reaches" (comes to the value, or past it, in the direction in which
         the bias drives it), or "is" for a contact or an event.
@@ -140,10 +141,8 @@ def _condition(key: str, written: object) -> dict[str, Any]:
 
 def refused(key: str, found: object, allowed: str) -> PydanticCustomError:
     """Return the error of a condition that cannot be read."""
-    shown = repr(found) if isinstance(found, str | int | float) else type(found).__name__
-    return PydanticCustomError(
-        "until_value", "{found}", {"key": key, "found": shown, "allowed": allowed, "nearest": ""}
-    )
+    context = {"key": key, "found": in_words(found), "allowed": allowed, "nearest": ""}
+    return PydanticCustomError("until_value", "{found}", context)
 
 
 Until = Annotated[tuple[Condition, ...], BeforeValidator(read_conditions)]

@@ -31,6 +31,7 @@ from .quantities import (
 )
 
 DAY_S = 86_400.0
+LONGEST_SHOWN = 60  # characters of a value in a message
 WRITTEN = "written"  # in a validation's context: values come from a file, where units are asked for
 _UNIT = re.compile(r"_(V|A|C|s|Hz|m|GOhm|V_per_s|e_per_A2|e_per_A2_s)$")
 
@@ -132,7 +133,7 @@ class Quantity:
             except QuantityError as error:
                 raise _refused(error.found, error.allowed, error.nearest) from None
         elif isinstance(given, bool) or not isinstance(given, int | float):
-            raise _refused(_what(given), wanted)
+            raise _refused(in_words(given), wanted)
         elif written:
             meant = f"{given} {self.kind.unit}"
             raise _refused(f"{given!r}, a number without a unit", wanted, meant)
@@ -145,14 +146,18 @@ class Quantity:
         return value
 
 
-def _what(given: object) -> str:
-    if isinstance(given, dict):
+def in_words(found: object) -> str:
+    """Return what stands in a file, as a message names it."""
+    if isinstance(found, bool):
+        return str(found).lower()
+    if found is None:
+        return "nothing"
+    if isinstance(found, dict):
         return "a mapping"
-    if isinstance(given, list | tuple):
-        return "a list"
-    if isinstance(given, bool):
-        return str(given).lower()
-    return "nothing" if given is None else repr(given)
+    if isinstance(found, list | tuple):
+        return "a list" if found else "an empty list"
+    text = repr(found)
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
 def _refused(found: str, allowed: str, nearest: str = "") -> PydanticCustomError:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from stmtem_control.errors import ProtocolFileError
 
-from .fields import file_keys, key_of
+from .fields import file_keys, in_words, key_of
 from .yaml_tree import Path, Tree
 
 _WANTED = {
@@ -49,7 +49,7 @@ def problem_of(error: ValidationError, top: type[BaseModel], tree: Tree) -> Prot
         return unknown_key(path, keys_at(top, path[:-1]), tree)
     if kind == "until_key":
         return unknown_key((*path, context["key"]), context["known"], tree)
-    found = context.get("found", "") or _shown(finding["input"])
+    found = context.get("found", "") or in_words(finding["input"])
     allowed, nearest = str(context.get("allowed", "")), str(context.get("nearest", ""))
     if kind == "together":
         field = str(context["field"])
@@ -131,16 +131,3 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [m for inner in getattr(annotation, "__args__", ()) for m in models_in(inner)]
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if value is None:
-        return "nothing"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list" if value else "an empty list"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -18,7 +18,7 @@ from .fields import (
 )
 from .problems import problem_of
 from .quantities import TIME
-from .steps import Biased, Blank, Cycles, Prompt, Step
+from .steps import Biased, Blank, Cycles, Step
 from .yaml_tree import Tree
 
 Name = Annotated[str, Field(strict=True, min_length=1, max_length=200, pattern=r"\S")]
@@ -131,11 +131,6 @@ class Protocol(Part):
         from .writing import protocol_yaml
 
         return protocol_yaml(self)
-
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """The questions that it asks the person at the microscope."""
-        return tuple(step for step in self.steps if isinstance(step, Prompt))
 
     def biased(self) -> Iterator[Biased | Blank]:
         """Go through everything that applies a bias, those of cycles once."""

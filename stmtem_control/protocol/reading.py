@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from stmtem_control.errors import ProtocolFileError
 
-from .fields import WRITTEN, file_keys
+from .fields import WRITTEN, file_keys, in_words
 from .problems import problem_of, unknown_key
 from .protocol import Protocol
 from .steps import STEPS, WRITTEN_AS_TEXT, Cycles, Deposit, Strip, kind_of
@@ -102,7 +102,7 @@ def _step(step: Any, path: Path, tree: Tree) -> dict[str, Any]:
         return {"kind": kind, "text": body}
     body = {} if body is None else body
     if not isinstance(body, dict):
-        found = "a list" if isinstance(body, list) else repr(body)
+        found = in_words(body)
         allowed = f"a mapping, for example '{kind}: {model.example}'"
         raise tree.problem(f"found {found}; give {allowed}", here, found=found, allowed=allowed)
     for key in ("kind", "where"):

@@ -13,7 +13,6 @@ from .steps import STEPS, WRITTEN_AS_TEXT, StepPart, kind_of
 DRAFT = "http://json-schema.org/draft-07/schema#"  # what YAML language servers know
 ID = "stmtem-protocol"
 _PLACE = "#/definitions/{model}"
-_INTERNAL = ("kind", "where", "text")
 
 
 def protocol_schema() -> dict[str, Any]:

@@ -14,13 +14,12 @@ from pathlib import Path
 from stmtem_control.bench_process import read_addresses
 from stmtem_control.config import Station, load_station
 from stmtem_control.errors import ConfigError, TransportError
+from stmtem_control.named_station import ATTACH, DATA, STATION
 from stmtem_control.run_folder import check_writable
 
 MODULE = "stmtem_control.queueserver.startup"
 PLANS = "existing_plans_and_devices.yaml"
 PERMISSIONS = "user_group_permissions.yaml"
-#: Environment variables by which the worker's start-up module knows what to open.
-STATION, ATTACH, DATA = "STMTEM_STATION", "STMTEM_ATTACH", "STMTEM_DATA"
 NEEDED = ("bluesky_queueserver", "redis")
 INSTALL = "pip install 'stmtem-control[queue]'"
 REACH_S = 2.0  # wall seconds for redis to answer
@@ -80,11 +79,10 @@ def run_queue(
     if missing:
         raise ConfigError(f"{missing[0]} is not installed; {INSTALL}")
     # As a path that holds wherever the worker looks from.
-    described = load_station(station)
+    described = load_station(station, data=out)
     place = str(Path(station).resolve()) if Path(station).is_file() else station
     environment = {STATION: place}
     if out is not None:
-        described = described.with_data(out)
         environment[DATA] = str(Path(out).resolve())
     if attach is not None:
         read_addresses(Path(attach))

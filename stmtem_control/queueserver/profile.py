@@ -15,15 +15,17 @@ from bluesky import RunEngine
 from bluesky.utils import FailedStatus
 
 from stmtem_control.bench_process import read_addresses
-from stmtem_control.config import Station, load_station
+from stmtem_control.config import Station
 from stmtem_control.connect import describe
 from stmtem_control.errors import StationInUseError, StmTemError
 from stmtem_control.log_file import log_to
+from stmtem_control.named_station import ATTACH, named_station
+from stmtem_control.progress import Progress
 from stmtem_control.run_folder import check_writable
 from stmtem_control.session import Session
+from stmtem_control.terminal import make_line_console
 
 from .asked import Asked
-from .command import ATTACH, DATA, STATION
 from .functions import functions
 from .queued import BOUND, queued_plans
 
@@ -48,7 +50,7 @@ def open_profile() -> dict[str, Any]:
     ConfigError, TransportError, RecordingError
         The station cannot be opened, or its file cannot be read.
     """
-    station = station_of(os.environ)
+    station = named_station(os.environ)
     opened = contextlib.ExitStack()
     Finalize(None, opened.close, exitpriority=FIRST)
     if not in_worker():
@@ -56,7 +58,7 @@ def open_profile() -> dict[str, Any]:
         return {**devices, **queued_plans(station, devices, dict.fromkeys(BOUND))}
     session = _open(station, opened)
     asked = Asked()
-    bound = {"ask": asked, "detectors": getattr(session, "detectors", {})}
+    bound = {"ask": asked, "detectors": session.detectors}
     return {
         **session.devices,
         **queued_plans(station, session.devices, bound),
@@ -64,13 +66,6 @@ def open_profile() -> dict[str, Any]:
         "RE": session.RE,
         "session": session,
     }
-
-
-def station_of(environment: Mapping[str, str]) -> Station:
-    """Return the station that a queue's environment variables name; "sim" if they name none."""
-    station = load_station(environment.get(STATION) or "sim")
-    data = environment.get(DATA)
-    return station.with_data(data) if data else station
 
 
 def in_worker() -> bool:
@@ -86,10 +81,6 @@ def in_worker() -> bool:
 
 
 def _open(station: Station, opened: contextlib.ExitStack) -> Session:
-    from rich.console import Console
-
-    from stmtem_control.progress import Progress
-
     attach = os.environ.get(ATTACH)
     addresses = read_addresses(Path(attach)) if attach else None
     root = Path(station.station.data)
@@ -98,7 +89,7 @@ def _open(station: Station, opened: contextlib.ExitStack) -> Session:
     session = opened.enter_context(_when_free(station, addresses))
     opened.enter_context(session.ended_by_signals(leave=True))
     # Goes to the console that the manager publishes.
-    session.RE.subscribe(Progress(session, Console(force_terminal=False, width=160)))
+    session.RE.subscribe(Progress(session, make_line_console()))
     session.RE.subscribe(lambda _name, _doc: print(session.run_folder.folder), "stop")
     session.dose.tell = lambda text: print(text, file=sys.stderr)
     # The outermost: it knows why a plan has ended.

@@ -2,32 +2,23 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from bluesky_queueserver import (  # pyright: ignore[reportMissingImports]
     parameter_annotation_decorator,
 )
 
-from stmtem_control import plans
 from stmtem_control.config import Station
-from stmtem_control.plans import PARAMETER_WORDS, parameter_limits
+from stmtem_control.plans import PARAMETER_WORDS, make_safe, parameter_limits
+from stmtem_control.public_plans import PlanFunction, public_plans
 
 Span = tuple[float | None, float | None]  # least and most
-PlanFunction = Callable[..., Generator[Any, Any, Any]]
 
-#: Of the package's plans: parts of plans, which mean nothing in a queue.
-PARTS = ("clapperboard", "covered", "safe")
 #: Parameters of plans that a queue does not see: objects, not JSON.
 BOUND = ("ask", "detectors")
 #: Bluesky's own, for devices beside those of the station.
 FOREIGN = ("count", "scan", "rel_scan", "list_scan")
-
-
-def public_plans() -> dict[str, PlanFunction]:
-    """Return the package's plans that can stand in a queue, by name."""
-    found = inspect.getmembers(plans, inspect.isgeneratorfunction)
-    return {name: plan for name, plan in found if name not in PARTS}
 
 
 def queued_plans(
@@ -57,7 +48,7 @@ def queued_plans(
     )
     found = {
         name: queued(plan, devices, bound, {**limits[""], **limits.get(name, {})})
-        for name, plan in public_plans().items()
+        for name, plan in {**public_plans(), "make_safe": make_safe}.items()
     }
     return {**{name: getattr(bp, name) for name in FOREIGN}, **found}
 

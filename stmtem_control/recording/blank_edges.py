@@ -15,6 +15,7 @@ GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
 # tests/core/test_blank_edges.py.
 WHOLE_PERIODS = (1, 1, 2, 1, 2, 2, 1, 1, 1, 2, 2, 2, 1, 2, 1)
 FEWEST, MOST = 8, 16
+EDGE_S = 0.01  # wall seconds that a command to the blanker takes in a plan
 
 
 @dataclass(frozen=True)

@@ -238,3 +238,18 @@ def test_what_a_person_sees(session: Session) -> None:
     assert re.search(r"answer +│ ye_", text)
     assert "> yes" in text
     assert re.search(r"1/1 hold +1.00 V .* of 90 e/Å²  beam on  about [34].\d s left", seen[0])
+
+
+def test_a_detector_of_the_session_ends_a_step(session: Session) -> None:
+    class Lit:
+        def seen(self, look: Any) -> bool:
+            return bool(look.elapsed_s > 0.2)
+
+    waiting = HOLD.replace("duration: 4 s", "until: {event: lit}, timeout: 60 s")
+    refused = run_protocol(session, waiting)
+    assert "none was passed in; put yours into session.detectors" in refused.reason
+    session.detectors["lit"] = Lit()
+    outcome = run_protocol(session, waiting)
+    assert (outcome.status, refused.folder) == ("success", None)
+    assert outcome.folder is not None
+    assert "event lit: after" in (outcome.folder / "documents.jsonl").read_text("utf-8")

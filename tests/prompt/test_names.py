@@ -117,7 +117,7 @@ def test_a_repr_asks_nothing_of_an_instrument(session: Session) -> None:
 def test_the_last_run(names: dict[str, Any], session: Session) -> None:
     with pytest.raises(RecordingError, match=r"no run in .* yet; RE\(plan\) makes one"):
         names["last_run"]()
-    session.RE(deposit(session.bias, session.camera, session.beam, duration_s=1.0, pre_roll_s=0.1))
+    session.RE(deposit(session.bias, session.camera, session.beam, duration_s=3.0, pre_roll_s=0.1))
     run = names["last_run"]()
     folder = session.run_folder.folder
     assert run.path == folder

@@ -9,9 +9,10 @@ import pytest
 from bluesky import Msg
 from rich.console import Console
 
-from stmtem_control import plans, scan_table
+from stmtem_control import scan_table
 from stmtem_control.plans import deposit
 from stmtem_control.progress import Progress
+from stmtem_control.public_plans import public_plans
 from stmtem_control.scan_table import RunView, ScanView, display_is_there
 from stmtem_control.session import Session
 
@@ -29,7 +30,7 @@ def scans() -> ScanView:
 @pytest.fixture(autouse=True)
 def view(session: Session, scans: ScanView, ended: list[int]) -> RunView:
     progress = Progress(session, Console(force_terminal=False, width=160))
-    own = frozenset(vars(plans)["__all__"])
+    own = frozenset(public_plans())
     made = RunView(progress, scans, own, lambda: ended.append(1))
     session.RE.subscribe(made)
     return made

@@ -42,6 +42,30 @@ def test_a_dumb_terminal(tmp_path: Path) -> None:
     assert json.loads((run / "outcome.json").read_text())["status"] == "aborted"
 
 
+def test_a_question_that_is_withdrawn_lets_the_prompt_go(tmp_path: Path) -> None:
+    """What is typed after Ctrl-C at a question is no answer to it."""
+    (tmp_path / "asking.yaml").write_text(
+        "protocol: asking\nsteps:\n  - prompt: Is the fibre in view?\n  - rest: {duration: 0.2 s}\n"
+    )
+    terminal = Terminal(tmp_path)
+    terminal.wait_for(r"In \[1\]")
+    terminal.type("run_protocol('asking.yaml').status\r")
+    terminal.wait_for("Is the fibre in view")
+    terminal.type("it \x7f")
+    terminal.wait_for("it")
+    terminal.type("\x03")
+    terminal.wait_for("'aborted'")
+    terminal.type("print(6 * 7, 'apples')\r")
+    terminal.wait_for("42 apples")
+    terminal.type("run_protocol('asking.yaml').status\r")
+    terminal.wait_for(r"(?s)Is the fibre in view.*answer")
+    terminal.type("yes\r")
+    terminal.wait_for("'success'")
+    terminal.type("exit\r")
+    assert terminal.close() == 0, terminal.said[-2000:]
+    assert "Traceback" not in terminal.said
+
+
 def test_tab_completes_names_of_plans_and_signals(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path, kind="xterm")
     terminal.wait_for(r"In \[")

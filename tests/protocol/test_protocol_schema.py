@@ -9,13 +9,11 @@ import yaml
 
 from stmtem_control.protocol import STEPS, read_protocol
 from stmtem_control.protocol.quantities import KINDS, known_units, quantity_pattern
-from stmtem_control.protocol.reference import reference_page
 from stmtem_control.protocol.schema import protocol_schema
 from stmtem_control.protocol.steps import kind_of
 from tests.protocol.protocol_texts import EVERYTHING, with_key, with_step
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "reference" / "protocol.md"
 SHIPPED = sorted((ROOT / "protocols").glob("*.yaml"))
 
 
@@ -79,12 +77,6 @@ def test_an_editor_knows_every_step_key_and_unit(validator: Any) -> None:
         number = jsonschema.Draft7Validator({"pattern": quantity_pattern(kind)})
         assert all(number.is_valid(f"1.5e-3 {unit}") for unit in known_units(kind))
         assert not number.is_valid("5")
-
-
-def test_the_reference_page_is_made_from_the_models() -> None:
-    assert PAGE.read_text("utf-8") == reference_page(), (
-        "write it anew: python -m stmtem_control.protocol.reference > docs/reference/protocol.md"
-    )
 
 
 def test_the_examples_of_the_steps_are_steps() -> None:

@@ -14,6 +14,7 @@ from stmtem_control import plans
 from stmtem_control.config import Station, load_station
 from stmtem_control.connect import describe
 from stmtem_control.errors import TransportError
+from stmtem_control.public_plans import public_plans
 
 from .conftest import WITHOUT
 
@@ -24,7 +25,7 @@ from bluesky_queueserver import validate_plan
 
 from stmtem_control.queueserver.command import PERMISSIONS, PLANS, packaged
 from stmtem_control.queueserver.functions import functions
-from stmtem_control.queueserver.queued import BOUND, public_plans, queued_plans
+from stmtem_control.queueserver.queued import BOUND, queued_plans
 
 DEVICES = ("bias", "probe", "camera", "beam", "alignment")
 

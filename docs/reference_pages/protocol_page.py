@@ -1,42 +1,20 @@
-"""The reference page on protocol files, made from the models."""
+"""The keys of protocol files, from the models that read them."""
 
 from typing import Any
 
-from .conditions import CONTACTS, MEASURED
-from .fields import file_keys
-from .protocol import BeamSettings, CameraSettings, Metadata, Protocol
-from .quantities import KINDS, known_units
-from .schema import protocol_schema
-from .steps import STEPS, WRITTEN_AS_TEXT, Biased, Snapshots, kind_of
-
-HEAD = """\
-# Protocol files
-
-A protocol is one experiment in one YAML file, and one run: `stmtem run FILE --station S` does it,
-`stmtem run FILE --dry-run` only checks it. The run folder keeps the file as `protocol.yaml`. See
-[how to write one](../how-to/write-a-protocol.md).
-
-This page is made from the models that read the files: `python -m stmtem_control.protocol.reference`
-prints it, and a test compares. The same models give the JSON schema by which editors complete and
-check a file: `stmtem schema`.
-
-Quantities have a number and a unit: `-5 V`, `35 ms`, `20 e/A^2/s`. A number without a unit is
-refused, and so is a unit of another kind. Unknown keys are refused with the nearest known one.
-"""
-YAML = """\
-## What is not YAML here
-
-No anchors, no tags, no merge keys, no second document, and no key twice. `true` and `false` are the
-only truth values: `on` and `no` are text. Text that begins with `>`, `@` or a quote, or has a colon
-followed by a space, stands in quotes.
-"""
+from stmtem_control.protocol.conditions import CONTACTS, MEASURED
+from stmtem_control.protocol.fields import file_keys
+from stmtem_control.protocol.protocol import BeamSettings, CameraSettings, Metadata, Protocol
+from stmtem_control.protocol.quantities import KINDS, known_units
+from stmtem_control.protocol.schema import protocol_schema
+from stmtem_control.protocol.steps import STEPS, WRITTEN_AS_TEXT, Biased, Snapshots, kind_of
 
 
-def reference_page() -> str:
-    """Return docs/reference/protocol.md."""
+def protocol_page() -> str:
+    """Return tables of all keys, of the steps, of what ``until`` takes, and of the units."""
     schema = protocol_schema()
     made = schema["definitions"]
-    parts = [HEAD, "## The file\n", _table(schema, Protocol)]
+    parts = ["## The file\n", _table(schema, Protocol)]
     for key, model in (("metadata", Metadata), ("beam", BeamSettings), ("camera", CameraSettings)):
         parts += [f"### `{key}`\n", _table(made[model.__name__], model)]
     parts.append("## Steps\n")
@@ -50,7 +28,7 @@ def reference_page() -> str:
             parts.append("One of `duration`, `until` with `timeout`, or `levels` with `each`.\n")
         if name == "Blank":
             parts += ["`snapshots`:\n", _table(made["Snapshots"], Snapshots)]
-    parts += [_conditions(made["Until"]), _units(), YAML]
+    parts += [_conditions(made["Until"]), _units()]
     return "\n".join(parts)
 
 
@@ -107,8 +85,8 @@ def _conditions(schema: dict[str, Any]) -> str:
     ]
     meanings = {
         "current": "magnitude of the current, the leak subtracted where it is known",
-        "charge": "charge since the run began, the leak subtracted; a negative bias brings it down "
-        "to the value, a positive one up to it",
+        "charge": "charge since the first step under bias, the leak subtracted; a negative bias "
+        "brings it down to the value, a positive one up to it",
         "elapsed": "time since the step began",
         "dose": "dose at the site since the step began",
         "contact": f"what the contact becomes: {' or '.join(f'`{name}`' for name in CONTACTS)}",
@@ -134,7 +112,3 @@ def _units() -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(reference_page(), end="")
