@@ -10,7 +10,7 @@ from .config import Station, load_station
 from .contact_sheet import draw_contact_sheet
 from .errors import RecordingError
 from .log_file import log_to
-from .progress import Progress
+from .progress import LastingConsole, Progress
 from .run_folder import check_writable
 from .session import Outcome, Session
 from .units import megabytes
@@ -46,7 +46,7 @@ def run_demo(
     described = load_station(station, data=out).with_bench(
         seed=seed, speed=speed, preset=preset, size=size
     )
-    console = Console(highlight=False)
+    console = LastingConsole(highlight=False)
     addresses = None if attach is None else read_addresses(Path(attach))
     root = Path(described.station.data)
     check_writable(root)

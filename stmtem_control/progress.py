@@ -1,5 +1,7 @@
 """What a person sees while an experiment runs."""
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,16 @@ if TYPE_CHECKING:
     from .session import Session
 
 LINE_PERIOD_S = 1.0  # between two lines where the output is no terminal
+
+
+class LastingConsole(Console):
+    """A console whose reader may go, as ``head`` does: the rest is unsaid, and the run goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Say no more, whoever prints; Rich would end the thread that runs the plan."""
+        self.quiet = True
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 class Progress:

@@ -16,6 +16,7 @@ from .estimate.report import show_estimate
 from .keyboard import Keyboard, echo_key, has_keyboard
 from .log_file import log_to
 from .outcome import Outcome
+from .progress import LastingConsole
 from .protocol import Protocol, read_protocol
 from .protocol.quantities import TIME, parse_quantity
 from .protocol_progress import ProtocolProgress
@@ -45,9 +46,9 @@ def run_file(options: argparse.Namespace) -> int:
     StmTemError
         Something was refused before anything moved.
     """
-    console = Console(highlight=False)
+    console = LastingConsole(highlight=False)
     if console.is_dumb_terminal:  # nothing can be drawn anew on it
-        console = Console(highlight=False, force_terminal=False)
+        console = LastingConsole(highlight=False, force_terminal=False)
     protocol = with_metadata(read_protocol(Path(options.protocol)), **_metadata(options))
     station = load_station(options.station, data=options.out).with_bench(
         seed=options.seed, speed=options.speed, preset=options.preset, size=options.size

@@ -1,6 +1,8 @@
 """``stmtem run`` and ``stmtem schema`` as a person, or a script, runs them."""
 
 import json
+import subprocess
+import sys
 import termios
 from pathlib import Path
 from typing import Any
@@ -111,3 +113,21 @@ def test_the_schema_goes_to_the_output_or_into_a_file(
     assert json.loads(path.read_text("utf-8")) == protocol_schema()
     assert main(["schema", "--out", str(tmp_path)]) == 2
     assert "give a file that can be written" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_does_not_end_the_run(asked: str, tmp_path: Path) -> None:
+    Path(asked).write_text(TEXT.replace("30 s", "1 s"), "utf-8")
+    command = [sys.executable, "-m", "stmtem_control.cli", "run", asked, "--yes", "--speed", "4"]
+    with subprocess.Popen(
+        [*command, "--size", "256", "--out", str(tmp_path / "runs")],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b"protocol asked")
+        process.stdout.close()
+        assert (process.wait(60), process.stderr.read()) == (0, b"")
+    (outcome,) = tmp_path.glob("runs/*/outcome.json")
+    assert json.loads(outcome.read_text("utf-8"))["status"] == "success"
