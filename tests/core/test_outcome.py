@@ -39,12 +39,8 @@ def test_other_errors_are_told_in_one_line() -> None:
 def test_what_was_dropped_is_not_the_cause() -> None:
     """A plan raised; the stop of its clean-up dropped a level, and that failed the clean-up."""
     cause, dropped = ValueError("of the plan"), DroppedError("5 V was dropped, a stop came first")
-    try:
-        try:
-            raise cause
-        except ValueError:
-            raise FailedStatus(dropped) from dropped
-    except FailedStatus as told:
-        assert before_drop(told) is cause
+    told = FailedStatus(dropped)
+    told.__cause__, told.__context__ = dropped, cause
+    assert before_drop(told) is cause
     assert before_drop(dropped) is dropped
     assert before_drop(cause) is cause
