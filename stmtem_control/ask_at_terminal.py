@@ -28,8 +28,7 @@ class AskAtTerminal:
         print(f"\n{question}", file=sys.stderr, flush=True)
         if not has_keyboard():
             return input(PROMPT)
-        print(PROMPT, end="", file=sys.stderr, flush=True)
-        with Keyboard(_pass_by, _pass_by, echo=echo_key) as keyboard:
+        with Keyboard(_pass_by, _prompt, echo=echo_key) as keyboard:
             self._keyboard = keyboard
             try:
                 return keyboard(question)
@@ -43,5 +42,11 @@ class AskAtTerminal:
             keyboard.cancel()
 
 
-def _pass_by(_text: str) -> None:
-    """Take a key that is no answer, or a question that is on the terminal already."""
+def _pass_by(_key: str) -> None:
+    """Take a key that is no part of an answer."""
+
+
+def _prompt(text: str) -> None:
+    """Ask for the answer once it can be typed, not before; ``"> text"`` is the answer itself."""
+    if not text.startswith("> "):
+        print(PROMPT, end="", file=sys.stderr, flush=True)

@@ -199,7 +199,7 @@ def test_files_of_the_tutorial_on_protocols() -> None:
     again = again.replace("  - deposit: {bias: -5 V, duration: 2 s}\n", cycles)
     read = read_protocol(again)
     assert [step.kind for step in read.steps] == ["approach", "cycles", "retract"]
-    assert read.beam.budget_e_per_A2 == 200.0
+    assert read.beam.budget_e_per_A2 == 300.0
 
 
 def test_blocks_of_the_page_on_stations(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,7 +50,7 @@ def test_a_question_that_is_withdrawn_lets_the_prompt_go(tmp_path: Path) -> None
     terminal = Terminal(tmp_path)
     terminal.wait_for(r"In \[1\]")
     terminal.type("run_protocol('asking.yaml').status\r")
-    terminal.wait_for("Is the fibre in view")
+    terminal.wait_for("(?s)Is the fibre in view.*answer")
     terminal.type("it \x7f")
     terminal.wait_for("it")
     terminal.type("\x03")
