@@ -150,8 +150,8 @@ def test_irradiation(contact: Session, bench: Bench) -> None:
     stages = {(row["phase"], row["cycle"]) for row in table if row["phase"] == "irradiate"}
     assert {("irradiate", "1"), ("irradiate", "2")} <= stages
     rest = [row for row in table if row["phase"] == "rest"]
-    assert rest
-    assert float(rest[-1]["dose_e_per_A2"]) == 0.0
+    # The exposures at both ends of a rest can be lit in part.
+    assert 0.0 in {float(row["dose_e_per_A2"]) for row in rest}
     assert bench.specimen.charge() == 0.0
 
 
