@@ -280,11 +280,11 @@ class BiasSource(LiveState, Device):
             resting = self._demand is None and self._interrupted is None and self.lapse is None
             self._interrupted = None
         if resting and not (self.output.get() or self.sequence.running):
-            self._publish_no_reading(measured=False)
+            self._publish_no_reading(self.clock.now())
             return done(self)
         return follow(
             self.source.read(), self, timeout=self._timeout_s, publish=self._publish_reading,
-            forgive=lambda: self._stop_was_success, forgiven=self._publish_no_reading,
+            forgive=lambda: self._stop_was_success, forgiven=self._publish_dropped,
         )  # fmt: skip
 
     # Stoppable, Pausable, Stageable
@@ -430,15 +430,17 @@ class BiasSource(LiveState, Device):
         self.instrument_time.publish(found.instrument_time, stamp)
         self.time_uncertainty.publish(sure, stamp)
 
-    def _publish_no_reading(self, *, measured: bool = True) -> None:
+    def _publish_no_reading(self, now: float) -> None:
+        self._publish_signals(Measurement(math.nan, math.nan, math.nan, False, 0, now))
+
+    def _publish_dropped(self) -> None:
         """Instead of a reading that was dropped: what was read before must not pass as new."""
         now = self.clock.now()
-        if measured:
-            # Nothing of the compliance: this is no reading of NaN, which the source can give when
-            # something is wrong, and which the interlocks judge.
-            self.timeline.record("voltage_V", now, math.nan)
-            self.timeline.record("current_A", now, math.nan)
-        self._publish_signals(Measurement(math.nan, math.nan, math.nan, False, 0, now))
+        # Nothing of the compliance: this is no reading of NaN, which the source can give when
+        # something is wrong, and which the interlocks judge.
+        self.timeline.record("voltage_V", now, math.nan)
+        self.timeline.record("current_A", now, math.nan)
+        self._publish_no_reading(now)
 
     def _publish_state(self, state: SourceState) -> None:
         self.compliance.publish(state.compliance_A)
