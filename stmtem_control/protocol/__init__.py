@@ -3,6 +3,7 @@
 from .conditions import Condition
 from .protocol import BeamSettings, CameraSettings, Metadata, Protocol
 from .reading import parse_protocol, read_protocol
+from .shipped import find_protocol, shipped_protocols
 from .steps import (
     STEPS,
     Approach,
@@ -48,6 +49,8 @@ __all__ = [
     "Step",
     "Strip",
     "Survey",
+    "find_protocol",
     "parse_protocol",
     "read_protocol",
+    "shipped_protocols",
 ]
