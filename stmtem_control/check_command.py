@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .command_options import add_protocol, add_station
+from .command_options import add_bench, add_out, add_protocol, add_sample, add_station
 from .errors import ConfigError
 from .terminal import make_console
 
@@ -24,9 +24,9 @@ def add_check_command(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     add_protocol(check)
     add_station(check)
-    check.add_argument("--specimen", default="", help="what is in the beam, by its name")
-    check.add_argument("--speed", type=float, help="simulated seconds in a second")
-    check.add_argument("--out", metavar="DIR", help="where the run folder would go")
+    add_out(check, "where the run folder would go")
+    add_sample(check, old="--specimen")
+    add_bench(check)
     check.add_argument("--plot", metavar="FILE", help="draw the timeline: PNG, PDF or SVG")
     check.add_argument("--json", action="store_true", help="print everything as JSON")
     check.set_defaults(run=_check)
@@ -39,9 +39,12 @@ def _check(options: argparse.Namespace) -> int:
 
     if options.plot is not None and Path(options.plot).suffix.lower() not in FORMATS:
         raise ConfigError(f"--plot {options.plot}: give a file that ends in {', '.join(FORMATS)}")
-    station = load_station(options.station, data=options.out).with_bench(speed=options.speed)
+    station = load_station(options.station, data=options.out).with_bench(
+        seed=options.seed, speed=options.speed, preset=options.preset, size=options.size
+    )
     protocol = read_protocol(Path(options.protocol))
-    estimate = check_protocol(protocol, station, specimen=options.specimen)
+    protocol = protocol.with_metadata(sample=options.sample, site=options.site)
+    estimate = check_protocol(protocol, station)
     if options.json:
         print(json.dumps(estimate.as_dict(), indent=1))
     else:

@@ -8,7 +8,15 @@ from collections.abc import Iterator, Sequence
 
 from . import __version__
 from .check_command import add_check_command
-from .command_options import OF_ITS_BENCH, add_attach, add_bench, add_station
+from .command_options import (
+    OF_ITS_BENCH,
+    RUN_FOLDERS,
+    add_attach,
+    add_bench,
+    add_out,
+    add_station,
+    given,
+)
 from .dose_command import add_dose_command
 from .end_signals import on_end_signals
 from .errors import StmTemError
@@ -20,8 +28,7 @@ EXAMPLES = """\
 examples:
   stmtem demo                         the main job on simulated instruments
   stmtem check burst.yaml             what a protocol takes, and what would be refused
-  stmtem run protocols/small_particles.yaml --station sim
-                                      a protocol file, with live progress
+  stmtem run small_particles          a protocol, with live progress (or your own file)
   stmtem sim                          only the simulated instruments, to attach to
   stmtem doctor --station my_lab.toml say whether a station's instruments answer
   stmtem safe --station my_lab.toml   bias off, beam blanked, from any terminal
@@ -51,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
         "last line is the run's folder.",
     )
     add_station(demo)
-    demo.add_argument("--out", metavar="DIR", help="where the run folder goes")
+    add_out(demo)
     demo.add_argument("--cycles", type=int, default=2, help="how many cycles (default 2)")
     demo.add_argument("--deposit-V", type=float, default=-5.0, help="deposition bias (default -5)")
     demo.add_argument("--strip-V", type=float, default=5.0, help="stripping bias (default 5)")
@@ -130,7 +137,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     session = commands.add_parser("session", help="open IPython at a station")
     add_station(session)
-    session.add_argument("--out", metavar="DIR", help="where run folders go")
+    add_out(session, RUN_FOLDERS)
     session.add_argument(
         "-c", dest="code", metavar="CODE", help="run this code instead of asking for input"
     )
@@ -144,11 +151,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done.  1: the experiment ended early, for the reason stated.  2: bad input, or refused;
     nothing has moved.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["sim"]:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["sim"]:
         # The bench has options of its own, and works without the rest of the package.
-        return _sim(argparse.Namespace(rest=given[1:]))
-    options = make_parser().parse_args(given)
+        return _sim(argparse.Namespace(rest=words[1:]))
+    options = make_parser().parse_args(words)
     try:
         with _ended_by_signals(options.command):
             return int(options.run(options))
@@ -184,19 +191,7 @@ def _sim(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from .demo import run_demo
 
-    return run_demo(
-        station=options.station,
-        out=options.out,
-        cycles=options.cycles,
-        deposit_V=options.deposit_V,
-        strip_V=options.strip_V,
-        seed=options.seed,
-        speed=options.speed,
-        preset=options.preset,
-        size=options.size,
-        attach=options.attach,
-        approach=options.approach,
-    )
+    return run_demo(**given(options))
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -220,14 +215,7 @@ def _recover(options: argparse.Namespace) -> int:
 def _catalog(options: argparse.Namespace) -> int:
     from .catalog.command import run_catalog
 
-    return run_catalog(
-        folder=options.folder,
-        station=options.station,
-        port=options.port,
-        once=options.once,
-        server=options.server,
-        until_eof=options.until_eof,
-    )
+    return run_catalog(**given(options))
 
 
 def _session(options: argparse.Namespace) -> int:

@@ -5,7 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .command_options import OF_ITS_BENCH, add_attach, add_bench, add_protocol, add_station
+from .command_options import (
+    OF_ITS_BENCH,
+    add_attach,
+    add_bench,
+    add_out,
+    add_protocol,
+    add_sample,
+    add_station,
+)
 from .errors import RecordingError
 
 
@@ -22,14 +30,13 @@ def add_protocol_commands(commands: Any) -> None:
     )
     add_protocol(run)
     add_station(run)
-    run.add_argument("--out", metavar="DIR", help="where the run folder goes")
+    add_out(run)
     run.add_argument("--dry-run", action="store_true", help="only check it and say what it takes")
     run.add_argument("--yes", action="store_true", help="answer every prompt with yes")
-    run.add_argument("--sample", metavar="ID", help="identifies the sample")
+    add_sample(run)
     run.add_argument("--operator", metavar="NAME", help="who is at the microscope")
     run.add_argument("--air-exposure", metavar="TIME", help="of the sample, for example '30 s'")
     run.add_argument("--notes", metavar="TEXT", help="anything else")
-    run.add_argument("--site", metavar="NAME", help="the place in the beam")
     add_bench(run)
     add_attach(run, OF_ITS_BENCH)
     run.set_defaults(run=_run)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from .command_options import add_attach, add_station
+from .command_options import RUN_FOLDERS, add_attach, add_out, add_station, given
 
 
 def add_queue_commands(commands: Any) -> None:
@@ -16,7 +16,7 @@ def add_queue_commands(commands: Any) -> None:
         epilog="exit codes: 0 done; 2 refused, nothing was started",
     )
     add_station(queue)
-    queue.add_argument("--out", metavar="DIR", help="where run folders go")
+    add_out(queue, RUN_FOLDERS)
     add_attach(queue)
     queue.add_argument(
         "--redis", default="localhost:6379", metavar="HOST:PORT", help="default localhost:6379"
@@ -62,17 +62,7 @@ def add_queue_commands(commands: Any) -> None:
 def _queue(options: argparse.Namespace) -> int:
     from .queueserver.command import run_queue
 
-    return run_queue(
-        station=options.station,
-        out=options.out,
-        attach=options.attach,
-        redis=options.redis,
-        control=options.control,
-        info=options.info,
-        permissions=options.permissions,
-        write_list=options.write_list,
-        show=options.show,
-    )
+    return run_queue(**given(options))
 
 
 def _watch(options: argparse.Namespace) -> int:

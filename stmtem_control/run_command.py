@@ -27,7 +27,6 @@ from .run_protocol import (
     refuse_without_detectors,
     refuse_without_person,
     run_protocol,
-    with_metadata,
 )
 from .session import Session
 from .units import megabytes, seconds
@@ -49,7 +48,7 @@ def run_file(options: argparse.Namespace) -> int:
     console = LastingConsole(highlight=False)
     if console.is_dumb_terminal:  # nothing can be drawn anew on it
         console = LastingConsole(highlight=False, force_terminal=False)
-    protocol = with_metadata(read_protocol(Path(options.protocol)), **_metadata(options))
+    protocol = read_protocol(Path(options.protocol)).with_metadata(**_metadata(options))
     station = load_station(options.station, data=options.out).with_bench(
         seed=options.seed, speed=options.speed, preset=options.preset, size=options.size
     )

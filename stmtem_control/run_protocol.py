@@ -61,8 +61,7 @@ def run_protocol(
     """
     if not isinstance(protocol, Protocol):
         protocol = read_protocol(protocol)
-    protocol = with_metadata(
-        protocol,
+    protocol = protocol.with_metadata(
         sample=sample,
         operator=operator,
         air_exposure_s=air_exposure_s,
@@ -82,25 +81,6 @@ def run_protocol(
         ask=None if not asks(protocol) else turning(session, ask or AskAtTerminal()),
     )
     return session.run(plan)
-
-
-def with_metadata(protocol: Protocol, **given: Any) -> Protocol:
-    """Return a protocol with other metadata, and perhaps another site; None changes nothing.
-
-    Raises
-    ------
-    ProtocolFileError
-        A value is not allowed.
-    """
-    changes = {key: value for key, value in given.items() if value is not None}
-    if not changes:
-        return protocol
-    plain = protocol.to_json_dict()
-    if "site" in changes:
-        plain["site"] = changes.pop("site")
-    plain["metadata"] = {**plain["metadata"], **changes}
-    checked = Protocol.from_json_dict(plain, "metadata of the run")
-    return protocol.model_copy(update={"metadata": checked.metadata, "site": checked.site})
 
 
 def asks(protocol: Protocol) -> bool:

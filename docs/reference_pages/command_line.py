@@ -41,6 +41,7 @@ def described(parser: argparse.ArgumentParser) -> str:
         (_named(action), _helped(action, parser.prog))
         for action in parser._actions
         if not isinstance(action, argparse._HelpAction | argparse._SubParsersAction)
+        and action.help is not argparse.SUPPRESS
     ]
     if rows:
         parts.append(table(("argument", "meaning"), rows))

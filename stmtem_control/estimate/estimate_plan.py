@@ -1,7 +1,6 @@
 """Estimates a plan: its own messages, stand-ins for its devices, and what that comes to."""
 
 import math
-import shutil
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +12,11 @@ from stmtem_control.dose.ledger import Ledger
 from stmtem_control.dose.planned import VACUUM, check_planned
 from stmtem_control.errors import InterlockError, StmTemError
 from stmtem_control.recording.page_layout import ALIGNMENT, padded
-from stmtem_control.simulators import START_GAP_NM
+from stmtem_control.simulators import START_GAP_NM, resolve
 from stmtem_control.station_dose import SITE, SPECIMEN, ledger_path
 
 from .latencies import Latencies, latencies_of
+from .recording_limits import free_bytes, refuse_disk, warn_of_disk, warn_of_pace
 from .result import Acquisition, Estimate, Refusal, SiteEstimate
 from .stand_ins import StandIns, calibration_now
 from .tally import Tally
@@ -31,7 +31,6 @@ FRAME_ROW_BYTES = 1000  # of frames.csv and of the documents, as runs on the ben
 READING_BYTES = 1600
 RUN_BYTES = 60_000  # station file, descriptors, start and stop
 OWN = "the protocol"  # whose budget it is
-FULL = 0.8  # share of the free disk beyond which a warning is told
 
 #: Of the paper: the burst of nuclei, and when their number is stable, in s.
 BURST_S, STABLE_S = 0.2, 0.8
@@ -86,10 +85,14 @@ def estimate_plan(
     ------
     ConfigError
         The station cannot be used.
+    SpecimenError
+        The simulated bench has no such preset.
     RecordingError
         Ledger or calibration file cannot be read.
     """
     station = station if isinstance(station, Station) else load_station(station)
+    if station.bench is not None:
+        resolve(station.bench.preset, {})
     latencies, how = latencies_of(station)
     if not first:
         latencies = replace(latencies, first_frames=0.0)
@@ -163,27 +166,19 @@ def _summary(
     sites = _sites(stand_ins, budget_e_per_A2)
     frames = sum(one.frames for one in tally.acquisitions)
     written = bytes_of(shape, frames, tally.readings, tally.runs)
-    free = _free(Path(station.station.data))
+    free = free_bytes(Path(station.station.data))
     found = list(tally.refusals)
     told = any(one.is_dose for one in found)
     for one in sites:
         problem = _over(one, tally, own=budget_e_per_A2, told=told)
         found += [Refusal("", "beam", text) for text in problem]
-    if written > free:
-        found.append(
-            Refusal(
-                "",
-                "disk",
-                f"the run writes {written / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free at "
-                f"{station.station.data}; make room, or choose another folder: [station] data, "
-                "or --out",
-            )
-        )
-    warnings = [*tally.warnings, *warn_of(tally.acquisitions, station.camera.pixel_size_nm)]
-    if FULL * free < written <= free:
-        warnings.append(
-            f"the run fills {100 * written / free:.0f} % of what is free at {station.station.data}"
-        )
+    found += refuse_disk(written, free, station)
+    warnings = [
+        *tally.warnings,
+        *warn_of(tally.acquisitions, station.camera.pixel_size_nm),
+        *warn_of_pace(tally.acquisitions, shape, station),
+        *warn_of_disk(written, free, station, tally.acquisitions, shape, speed),
+    ]
     for one in sites:
         soft = station.dose.budget().soft
         if one.specimen != VACUUM and one.had_e_per_A2 + one.dose_e_per_A2 > soft.soft_e_per_A2:
@@ -279,16 +274,6 @@ def bytes_of(shape: tuple[int, int], frames: int, readings: int, runs: int) -> i
     """Return the bytes that runs write: pages with their directories, rows, and documents."""
     page = padded(shape[0] * shape[1] * PIXEL_BYTES) + ALIGNMENT + FRAME_ROW_BYTES
     return frames * page + readings * READING_BYTES + runs * RUN_BYTES
-
-
-def _free(folder: Path) -> int:
-    """Return the free bytes of the disk that a folder is on, or will be."""
-    for place in (folder, *folder.absolute().parents):
-        try:
-            return shutil.disk_usage(place).free
-        except OSError:
-            continue
-    return 0
 
 
 def smallest_nm(electrons_per_pixel: float, pixel_size_nm: float) -> float:

@@ -126,6 +126,24 @@ class Protocol(Part):
         except ValidationError as error:
             raise problem_of(error, cls, Tree(file=source)) from None
 
+    def with_metadata(self, **given: Any) -> "Protocol":
+        """Return it with other metadata, and perhaps another ``site``; None changes nothing.
+
+        Raises
+        ------
+        ProtocolFileError
+            A value is not allowed.
+        """
+        changes = {key: value for key, value in given.items() if value is not None}
+        if not changes:
+            return self
+        plain = self.to_json_dict()
+        if "site" in changes:
+            plain["site"] = changes.pop("site")
+        plain["metadata"] = {**plain.get("metadata", {}), **changes}
+        checked = Protocol.from_json_dict(plain, "metadata of the run")
+        return self.model_copy(update={"metadata": checked.metadata, "site": checked.site})
+
     def to_yaml(self) -> str:
         """Return it as a protocol file, with the units written out."""
         from .writing import protocol_yaml

@@ -151,3 +151,35 @@ def test_wrong_input_is_one_line(
     assert error.count("\n") == 1
     assert error.startswith("stmtem check: ")
     assert told in error
+
+
+def test_one_name_for_the_sample_and_the_old_one_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("good.yaml").write_text(GOOD, "utf-8")
+    told = []
+    for option in ("--sample", "--specimen"):
+        assert main(["check", "good.yaml", "--json", option, "CNF-12", "--site", "fibre 2"]) == 0
+        out, error = capsys.readouterr()
+        (site,) = json.loads(out)["sites"]
+        assert (site["specimen"], site["site"]) == ("CNF-12", "fibre 2")
+        told.append(error)
+    assert told == ["", "stmtem check: --specimen is called --sample now\n"]
+
+
+def test_the_bench_is_the_one_of_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Size and seed make a difference to what a run comes to."""
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for options in ([], ["--size", "1024"], ["--seed", "7"]):
+        assert main(["check", "small_particles", "--json", *options]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    plain, large, seeded = found
+    assert large["image_shape"] == [1024, 1024]
+    assert large["bytes_on_disk"] > 3 * plain["bytes_on_disk"]
+    assert seeded["station_s"] != plain["station_s"]
+    assert main(["check", "small_particles", "--preset", "fig9"]) == 2
+    assert "fig9" in capsys.readouterr().err

@@ -351,6 +351,8 @@ def test_plans_of_one_step(contact: Session, bench: Bench) -> None:
         (deposit_until, {"charges": "0 C"}, "charge"),
         (strip_until, {"charge": "0"}, "unit"),
         (deposit_until, {}, "until"),
+        (deposit_until, {"charge": "1 nC"}, "deposit: until charge 1 nC ends this step at once: "),
+        (strip_until, {"charge": "0 C"}, "strip: until charge 0 C ends this step at once: no c"),
     ],
 )
 def test_a_condition_that_is_none_is_told(
