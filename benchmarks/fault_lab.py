@@ -123,6 +123,9 @@ class Watch:
     alone_since : float or None
         The bench's time at which nobody was connected to the source any more; None while somebody
         is.
+    stood_still_s : float
+        The longest time, in wall seconds since :meth:`reset`, in which this computer did not let
+        it look.
     """
 
     def __init__(self, bench: Bench) -> None:
@@ -132,6 +135,7 @@ class Watch:
         self.unsafe: dict[str, tuple[float, float]] = {}
         self.struck: dict[str, float] = {}
         self.alone_since: float | None = None
+        self.stood_still_s = 0.0
         self._lines = [tap for tap in bench.taps["bias_source"] if tap.endpoint is not None]
         self._lock = threading.Lock()
         self._end = threading.Event()
@@ -154,6 +158,7 @@ class Watch:
             self._begun = None
             self._seen = len(self._bench.fault_log)
             self.unsafe, self.struck = {}, {}
+            self.stood_still_s = 0.0
 
     def go_on(self) -> None:
         """Count from now, if a fault has struck; otherwise from the next that does."""
@@ -162,7 +167,10 @@ class Watch:
             self.unsafe = {}
 
     def _look(self) -> None:
+        last = time.monotonic()
         while not self._end.wait(LOOK_S):
+            now = time.monotonic()
+            self.stood_still_s, last = max(self.stood_still_s, now - last - LOOK_S), now
             if any(tap.wires() for tap in self._lines):
                 self.alone_since = None
             elif self.alone_since is None:
