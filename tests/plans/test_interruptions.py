@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 import tifffile
 from bluesky import Msg
-from bluesky.preprocessors import msg_mutator
+from bluesky.preprocessors import msg_mutator, plan_mutator
 from bluesky.utils import RunEngineInterrupted
 
 from stmtem_control.clock import StationClock
@@ -163,21 +163,27 @@ def test_halted_without_any_clean_up_by_the_plan(
     check(contact, bench, "abort")
 
 
-def test_pause_and_resume(contact: Session, bench: Bench, helpers: list[threading.Thread]) -> None:
-    """How exactly the time is kept is tested by hand below; here a busy computer may be late."""
-    line = contact.timeline
+def test_pause_and_resume(contact: Session, bench: Bench) -> None:
+    """How exactly the time is kept is tested by hand below; here a busy computer may be late.
 
-    def look(name: str, _doc: dict[str, Any]) -> None:
+    The pause comes between two messages of the deposition: however late these are, never after it.
+    """
+    line, paused = contact.timeline, []
+
+    def pause(msg: Msg) -> Any:
         times, levels, _ = line.entries("bias_set_V")
-        deep = name == "event" and levels[-1:] == [-5.0] and not helpers
-        if deep and contact.clock.now() - times[-1] > 3.0:
-            thread = threading.Thread(target=contact.RE.request_pause, args=(False,))
-            helpers.append(thread)
-            thread.start()
+        if paused or levels[-1:] != [-5.0] or contact.clock.now() - times[-1] <= 3.0:
+            return None, None
+        paused.append(msg)
 
-    contact.RE.subscribe(look)
+        def first() -> Any:
+            yield Msg("pause", None, defer=False)
+            return (yield msg)
+
+        return first(), None
+
     with pytest.raises(RunEngineInterrupted):
-        contact.RE(cycles(contact, deposit_s=6.0))
+        contact.RE(plan_mutator(cycles(contact, deposit_s=6.0), pause))
     # In the pause nothing is done to the sample.
     assert bench.safe() == dict.fromkeys(bench.safe(), True)
     assert line.last("bias_set_V") == 0.0
