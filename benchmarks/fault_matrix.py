@@ -67,6 +67,7 @@ TRIES: Final = 4
 LATE: Final = (
     "failed without a cause",
     "raised without a cause",
+    "aborted without a cause",
     "told without naming",
     "unsafe for ",
     "after it nothing runs",

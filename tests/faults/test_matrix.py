@@ -1,12 +1,14 @@
 """A fixed sample of the matrix of faults and endings; all of it with ``make faults``."""
 
 import random
+import threading
 from pathlib import Path
 
 import pytest
 
 from benchmarks import fault_cases, fault_matrix
 from benchmarks.fault_cases import Case, Verdict
+from benchmarks.fault_checks import HangError, watchdog
 
 SEED = 5
 SAMPLE = 96
@@ -79,3 +81,11 @@ def test_only_what_was_late_on_a_computer_that_stood_still_is_done_again(
     assert [text.partition(" s: ")[2] for text in verdict.tried] == [
         "; ".join(one.problems) for one in done[:-1]
     ]
+
+
+def test_what_does_not_come_back_is_given_up(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(HangError, match=r"within 0\.05 s"), watchdog(0.05):
+        threading.Event().wait(20.0)
+    assert "test_what_does_not_come_back" in capfd.readouterr().err  # where it was
+    with watchdog(20.0):
+        pass

@@ -168,7 +168,8 @@ def test_pause_and_resume(contact: Session, bench: Bench) -> None:
 
     The pause comes between two messages of the deposition: however late these are, never after it.
     """
-    line, paused = contact.timeline, []
+    line = contact.timeline
+    paused: list[Msg] = []
 
     def pause(msg: Msg) -> Any:
         times, levels, _ = line.entries("bias_set_V")
