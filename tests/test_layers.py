@@ -37,7 +37,17 @@ FLOORS = [
     {"recording", "dose", "protocol"},
     {"config", "station_tables", "interlock_table"},
     {"station_dose", "named_station"},
-    {"answer", "socket_wire", "serial_port", "visa", "tcp", "job_queue", "link", "run_folder"},
+    {
+        "answer",
+        "socket_wire",
+        "serial_port",
+        "visa",
+        "tcp",
+        "job_queue",
+        "connection",
+        "link",
+        "run_folder",
+    },
     {"bench_process", "log_file", "page_validation", "station_lock", "end_signals", "keyboard"},
     {"catalog_feed", "overview", "tab_units"},
     {
