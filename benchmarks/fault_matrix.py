@@ -170,7 +170,7 @@ class Runner:
             *([] if struck else check_cause(ended, case.ending)),
             *check_files(ended.folder),
         ]
-        lab.bench.clear_faults()
+        lab.mend()
         if faults:
             lab.session.safe_state.make_safe("the fault is over")
             left = check_bench(lab, float("inf"), grace_s=MENDED_S)
