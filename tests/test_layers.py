@@ -61,7 +61,7 @@ FLOORS = [
     {"dose_picture", "past_run"},
     {"dose_command"},
     {"session_dose", "estimate", "public_plans"},
-    {"check_command"},
+    {"check_command", "list_protocols"},
     {"document_line", "safe_channel", "during_task", "outcome"},
     {"run_engine"},
     {"mend_links", "publish"},
