@@ -67,6 +67,7 @@ FLOORS = [
     {"mend_links", "publish"},
     {"connect", "declare_rest"},
     {"safe_station", "ending", "heartbeat", "guard"},
+    {"judge"},
     {"guard_process", "safe_command", "watch", "run_completion"},
     {"session"},
     {"progress", "doctor", "recover", "catalog", "watch_documents", "pytest_plugin"},
