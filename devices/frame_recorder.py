@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stmtem_control.clock import StationClock
@@ -21,8 +21,8 @@ from stmtem_control.recording.site_dose import SiteDose
 from stmtem_control.timeline import Timeline
 
 from .frame_dating import FrameDating
-from .frame_reader import ReceivedFrame
 from .loss_log import LossLog
+from .received_frame import ReceivedFrame
 from .recorder_protocol import ROWS, Message, error_message
 from .run_files import RunFiles
 
@@ -91,17 +91,20 @@ class FrameRecorder:
 
     # From the reading thread
 
-    def receive(self, frame: ReceivedFrame) -> None:
-        """Take a frame that is in the ring."""
+    def receive(self, frames: Sequence[ReceivedFrame]) -> None:
+        """Take frames that are in the ring."""
         with self._changed:
-            self._waiting.append(frame)
+            before, waiting = len(self._waiting), self._waiting
+            waiting.extend(frames)
             if self._recording:
-                self._captured += 1
+                self._captured += len(frames)
                 # The first makes the writer look at the clock; it is not woken by each.
-                if len(self._waiting) in (1, self._enough):
+                if not before or before < self._enough <= len(waiting):
                     self._changed.notify()
-            elif frame.monotonic - self._waiting[0].monotonic > self._look_back_s:
-                self._forget_oldest()
+                return
+            for frame in frames:
+                if frame.monotonic - waiting[0].monotonic > self._look_back_s:
+                    self._forget_oldest()
 
     def make_room(self) -> bool:
         """Free a slot of the look-back, if nobody records; tell whether there is one now."""
