@@ -75,7 +75,7 @@ class MessageWindow:
         )
         begin = skip + before - self._head
         self._rooms = [
-            memoryview(memory)[place : place + self._length]
+            memory.data[place : place + self._length]
             for place in range(begin, begin + rooms * stride, stride)
         ]
         self._held = 0  # bytes of messages that are not taken yet, from the room on
