@@ -8,7 +8,7 @@ import bluesky.preprocessors as bpp
 from bluesky import Msg
 
 from stmtem_control.errors import InterlockError, LimitError
-from stmtem_control.protocol import Biased, Protocol
+from stmtem_control.protocol import Biased, Protocol, waits_that_are_over
 from stmtem_control.units import si
 
 from .approach import check_approach, seek_contact
@@ -102,6 +102,9 @@ class Follower:
         if protocol.clapperboard:
             check_clapperboard(lab.bias, lab.camera)
         check_detectors(protocol.events, self._detectors)
+        for wait in waits_that_are_over(protocol):
+            if wait.certain:
+                raise LimitError(wait.one_line())
         for step in protocol.steps:
             self._check_step(step)
         self._check_beam()

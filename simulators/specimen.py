@@ -7,27 +7,22 @@ brought up to *now* when somebody looks; nothing runs in between.
 
 import math
 import threading
-from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .beam_times import BeamTimes
 from .clock import Clock
 from .contact import OPEN_OHM, SHORT_OHM, START_GAP_NM, Contact, ContactKind, Insulation
-from .exposure import Exposure
 from .lines import Line
 from .mishaps import Mishaps
 from .model import KineticModel
+from .open_exposures import OpenExposures
 from .optics import IMAGING, Optics
 from .truth_log import TruthLog
 
 SLEW_V_PER_S = 5000.0  # a source-meter steps 5 V in about 1 ms
-
-# An exposure is the mean of what is there every so often.
-SAMPLE_S = 0.020
-SAMPLES_MOST = 4
 
 BOLTZMANN_J_PER_K = 1.380649e-23
 ELEMENTARY_CHARGE_C = 1.602176634e-19
@@ -102,15 +97,10 @@ class Specimen:
         self.on_blank: Callable[[bool], None] = lambda blanked: None
         #: What the column shows the camera; change it with :meth:`turn`.
         self.optics = Optics()
-        self._samples: deque[tuple[float, float]] = deque()
-        # The last ones; an aborted exposure is never asked for.
-        self._exposures: deque[tuple[tuple[float, float, tuple[int, int]], Exposure]] = deque(
-            maxlen=4
-        )
+        self._exposures = OpenExposures(self.model, field_nm)
         # Whoever moves the probe without being asked brings it up to now here.
         self.before_looking: Callable[[], None] = lambda: None
-        self._blank_times = [-math.inf]
-        self._blank_levels = [True]
+        self._beam = BeamTimes()
 
     # -- the probe --------------------------------------------------------------------------
 
@@ -226,8 +216,7 @@ class Specimen:
     def _catch_up(self) -> None:
         """Bring the specimen up to now, by way of the instants that an exposure samples."""
         now = self.clock.now()
-        while self._samples and self._samples[0][1] <= now:
-            begin, end = self._samples.popleft()
+        for begin, end in self._exposures.parts_until(now):
             self._go_to(end)  # what is there at its end stands for the part
             self._expose(begin, end)
         self._go_to(now)
@@ -304,7 +293,7 @@ class Specimen:
         """Turn the column to another mode; what is being exposed shows the new one."""
         with self._lock:
             self._catch_up()
-            self._samples.clear()
+            self._exposures.leave()
             self.optics = optics
 
     # -- the beam and the view --------------------------------------------------------------
@@ -312,8 +301,7 @@ class Specimen:
     def force_blank(self, blanked: bool) -> None:
         """Switch the beam off (True) or on, whatever the blanking line says."""
         with self._lock:
-            self._blank_times.append(max(self._blank_times[-1], self.clock.now()))
-            self._blank_levels.append(blanked)
+            self._beam.switch(self.clock.now(), blanked)
         self.on_blank(blanked)
 
     def _note_blank(self, blanked: bool) -> None:
@@ -323,45 +311,27 @@ class Specimen:
     @property
     def blanked(self) -> bool:
         """True while the beam is off the specimen."""
-        return self._blank_levels[-1]
+        return self._beam.blanked
 
     def exposed(self, start: float, stop: float) -> float:
         """Return for how many seconds of [start, stop] the beam was on the specimen."""
         with self._lock:
-            place = bisect_right(self._blank_times, start) - 1
-            edges = [start, *self._blank_times[place + 1 :], math.inf]
-            levels = self._blank_levels[place:]
-        total = 0.0
-        for begin, end, blanked in zip(edges, edges[1:], levels, strict=False):
-            if begin >= stop:
-                break
-            if not blanked:
-                total += min(end, stop) - begin
-        return total
+            return self._beam.open_s(start, stop)
 
     def shutter(self, start: float, stop: float, shape: tuple[int, int]) -> None:
         """Take in that an exposure runs from `start` to `stop` (s): it is sampled on the way."""
-        parts = min(SAMPLES_MOST, int((stop - start) / SAMPLE_S))
         with self._lock:
             self._catch_up()  # the exposure before ends here
-            self._samples.clear()
-            if parts < 2 or start < self._t or self.optics.mode != IMAGING:
-                return
-            part = (stop - start) / parts
-            self._samples.extend((start + k * part, start + (k + 1) * part) for k in range(parts))
-            self._exposures.append(
-                (
-                    (start, stop, shape),
-                    self.model.exposure(shape=shape, pixel_size_nm=self.field_nm / shape[1]),
-                )
-            )
+            self._exposures.leave()
+            if start >= self._t and self.optics.mode == IMAGING:
+                self._exposures.begin(start, stop, shape)
 
     def _expose(self, begin: float, end: float) -> None:
         """Add to the open exposure what reached the camera from `begin` to `end` (s)."""
         dose = self.dose_rate_e_per_A2_s * self.exposed(begin, end)
         if dose > 0.0:
             origin, probe = self._scene()
-            self._exposures[-1][1].add(dose, origin_nm=origin, probe_nm=probe)
+            self._exposures.add(dose, origin_nm=origin, probe_nm=probe)
 
     def _scene(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return the middle of the picture on the specimen, and the probe's apex in the picture."""
@@ -380,7 +350,7 @@ class Specimen:
         with self._lock:
             self._catch_up()
             origin, probe = self._scene()
-            exposure = dict(self._exposures).get((start, stop, shape))
+            exposure = self._exposures.of(start, stop, shape)
             pixel_nm = self.field_nm / shape[1]
             dose = self.dose_rate_e_per_A2_s * self.exposed(start, stop)
             if self.truth is not None:

@@ -3,7 +3,6 @@
 Model and numerics: see :mod:`.presets` for the parameters and ``kinetics/*.h`` for the equations.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from math import inf, nan
@@ -20,15 +19,12 @@ from . import _kinetics
 from .pictures import number, refusals, whole
 from .presets import resolve
 from .records import EVENT, EVENT_KINDS, PARTICLE, Status
+from .saved_state import STATE_VERSION, pack, unpack, write_whole
 
 __all__ = ["EVENT_KINDS", "STATE_VERSION", "KineticState"]
 
 _LARGEST_BIAS_V: Final = 1000.0
-_STATE: Final = "stmtem-control kinetic state"
 _LARGEST_BEAM_E_PER_A2_S: Final = 1e10
-
-#: Layout of :meth:`KineticState.save`; it changes with the core's.
-STATE_VERSION: Final = 4
 
 
 class KineticState:
@@ -357,22 +353,9 @@ class KineticState:
         OSError
             The file cannot be written.
         """
-        head = {
-            "what": _STATE,
-            "version": STATE_VERSION,
-            "preset": self._preset,
-            "seed": self._seed,
-            "parameters": dict(self._parameters),
-        }
-        state = json.dumps(head).encode() + b"\n" + bytes(self.core.save())
+        state = pack(self._preset, self._seed, self._parameters, bytes(self.core.save()))
         if path is not None:
-            target = Path(path)
-            beside = target.with_name(f".{target.name}.{os.getpid()}")
-            try:
-                beside.write_bytes(state)
-                beside.replace(target)
-            finally:
-                beside.unlink(missing_ok=True)
+            write_whole(Path(path), state)
         return state
 
     @classmethod
@@ -391,23 +374,11 @@ class KineticState:
         OSError
             The file cannot be read.
         """
-        try:
-            content = state if isinstance(state, bytes) else Path(state).read_bytes()
-            head, _, body = content.partition(b"\n")
-            values = json.loads(head)
-            version = values["version"] if values["what"] == _STATE else None
-            preset, seed, parameters = values["preset"], values["seed"], dict(values["parameters"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise SpecimenError("cannot restore the state: it does not start as one") from None
-        if version != STATE_VERSION:
-            raise SpecimenError(
-                f"cannot restore the state: it is of version {version}, this program reads "
-                f"version {STATE_VERSION}"
-            )
+        preset, seed, parameters, core = unpack(state)
         try:
             model = cls(preset, seed, **parameters)
         except (SpecimenError, TypeError) as error:
             raise SpecimenError(f"cannot restore the state: {error}") from None
         with refusals():
-            model.core.load(body)
+            model.core.load(core)
         return model

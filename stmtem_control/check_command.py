@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .command_options import add_station
+from .command_options import add_protocol, add_station
 from .errors import ConfigError
 from .terminal import make_console
 
@@ -22,7 +22,7 @@ def add_check_command(commands: "argparse._SubParsersAction[Any]") -> None:
         epilog="exit codes: 0 it can run; 2 it would be refused, or cannot be read: the lines say "
         "where and what to change",
     )
-    check.add_argument("protocol", metavar="PROTOCOL", help="a protocol file (YAML)")
+    add_protocol(check)
     add_station(check)
     check.add_argument("--specimen", default="", help="what is in the beam, by its name")
     check.add_argument("--speed", type=float, help="simulated seconds in a second")

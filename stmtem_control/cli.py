@@ -55,6 +55,12 @@ def make_parser() -> argparse.ArgumentParser:
     demo.add_argument("--cycles", type=int, default=2, help="how many cycles (default 2)")
     demo.add_argument("--deposit-V", type=float, default=-5.0, help="deposition bias (default -5)")
     demo.add_argument("--strip-V", type=float, default=5.0, help="stripping bias (default 5)")
+    demo.add_argument(
+        "--no-approach",
+        action="store_false",
+        dest="approach",
+        help="the probe is in contact already: begin with the deposition",
+    )
     add_bench(demo)
     add_attach(demo, OF_ITS_BENCH)
     demo.set_defaults(run=_demo)
@@ -189,6 +195,7 @@ def _demo(options: argparse.Namespace) -> int:
         preset=options.preset,
         size=options.size,
         attach=options.attach,
+        approach=options.approach,
     )
 
 

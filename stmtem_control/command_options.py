@@ -10,6 +10,15 @@ def add_station(parser: ArgumentParser) -> None:
     parser.add_argument("--station", default="sim", help="a station's name or file (default sim)")
 
 
+def add_protocol(parser: ArgumentParser) -> None:
+    """Add the protocol that a command is about."""
+    parser.add_argument(
+        "protocol",
+        metavar="PROTOCOL",
+        help="a protocol file (YAML), or the name of one that 'stmtem protocols' lists",
+    )
+
+
 def add_attach(parser: ArgumentParser, note: str = "") -> None:
     """Add ``--attach``, for a simulated bench that runs already; a note for this command."""
     parser.add_argument(

@@ -28,6 +28,7 @@ def run_demo(
     preset: str | None = None,
     size: int | None = None,
     attach: str | None = None,
+    approach: bool = True,
 ) -> int:
     """Run the deposition and stripping cycles and print what came of it.
 
@@ -61,6 +62,7 @@ def run_demo(
             cycles=cycles,
             deposit_V=deposit_V,
             strip_V=strip_V,
+            approach=approach,
         )
         with Progress(session, console).live():
             outcome = session.run(plan)

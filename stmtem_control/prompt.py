@@ -61,12 +61,13 @@ def namespace(session: Session, view: ScanView | None = None) -> dict[str, Any]:
     import bluesky.plans as bp
 
     def run_protocol(protocol: Any, **metadata: Any) -> Outcome:
-        """Run a protocol: the path of a YAML file, or the name of one in the folder ``protocols``.
+        """Run a protocol: the path of a YAML file, or the name of one.
 
         Parameters
         ----------
         protocol : str, Path or Protocol
-            ``"my_cycles.yaml"``, or ``"nucleation_burst"`` for ``protocols/nucleation_burst.yaml``.
+            ``"my_cycles.yaml"``, or ``"my_cycles"`` for ``protocols/my_cycles.yaml`` here; or the
+            name of one that comes with the package, as ``"nucleation_burst"``.
         **metadata
             ``sample="CNF-12"``, ``operator="A. Name"``, ``notes="..."``, ``site="fibre 1"``,
             ``air_exposure_s=30``: instead of what stands in the file.
@@ -84,7 +85,8 @@ def namespace(session: Session, view: ScanView | None = None) -> dict[str, Any]:
         from .run_protocol import run_protocol as run
 
         if isinstance(protocol, str) and re.fullmatch(r"\w+", protocol):
-            protocol = Path("protocols", f"{protocol}.yaml")
+            own = Path("protocols", f"{protocol}.yaml")
+            protocol = own if own.is_file() else protocol
         return run(session, protocol, **metadata)
 
     def last_run() -> PastRun:

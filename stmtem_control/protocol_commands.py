@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .command_options import OF_ITS_BENCH, add_attach, add_bench, add_station
+from .command_options import OF_ITS_BENCH, add_attach, add_bench, add_protocol, add_station
 from .errors import RecordingError
 
 
 def add_protocol_commands(commands: Any) -> None:
-    """Add ``run`` and ``schema`` to the commands of a parser."""
+    """Add ``run``, ``protocols`` and ``schema`` to the commands of a parser."""
     run = commands.add_parser(
         "run",
         help="run a protocol file",
@@ -20,7 +20,7 @@ def add_protocol_commands(commands: Any) -> None:
         epilog="exit codes: 0 done; 1 ended early, for the reason stated; 2 refused, and nothing "
         "has moved",
     )
-    run.add_argument("protocol", metavar="PROTOCOL", help="a protocol file (YAML)")
+    add_protocol(run)
     add_station(run)
     run.add_argument("--out", metavar="DIR", help="where the run folder goes")
     run.add_argument("--dry-run", action="store_true", help="only check it and say what it takes")
@@ -33,6 +33,24 @@ def add_protocol_commands(commands: Any) -> None:
     add_bench(run)
     add_attach(run, OF_ITS_BENCH)
     run.set_defaults(run=_run)
+
+    protocols = commands.add_parser(
+        "protocols",
+        help="list the protocols that come with the package, or copy one out",
+        description="List the protocols that come with the package: the paper's experiments. With "
+        "a name the file is printed, or copied to be edited.",
+        epilog="exit codes: 0 done; 2 there is none of that name, or the copy cannot be written",
+    )
+    protocols.add_argument("name", nargs="?", metavar="NAME", help="of one of them")
+    protocols.add_argument(
+        "--copy",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="copy it to this file or folder (default: here, under its name); a file that is "
+        "there is kept",
+    )
+    protocols.set_defaults(run=_protocols)
 
     schema = commands.add_parser(
         "schema",
@@ -49,6 +67,12 @@ def _run(options: argparse.Namespace) -> int:
     from .run_command import run_file
 
     return run_file(options)
+
+
+def _protocols(options: argparse.Namespace) -> int:
+    from .list_protocols import run_protocols
+
+    return run_protocols(options)
 
 
 def _schema(options: argparse.Namespace) -> int:

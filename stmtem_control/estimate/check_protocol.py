@@ -1,13 +1,20 @@
 """Estimates a protocol: the plan that follows it, walked through; all that is refused, by step."""
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from stmtem_control.config import Station, load_station
 from stmtem_control.dose.ledger import Ledger
 from stmtem_control.plans import follow_protocol
-from stmtem_control.protocol import Cycles, Protocol, read_protocol
+from stmtem_control.protocol import (
+    AT_ONCE,
+    Cycles,
+    Protocol,
+    read_protocol,
+    waits_that_are_over,
+)
 
 from .estimate_plan import estimate_plan
 from .result import Estimate, Refusal
@@ -94,6 +101,7 @@ class _Check:
         self._station = station
         self._ledger = ledger
         self._specimen = specimen
+        self._over = waits_that_are_over(protocol)
         self._unlimited = protocol.model_copy(
             update={
                 "beam": protocol.beam.model_copy(
@@ -113,15 +121,22 @@ class _Check:
             for one in first
             if one.message not in known and not (over and one.message.startswith(OVER))
         ]
-        return found.with_refusals((*found.refusals, *more)) if more else found
+        doubtful = tuple(one.one_line() for one in self._over if not one.certain)
+        return replace(
+            found,
+            refusals=(*found.refusals, *more),
+            warnings=(*doubtful, *found.warnings),
+        )
 
     def refusals(self, whole: Estimate) -> tuple[Refusal, ...]:
         """Return all refusals with their places: of each step alone, then of the whole."""
-        found: list[Refusal] = []
+        found = [Refusal(one.where, one.kind, one.text) for one in self._over if one.certain]
         for step in self._pieces():
             alone = self._unlimited.model_copy(update={"steps": (step,)})
             for one in self._walk(alone, None).refusals:
-                if one.key not in WHOLE and not one.is_dose:
+                # Alone any step is the first, before which nothing has flowed.
+                first = AT_ONCE in one.message
+                if one.key not in WHOLE and not one.is_dose and not first:
                     found.append(_placed(one, step))
         told = [one.message for one in found]
         for one in whole.refusals:

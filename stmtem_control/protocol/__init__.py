@@ -1,8 +1,10 @@
 """Protocol files: an experiment as a person writes it down, checked before anything moves."""
 
+from .charge_course import AT_ONCE, Wait, waits_that_are_over
 from .conditions import Condition
 from .protocol import BeamSettings, CameraSettings, Metadata, Protocol
 from .reading import parse_protocol, read_protocol
+from .shipped import find_protocol, shipped_protocols
 from .steps import (
     STEPS,
     Approach,
@@ -25,6 +27,7 @@ from .steps import (
 )
 
 __all__ = [
+    "AT_ONCE",
     "STEPS",
     "Approach",
     "BeamSettings",
@@ -48,6 +51,10 @@ __all__ = [
     "Step",
     "Strip",
     "Survey",
+    "Wait",
+    "find_protocol",
     "parse_protocol",
     "read_protocol",
+    "shipped_protocols",
+    "waits_that_are_over",
 ]

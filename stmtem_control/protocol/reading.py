@@ -10,6 +10,7 @@ from stmtem_control.errors import ProtocolFileError
 from .fields import WRITTEN, file_keys, in_words
 from .problems import problem_of, unknown_key
 from .protocol import Protocol
+from .shipped import find_protocol
 from .steps import STEPS, WRITTEN_AS_TEXT, Cycles, Deposit, Strip, kind_of
 from .yaml_tree import MOST_BYTES, Path, Tree, read_tree
 
@@ -20,7 +21,8 @@ def read_protocol(source: FilePath | str) -> Protocol:
     Parameters
     ----------
     source : pathlib.Path or str
-        Path of a YAML file; or its text, if it has more than one line.
+        Path of a YAML file, or the name of one that comes with the package; or the text of one,
+        if it has more than one line.
 
     Raises
     ------
@@ -30,7 +32,7 @@ def read_protocol(source: FilePath | str) -> Protocol:
     """
     if isinstance(source, str) and "\n" in source:
         return parse_protocol(source)
-    path = FilePath(source)
+    path = find_protocol(source)
     try:
         with open(path, "rb") as file:
             data = file.read(MOST_BYTES + 1)

@@ -23,10 +23,15 @@ STMTEM = [sys.executable, "-m", "stmtem_control.cli"]
 
 
 def demo(bench: Bench, folder: Path, *more: str) -> "subprocess.Popen[str]":
+    """Start the demo on a bench whose probe is in contact: approaches have tests of their own."""
+    bench.specimen.step(2, 41.0)
     attach = folder / "bench.json"
     attach.write_text(json.dumps(bench.addresses.as_dict()))
     return subprocess.Popen(
-        [*STMTEM, "demo", *FAST, "--attach", str(attach), "--out", str(folder / "runs"), *more],
+        [
+            *(*STMTEM, "demo", *FAST, "--no-approach", "--attach", str(attach)),
+            *("--out", str(folder / "runs"), *more),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -137,7 +137,7 @@ def test_files_that_cannot_be_closed_are_in_the_outcome(contact: Session, bench:
     outcome = contact.run(cycles(contact))
     assert outcome.exit_code == 1
     assert outcome.status == "failed"
-    assert outcome.reason == "frames_0000.tif cannot be closed"
+    assert outcome.reason == "after the run was closed: frames_0000.tif cannot be closed"
     check(contact, bench, "success")
 
 

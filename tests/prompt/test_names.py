@@ -146,7 +146,7 @@ def test_a_protocol_by_path_or_name(
         assert (outcome.status, outcome.reason) == ("success", "")
         assert names["last_run"]().path == outcome.folder
         assert names["last_run"]().summary.start["sample"] == "CNF-12"
-    with pytest.raises(ConfigError, match=r"protocols/nothing\.yaml: No such file"):
+    with pytest.raises(ConfigError, match=r"^nothing: No such file"):
         names["run_protocol"]("nothing")
 
 

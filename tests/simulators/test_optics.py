@@ -26,7 +26,7 @@ def lit(bench: Bench) -> Iterator[Bench]:
 def look(bench: Bench, index: int = 0) -> np.ndarray:
     """Return an exposure of a tenth of a second that ends now."""
     now = bench.clock.now()
-    bench.specimen._blank_times[-1] = now - 1.0
+    bench.specimen._beam._times[-1] = now - 1.0
     return bench.specimen.image(now - 0.1, now, SHAPE, index)
 
 

@@ -1,0 +1,1 @@
+"""The paper's experiments as protocol files; ``stmtem protocols`` lists them."""
