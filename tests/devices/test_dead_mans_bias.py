@@ -207,7 +207,7 @@ def test_a_source_that_hears_but_is_not_heard(rig: Callable[..., Rig]) -> None:
     desk.source._scpi.timeout_s = 0.1
     desk.bias.set(-5.0).wait(W)
     desk.bench.inject(Fault("bias_source", "drop", count=0))
-    desk.off_within(0.5)
+    desk.off_within(2 * 0.5)  # one more start is heard, at most, before the first holds no more
     until = time.monotonic() + W
     while desk.bias.lapse is None and time.monotonic() < until:
         threading.Event().wait(1e-3)
@@ -291,7 +291,9 @@ def test_a_sequence_that_is_stopped_leaves_nothing_on(rig: Callable[..., Rig]) -
         desk.bias.sequence.complete().wait(W)
 
 
-def test_a_reading_is_from_after_it_was_asked_for(rig: Callable[..., Rig]) -> None:
+def test_a_reading_is_from_after_it_was_asked_for(
+    rig: Callable[..., Rig], stood_still_s: Callable[[], float]
+) -> None:
     desk = rig(nplc=1.0, dead_man_s=2.0)
     desk.bias.set(-5.0).wait(W)
     for _ in range(10):
@@ -300,7 +302,7 @@ def test_a_reading_is_from_after_it_was_asked_for(rig: Callable[..., Rig]) -> No
         after = desk.clock.now()
         t = desk.clock.station_time(desk.bias.voltage.timestamp)
         sure = desk.bias.time_uncertainty.get()
-        assert sure < 5e-3
+        assert sure < 5e-3 + stood_still_s()
         assert before + 0.02 - 1e-6 <= t <= after - 0.02 + 1e-6
 
 
