@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from inspect import isgenerator
 from typing import Any
 
@@ -11,6 +11,7 @@ from bluesky import RunEngine
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 from event_model import DocumentNames
 
+from .errors import NoPlanError
 from .link import DroppedError
 from .outcome import EXIT_STATUSES, Verdict, cause_of
 
@@ -59,7 +60,14 @@ class StationRunEngine(RunEngine):
         self.told_to_end = self.end_reason = ""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a plan, as Bluesky's does."""
+        """Run a plan, as Bluesky's does.
+
+        Raises
+        ------
+        NoPlanError
+            There is none, or it is something else; nothing has moved.
+        """
+        refuse_no_plan(*args)
         self.told_to_end = self.end_reason = ""
         with self._ended_as_told():
             return super().__call__(*args, **kwargs)
@@ -142,3 +150,24 @@ def error_in_hand(plan: Any, text: str) -> Exception | None:
                 return value
             todo.extend(value if isinstance(value, list | deque) else [value])
     return None
+
+
+def refuse_no_plan(*given: Any) -> None:
+    """Refuse what is no plan in one line; Bluesky does so from deep within.
+
+    Raises
+    ------
+    NoPlanError
+        Nothing is given, a plan that was not called, or what has no messages.
+    """
+    example = "for example RE(bps.mv(bias, 1)); 'plans' lists them"
+    if not given:
+        raise NoPlanError(f"RE() was given no plan; {example}")
+    plan = given[0]
+    name = getattr(plan, "__name__", type(plan).__name__)
+    if callable(plan) and not hasattr(plan, "__iter__"):
+        raise NoPlanError(f"{name} was not called; write RE({name}(...)), and {name}? explains it")
+    if isinstance(plan, str | bytes | Mapping) or not hasattr(plan, "__iter__"):
+        text = repr(plan)
+        shown = text if len(text) < 60 else f"{text[:56]} ..."
+        raise NoPlanError(f"RE was given {shown}, which is no plan; {example}")
