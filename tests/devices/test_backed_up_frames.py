@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stmtem_control.clock import StationClock
@@ -217,7 +217,16 @@ def script(kinds: list[str]) -> bytes:
     return data
 
 
+EVEN = ["frame"] * 5
+
+
 @settings(deadline=None, max_examples=150)
+@example([*EVEN, "twice", *EVEN, "twice", "twice", *EVEN], [1 << 20], 0, 200, False)
+@example([*EVEN, "lost", *EVEN, "exposure", *EVEN], [1 << 20], 0, 200, False)
+@example([*EVEN, "longer", *EVEN, "start", *EVEN], [1 << 20], 100, 200, False)
+@example([*EVEN, "as long as a frame", *EVEN, "lost", *EVEN], [1 << 20], 0, 200, False)
+@example([*EVEN, "lost", "twice", *EVEN, *EVEN], [1 << 20], 0, 8, False)
+@example([*EVEN, "lost", "twice", *EVEN, *EVEN], [1 << 20], 0, 8, True)
 @given(
     steps,
     st.lists(st.integers(1, 4000), min_size=1, max_size=6),
