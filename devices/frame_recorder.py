@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from stmtem_control.recording.site_dose import SiteDose
 from stmtem_control.timeline import Timeline
 
 from .frame_dating import FrameDating
-from .loss_log import LossLog
+from .loss_log import FrameCounts
 from .received_frame import ReceivedFrame
 from .recorder_protocol import Message, error_message
 from .row_settler import TELL_S, RowSettler
@@ -79,16 +79,14 @@ class FrameRecorder:
         self._changed = threading.Condition()
         self._jobs: deque[Callable[[], None]] = deque()
         self._waiting: deque[ReceivedFrame] = deque()  # in the ring, not on disk
+        self._counts = FrameCounts(name)
         self._settler = RowSettler(
-            clock=clock, timeline=timeline, dating=self.dating, counts=self._counts, say=say
+            clock=clock, timeline=timeline, dating=self.dating, counts=self._counts.now, say=say
         )
         self._files: RunFiles | None = None
         self._run = 0
         self._recording = self._failed = False
         self._look_back_s = 0.0
-        self._captured = self._dropped = self._twice = 0
-        self._losses = LossLog(name)
-        self._repeats = LossLog(name, "repeated")
         self._ended: tuple[Exception | None, bool] | None = None
         self._finishing: list[int] = []
         self._reading = self._quit = False
@@ -105,7 +103,7 @@ class FrameRecorder:
             before, waiting = len(self._waiting), self._waiting
             waiting.extend(frames)
             if self._recording:
-                self._captured += len(frames)
+                self._counts.came(len(frames))
                 # The first makes the writer look at the clock; it is not woken by each.
                 if not before or before < self._enough <= len(waiting):
                     self._changed.notify()
@@ -127,26 +125,14 @@ class FrameRecorder:
 
     def lost(self, count: int, how: str) -> None:
         """Count frames that did not come to the ring."""
-        with self._changed:
-            if not self._recording:
-                return
-            self._dropped += count
-            total = self._dropped
-        self._losses.lost(count, how, total)
-        self._settler.tell_counts(time.monotonic())
-
-    def _counts(self) -> tuple[int, int]:
-        with self._changed:
-            return self._captured, self._dropped
+        if self._recording:
+            self._counts.lost(count, how)
+            self._settler.tell_counts(time.monotonic())
 
     def came_twice(self) -> None:
         """Count a frame that came once more, and was thrown away."""
-        with self._changed:
-            if not self._recording:
-                return
-            self._twice += 1
-            total = self._twice
-        self._repeats.lost(1, "came twice and were kept once", total)
+        if self._recording:
+            self._counts.came_twice()
 
     def reading_ended(self, error: Exception | None, hurry: bool) -> None:
         """Note that no more frames come, and whether rows are final as they are now."""
@@ -203,9 +189,7 @@ class FrameRecorder:
         with self._changed:
             self._run = run
             self._recording = self._failed = False
-            self._captured = self._dropped = self._twice = 0
-            self._losses.begin()
-            self._repeats.begin()
+            self._counts.begin()
         self._settler.begin_run(run)
         self._files = RunFiles(folder, self._clock, self._timeline, dose_rate_e_per_A2_s, site_dose)
         self._files.open_journal(self._look_back_s * self._clock.speed)
@@ -237,10 +221,10 @@ class FrameRecorder:
                 oldest = time.monotonic() - self._look_back_s
                 while self._waiting and self._waiting[0].monotonic < oldest:
                     self._forget_oldest()
-                self._captured += len(self._waiting)
+                self._counts.came(len(self._waiting))
                 if self._waiting:
                     self._waiting[0].dropped_before = 0  # what was before was not to be recorded
-                self._dropped += sum(frame.dropped_before for frame in self._waiting)
+                self._counts.gave_up(sum(frame.dropped_before for frame in self._waiting))
         return {"frames_per_file": frames_per_file}
 
     def close_files(self) -> None:
@@ -371,16 +355,14 @@ class FrameRecorder:
             self._give_up(frames[len(written) :])
         return following
 
-    def _give_up(self, frames: Sequence[ReceivedFrame]) -> None:
+    def _give_up(self, frames: Collection[ReceivedFrame]) -> None:
         """Free the slots of frames that cannot be written, and count them."""
         self._ring.give_back(frame.slot for frame in frames)
-        with self._changed:
-            self._dropped += len(frames)
+        self._counts.gave_up(len(frames))
 
     def _discard(self) -> None:
         """Give up frames that cannot be written, and count them."""
-        self._ring.give_back(frame.slot for frame in self._waiting)
-        self._dropped += len(self._waiting)
+        self._give_up(self._waiting)
         self._waiting.clear()
 
     def _fail(self, error: Exception) -> None:

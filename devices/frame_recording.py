@@ -67,8 +67,7 @@ class FrameRecording:
         process: bool | None = None,
     ) -> None:
         self.name = name
-        self.captured = self.dropped = 0
-        self.frames_per_file = 0
+        self.captured = self.dropped = self.frames_per_file = 0
         self.folder: Path | None = None
         self._clock = clock
         self._timeline = timeline
