@@ -126,6 +126,10 @@ class Verdict:
         Wall seconds from the fault, or from the wish to end, until all was safe.
     after : str
         What came of a run after it: "works", or the reason for which it was refused.
+    stood_still_s : float
+        The longest time, in wall seconds, in which this computer did nothing of it.
+    tried : list of str
+        What an earlier try found in which the computer stood still for too long to tell.
     """
 
     case: Case
@@ -136,6 +140,8 @@ class Verdict:
     seconds: float = 0.0
     after: str = "works"
     problems: list[str] = field(default_factory=list)
+    stood_still_s: float = 0.0
+    tried: list[str] = field(default_factory=list)
 
 
 def all_cases(where: Mapping[str, Sequence[Place]], rng: random.Random) -> list[Case]:

@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import itertools
 import json
+import math
 import os
 import signal
 import threading
@@ -30,8 +31,9 @@ __all__ = [
     "watchdog",
 ]
 
-#: Wall seconds in which a test that hangs is given up.
+#: Wall seconds in which a test that hangs is given up: of a computer that runs it.
 HANG_S: Final = 45.0
+HANG_STEP_S: Final = 0.01  # such a wait counts as no longer, however late it ends
 #: Threads of the bench, which has one for each client that attaches; of links; and of this test.
 BELONGS: Final = ("sim-tcp-", "sim-accept-", "link ", "watchdog")
 #: Wall seconds that threads may take to end after a run.
@@ -52,6 +54,9 @@ class HangError(BaseException):
 def watchdog(seconds: float = HANG_S) -> Iterator[None]:
     """Give up the block, in the main thread, when it lasts longer; print where all threads are.
 
+    The seconds are counted in short waits, so that they go on more slowly where the computer gives
+    this process next to nothing: a run that is starved does not hang.
+
     Raises
     ------
     HangError
@@ -62,7 +67,10 @@ def watchdog(seconds: float = HANG_S) -> Iterator[None]:
         raise HangError(f"did not come back within {seconds:g} s")
 
     def wait() -> None:
-        if not over.wait(seconds):
+        for _ in range(math.ceil(seconds / HANG_STEP_S)):
+            if over.wait(HANG_STEP_S):
+                break
+        else:
             faulthandler.dump_traceback()
             os.kill(os.getpid(), signal.SIGUSR2)
 

@@ -29,6 +29,7 @@ from stmtem_control.errors import StmTemError
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
 from stmtem_control.simulators.clock import HandClock
+from stmtem_control.simulators.probe_console import RefusedError
 
 __all__ = ["Lab", "PacedClock", "Watch"]
 
@@ -41,6 +42,7 @@ AWAY_NM: Final = 12.0
 #: A second of a busy computer may be many of the bench.
 SLOW: Final = {"open_circuit_s": 600.0}
 FINE_S: Final = 2.0  # wall seconds in which the piezo is back
+OUTPUT_S: Final = 1.0  # simulated seconds in which an output of the piezo drive is at its offset
 SIZE: Final = 256  # edge of the image in pixels, the smallest that the camera has
 DEAD_MAN_S: Final = 3.0  # where the source does not say
 SETTLE_S: Final = 0.01  # wall seconds that a reading needs to the recorder, on this computer
@@ -121,6 +123,9 @@ class Watch:
     alone_since : float or None
         The bench's time at which nobody was connected to the source any more; None while somebody
         is.
+    stood_still_s : float
+        The longest time, in wall seconds since :meth:`reset`, in which this computer did not let
+        it look.
     """
 
     def __init__(self, bench: Bench) -> None:
@@ -130,6 +135,7 @@ class Watch:
         self.unsafe: dict[str, tuple[float, float]] = {}
         self.struck: dict[str, float] = {}
         self.alone_since: float | None = None
+        self.stood_still_s = 0.0
         self._lines = [tap for tap in bench.taps["bias_source"] if tap.endpoint is not None]
         self._lock = threading.Lock()
         self._end = threading.Event()
@@ -152,6 +158,7 @@ class Watch:
             self._begun = None
             self._seen = len(self._bench.fault_log)
             self.unsafe, self.struck = {}, {}
+            self.stood_still_s = 0.0
 
     def go_on(self) -> None:
         """Count from now, if a fault has struck; otherwise from the next that does."""
@@ -160,7 +167,10 @@ class Watch:
             self.unsafe = {}
 
     def _look(self) -> None:
+        last = time.monotonic()
         while not self._end.wait(LOOK_S):
+            now = time.monotonic()
+            self.stood_still_s, last = max(self.stood_still_s, now - last - LOOK_S), now
             if any(tap.wires() for tap in self._lines):
                 self.alone_since = None
             elif self.alone_since is None:
@@ -239,6 +249,23 @@ class Lab:
         """Seconds of the source's time after which it has surely let go by itself."""
         signal = getattr(self.session.bias, "dead_man", None)
         return DEAD_MAN_S if signal is None else 1.1 * float(signal.get()) + 0.5
+
+    def mend(self) -> None:
+        """End all faults, as a person would who knows the instruments.
+
+        The offset of a piezo whose cable is off goes to zero before the cable is put on: it would
+        jump at once to what was commanded while nothing moved, 20 V into the fibre, and no program
+        can keep it from that.
+        """
+        probe = self.bench.probe
+        for axis in probe.axes:
+            if not axis.connected:
+                try:
+                    probe.execute(f"seta {axis.number} 0", lambda: None)
+                except RefusedError:  # another fault: then it is switched off
+                    probe.power_cycle()
+        self.clock.advance(OUTPUT_S)
+        self.bench.clear_faults()
 
     def put_probe(self, *, contact: bool) -> None:
         """Put the probe on the fibre or a little away from it, whatever happened before.

@@ -6,7 +6,9 @@ bench, each at a random exchange with its instrument, and with or without one of
 
 What is simulated: instruments, specimen, and time.  What is not: drivers, links, sockets and
 terminals, devices, RunEngine, plans, recorder, and files.  Runs share a session, until a fault
-makes it unusable or so many have gone.
+makes it unusable or so many have gone.  A run that was late because the computer stood still is
+done again, and counted as such; whatever is not safe, hangs, is left over or cannot be read counts
+at once.
 
 ``python -m benchmarks.fault_runs --log FILE`` keeps every run's record as it ends.  Called again it
 goes on where it was, and ``--so-far`` only tells what is in the file.
@@ -98,6 +100,8 @@ def _record(verdict: Verdict) -> dict[str, Any]:
         "unsafe_s": verdict.unsafe_s,
         "seconds": verdict.seconds,
         "problems": verdict.problems,
+        "stood_still_s": verdict.stood_still_s,
+        "tried": verdict.tried,
     }
 
 
@@ -144,6 +148,7 @@ def summary(records: Sequence[dict[str, Any]]) -> Report:
     rows: list[list[object]] = [
         ["runs", len(records)],
         ["with a problem", len(bad)],
+        ["done again, for the computer stood still", sum(bool(r.get("tried")) for r in records)],
         ["ended: " + ", ".join(f"{name} {n}" for name, n in status.most_common()), ""],
         ["kinds of faults, times each", f"{len(kinds)}, {min(kinds.values(), default=0)} to "
          f"{max(kinds.values(), default=0)}"],

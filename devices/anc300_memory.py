@@ -49,7 +49,7 @@ class SettingsMemory:
         ------
         InstrumentError
             The controller refused, and what was known before still is; or it took another value,
-            which is known then.
+            which is known then; or what it reads back is no number, and either may be right.
         """
         key = (letter, axis)
         before = self._known.get(key)
@@ -65,7 +65,8 @@ class SettingsMemory:
         if letter in READ_BACK:
             found = self._read(transport, letter, axis, READ_BACK[letter])
             if not _same(found, value, STEP_V):
-                self._known[key] = {found}
+                # What is no number says nothing about the setting: the answer itself was damaged.
+                self._known[key] = {found} if _is_number(found) else {*(before or ()), value}
                 raise InstrumentError(
                     f"{self._console.name}: 'set{letter} {axis} {value}' was sent and answered "
                     f"OK, but it reads back {found}: the message was damaged on its way, or "
@@ -116,6 +117,13 @@ class SettingsMemory:
 
     def _read(self, transport: Transport, letter: str, axis: int, name: str) -> str:
         return parse_value(self._console.request(transport, f"get{letter} {axis}"), name)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _same(found: str, value: str, slack: float = SLACK) -> bool:

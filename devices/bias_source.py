@@ -3,11 +3,10 @@
 import logging
 import math
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
-from ophyd import Component, Device
+from ophyd import Component
 from ophyd.status import Status
 
 from stmtem_control.clock import StationClock
@@ -17,22 +16,22 @@ from stmtem_control.exchanges import Exchange
 from stmtem_control.permit import Permit, always
 from stmtem_control.timeline import Timeline
 
+from .bias_readings import BiasReadings
 from .bias_sequencer import BiasSequencer
 from .keithley import Keithley2400
-from .keithley_answers import Reading as Measurement
 from .keithley_answers import SourceState
 from .keithley_hold import Lapse
 from .leak_baseline import LeakBaseline
 from .live_state import LiveState, state_of_source
 from .signals import done, finish_within, follow, problem_of, reading, setting
+from .wanted_level import WantedLevel
 
 log = logging.getLogger(__name__)
 
 STOP_S = 1.5  # wall seconds that a stop may take, with a new connection, before it gives up
-PAUSE_FOLLOWS_S = 10.0  # Bluesky stops before it pauses; a stop longer ago was another one
 
 
-class BiasSource(LiveState, Device):
+class BiasSource(LiveState, BiasReadings):
     """A source-measure unit that biases the specimen through the probe.
 
     Setting a level switches the output on; 0 V leaves it on, so that readings go on.  A stop, a
@@ -77,11 +76,6 @@ class BiasSource(LiveState, Device):
         What is wrong after a stop that the source did not confirm.
     """
 
-    voltage = reading("Voltage at the output, as measured.", "V", kind="hinted")
-    current = reading("Current through the output, as measured.", "A", kind="hinted")
-    in_compliance = reading("Whether the last reading was limited.", value=False)
-    instrument_time = reading("Time stamp of the last reading, by the source's own timer.", "s")
-    time_uncertainty = reading("The last reading's time was right within so much, + or -.", "s")
     setpoint = reading("Level that the source is set to.", "V")
     output = reading("Whether the output is on.", value=False)
     compliance = setting("Limit of the current, both signs.", "A", kind="config")
@@ -123,11 +117,7 @@ class BiasSource(LiveState, Device):
         self._nplc = nplc
         self._current_range_A = current_range_A
         self._lock = threading.RLock()
-        self._demand: float | None = None  # None: output off
-        self._interrupted: tuple[float, float] | None = None  # level, monotonic time of the stop
-        self._resume_level: float | None = None
-        self._paused_since: float | None = None
-        self._paused_s = 0.0
+        self._wanted = WantedLevel(clock)
         self._stop_was_success = True
         self.voltage.low, self.voltage.high = -max_bias_V, max_bias_V
         self.setpoint.low, self.setpoint.high = -max_bias_V, max_bias_V
@@ -228,9 +218,7 @@ class BiasSource(LiveState, Device):
                 return done(self)  # the output is off
             raise InterlockError(f"{self.name}: {self.lapse}; stop, then set the bias again")
         with self._lock:
-            self._end_pause()
-            self._interrupted = None
-            self._demand = volts
+            self._wanted.set(volts)
             future = self.source.set_level(volts)
 
         def publish(taken: Exchange) -> None:
@@ -277,14 +265,14 @@ class BiasSource(LiveState, Device):
         would connect the sample to 0 V.
         """
         with self._lock:
-            resting = self._demand is None and self._interrupted is None and self.lapse is None
-            self._interrupted = None
+            resting = self._wanted.resting and self.lapse is None
+            self._wanted.forget_stop()
         if resting and not (self.output.get() or self.sequence.running):
-            self._publish_no_reading(self.clock.now())
+            self.publish_no_reading(self.clock.now())
             return done(self)
         return follow(
-            self.source.read(), self, timeout=self._timeout_s, publish=self._publish_reading,
-            forgive=lambda: self._stop_was_success, forgiven=self._publish_dropped,
+            self.source.read(), self, timeout=self._timeout_s, publish=self.publish_reading,
+            forgive=lambda: self._stop_was_success, forgiven=self.publish_dropped,
         )  # fmt: skip
 
     # Stoppable, Pausable, Stageable
@@ -297,11 +285,8 @@ class BiasSource(LiveState, Device):
         """
         with self._lock:
             self._stop_was_success = success
-            self._resume_level = None
+            self._wanted.stop()
             self.lapse = None
-            if self._demand is not None:
-                self._interrupted = (self._demand, time.monotonic())
-            self._demand = None
             self.setpoint.publish(0.0)
         self._zero_and_off()
 
@@ -315,24 +300,17 @@ class BiasSource(LiveState, Device):
         """
         self.stop()
         with self._lock:
-            self._interrupted = None
+            self._wanted.forget_stop()
         if self.unsafe is not None:
             raise StmTemError(f"{self.name}: {self.unsafe}")
 
     def pause(self) -> None:
         """Go to 0 V and switch the output off; remember the level for :meth:`resume`."""
         with self._lock:
-            level, interrupted = self._demand, self._interrupted
-            if level is None and interrupted is not None:
-                # Bluesky calls stop() on what was set just before it calls pause().
-                recent = time.monotonic() - interrupted[1] < PAUSE_FOLLOWS_S
-                level = interrupted[0] if recent else None
-            if self._paused_since is None:
-                self._paused_since = self.clock.now()
+            level = self._wanted.pause()
         self.stop()
         with self._lock:
-            self._interrupted = None
-            self._resume_level = level
+            self._wanted.keep(level)
 
     def resume(self) -> None:
         """Restore the level that was set when the pause came: a person asked to go on.
@@ -343,8 +321,7 @@ class BiasSource(LiveState, Device):
             The instrument did not take it.
         """
         with self._lock:
-            level, self._resume_level = self._resume_level, None
-            self._end_pause()
+            level = self._wanted.resume()
         if level is not None:
             log.info("%s: back to %g V after the pause", self.name, level)
             finish_within(self.set(level), STOP_S, f"{self.name}: back to {level:g} V")
@@ -353,24 +330,23 @@ class BiasSource(LiveState, Device):
     def paused_s(self) -> float:
         """How long this device has been paused so far, in seconds of station time."""
         with self._lock:
-            now = 0.0 if self._paused_since is None else self.clock.now() - self._paused_since
-            return self._paused_s + now
+            return self._wanted.paused_s
 
     def stage(self) -> list[object]:
         """Forget what an earlier run left behind."""
         with self._lock:
-            self._interrupted = None
+            self._wanted.forget_stop()
             self.lapse = None
             self.source.hold.acknowledge()
-            self._end_pause()
+            self._wanted.end_pause()
         return list(super().stage())
 
     def unstage(self) -> list[object]:
         """Go to 0 V and switch the output off."""
         self.stop()
         with self._lock:
-            self._interrupted = None
-            self._end_pause()
+            self._wanted.forget_stop()
+            self._wanted.end_pause()
         return list(super().unstage())
 
     def live_state(self) -> str:
@@ -382,12 +358,6 @@ class BiasSource(LiveState, Device):
     @property
     def _timeout_s(self) -> float:
         return 5.0 + self.clock.wall_seconds(1.0)
-
-    def _end_pause(self) -> None:
-        self._resume_level = None
-        if self._paused_since is not None:
-            self._paused_s += self.clock.now() - self._paused_since
-            self._paused_since = None
 
     def _zero_and_off(self) -> None:
         future = self.source.zero_and_off()
@@ -407,40 +377,13 @@ class BiasSource(LiveState, Device):
         log.error("%s: %s", self.name, lapse.reason)
         with self._lock:
             self.lapse = lapse.reason
-            self._demand = None
+            self._wanted.volts = None
         self.timeline.record("bias_set_V", lapse.t, 0.0, lapse.uncertainty_s)
         stamp = self.clock.wall_time(lapse.t)
         self.setpoint.publish(0.0, stamp)
         self.output.publish(False, stamp)
         if self.on_lapse is not None:
             self.on_lapse(lapse.reason)
-
-    def _publish_reading(self, found: Measurement) -> None:
-        sure = found.uncertainty_s
-        self.timeline.record("voltage_V", found.t, found.voltage, sure)
-        self.timeline.record("current_A", found.t, found.current, sure)
-        self.timeline.record("compliance", found.t, found.compliance, sure)
-        self._publish_signals(found)
-
-    def _publish_signals(self, found: Measurement) -> None:
-        stamp, sure = self.clock.wall_time(found.t), found.uncertainty_s
-        self.voltage.publish(found.voltage, stamp)
-        self.current.publish(found.current, stamp)
-        self.in_compliance.publish(found.compliance, stamp)
-        self.instrument_time.publish(found.instrument_time, stamp)
-        self.time_uncertainty.publish(sure, stamp)
-
-    def _publish_no_reading(self, now: float) -> None:
-        self._publish_signals(Measurement(math.nan, math.nan, math.nan, False, 0, now))
-
-    def _publish_dropped(self) -> None:
-        """Instead of a reading that was dropped: what was read before must not pass as new."""
-        now = self.clock.now()
-        # Nothing of the compliance: this is no reading of NaN, which the source can give when
-        # something is wrong, and which the interlocks judge.
-        self.timeline.record("voltage_V", now, math.nan)
-        self.timeline.record("current_A", now, math.nan)
-        self._publish_no_reading(now)
 
     def _publish_state(self, state: SourceState) -> None:
         self.compliance.publish(state.compliance_A)

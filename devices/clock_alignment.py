@@ -17,8 +17,9 @@ from stmtem_control.clock_model import ClockModel
 from stmtem_control.errors import AlignmentError, StmTemError
 from stmtem_control.recording.aligned_clock import align_clock, drift_uncertainty, write_clock
 from stmtem_control.recording.blank_edges import EDGE_S, Blanker, coded_pattern, edges_between
-from stmtem_control.recording.clapperboard import DatedFrame, PatternFit, fit_pattern
+from stmtem_control.recording.clapperboard import PatternFit, fit_pattern
 from stmtem_control.recording.rebuild import rebuild_tables
+from stmtem_control.recording.stamped_frames import DatedFrame
 from stmtem_control.timeline import Timeline
 from stmtem_control.units import si
 

@@ -1,6 +1,5 @@
 """The frame camera: a flyer whose frames go to disk, and whose table goes into the documents."""
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,18 +10,17 @@ from ophyd.status import Status
 from stmtem_control.clock import StationClock
 from stmtem_control.errors import InstrumentError, InterlockError, RecordingError
 from stmtem_control.exchanges import Exchange
-from stmtem_control.recording.edges import BY_TRIGGER
 from stmtem_control.recording.site_dose import SiteDose
 from stmtem_control.timeline import Timeline
-from stmtem_control.units import si
 
 from .camera_acquisition import START_S, CameraAcquisition
 from .frame_documents import Columns, FrameDocuments, data_keys
 from .frame_recording import FrameRecording
 from .keithley_sequence import SequenceRun
+from .live_state import state_of_camera
 from .merlin import Merlin
 from .signals import Setting, done, reading, setting
-from .trigger_tie import tie
+from .trigger_tie import mark_levels, record_edges, tie
 
 SETTLE_S = 0.25  # wall seconds that a reading needs from its end to the recorder, at most
 
@@ -136,13 +134,8 @@ class FrameCamera(CameraAcquisition):
         self._documents = FrameDocuments(name)
         self.pixel_size_nm.publish(pixel_size_nm)
         self.dose_rate.publish(dose_rate_e_per_A2_s)
-        for channel, signal in (
-            ("phase", self.phase),
-            ("cycle", self.cycle),
-            ("mode", self.mode),
-            ("camera_length_m", self.camera_length_m),
-        ):
-            signal.apply = self._marker(channel, signal)
+        for signal in (self.phase, self.cycle, self.mode, self.camera_length_m):
+            signal.apply = self._marker(signal.attr_name, signal)
 
     @property
     def directory(self) -> Path | None:
@@ -277,24 +270,12 @@ class FrameCamera(CameraAcquisition):
                 started=self._start_exchange,
             )
         except InstrumentError:
-            self._mark_levels(marks, [point.edge_t for point in run.points])
+            mark_levels(self.timeline, marks, [point.edge_t for point in run.points])
             raise
         self.set_clock(tied.model, "trigger")
         self._tied = True
-        record = self.timeline.record
-        # What was planned, or is known from the source's coarser clock, gives way: a later entry
-        # for a time is the one that holds.
-        first, last = run.started.sent, max(run.started.answered, tied.times[-1][0])
-        edges = [t for t, _ in tied.times]
-        levels = [point.level_V for point in run.points]
-        for t in self.timeline.entries("bias_set_V")[0]:
-            if first <= t <= last:
-                place = bisect_right(edges, t)
-                record("bias_set_V", t, levels[place - 1] if place else 0.0)
-        for (t, sure), level, frame in zip(tied.times, levels, tied.frames, strict=True):
-            record("bias_set_V", t, level, sure)
-            record(BY_TRIGGER, t, self._first_number + frame if frame >= 0 else -1)
-        self._mark_levels(marks, edges)
+        record_edges(self.timeline, run, tied, self._first_number)
+        mark_levels(self.timeline, marks, [t for t, _ in tied.times])
 
     def complete(self) -> Status:
         """Stop the acquisition; done when the last frame is on disk.
@@ -392,19 +373,7 @@ class FrameCamera(CameraAcquisition):
 
     def live_state(self) -> str:
         """Return rate, exposure, what it does, and how many frames of the run are on disk."""
-        doing = "idle" if not self.running else "armed" if self._armed else "recording"
-        written, dropped = self.frames_written.get(), self.dropped.get()
-        parts = [
-            f"{self.frame_rate_Hz.get():g} Hz",
-            si(self.exposure_s.get(), "s"),
-            doing,
-            f"{written} frames on disk",
-        ]
-        if dropped:
-            parts.append(f"{dropped} LOST")
-        if self.unsafe is not None:
-            parts.append(self.unsafe)
-        return ", ".join(parts)
+        return state_of_camera(self, "armed" if self._armed else "recording")
 
     # The rest is for this class.
 
@@ -416,13 +385,6 @@ class FrameCamera(CameraAcquisition):
             return done(signal)
 
         return apply
-
-    def _mark_levels(self, marks: Sequence[tuple[int, str, int]], edges: Sequence[float]) -> None:
-        """Note phases and cycles from the levels on that were reached, at these times."""
-        for index, phase, cycle in marks:
-            if index < len(edges):
-                self.timeline.record("phase", edges[index], phase)
-                self.timeline.record("cycle", edges[index], cycle)
 
     def _publish_counts(self, recording: FrameRecording) -> None:
         self.frames_captured.publish(recording.captured)

@@ -11,27 +11,24 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 
 from stmtem_control.clock_model import ClockModel
-from stmtem_control.errors import InstrumentError, LimitError
+from stmtem_control.errors import LimitError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.link import SAFE, Link
 from stmtem_control.transport import Transport
 
-from .keithley_answers import Identity, Reading, SourceState, parse_reading
+from .keithley_answers import Identity, Reading, SourceState
 from .keithley_clock import SourceClock
 from .keithley_digital import DigitalPort
 from .keithley_hold import OFF, BiasHold, Lapse
 from .keithley_identity import IdentityCheck
 from .keithley_off import APART, WayOff
-from .keithley_reading import OUTPUT_IS_OFF, HeldReading
+from .keithley_reading import Readings
 from .keithley_sequence import BiasSequence, SequenceRun
 from .keithley_sequencer import OnStep, Sequencer
 from .keithley_settings import SourceSettings
 from .scpi import Scpi, says
-
-CONVERSION_S = 2.5e-3  # of one, beside its integration time, at most
 
 
 class Keithley2400:
@@ -102,7 +99,11 @@ class Keithley2400:
             self._scpi, self.hold, self._sequencer,
             known=lambda: self.identity is not None, gone=self._went_off,
         )  # fmt: skip
-        self._speed, self._line_frequency_Hz = speed, line_frequency_Hz
+        self._speed = speed
+        self._readings = Readings(
+            self._scpi, link, self.hold, self._clock, self._settings,
+            speed=speed, line_frequency_Hz=line_frequency_Hz,
+        )  # fmt: skip
         self.on_lapse: Callable[[Lapse], None] | None = None
         self.hold.on_lapse = self._lapsed
         link.resync, link.identify = self._resync, self._identify_again
@@ -214,10 +215,6 @@ class Keithley2400:
 
         return self.link.submit(job, name=f"{volts:g} V", topic="bias")
 
-    def longest_reading_s(self, nplc: float) -> float:
-        """Return what a reading takes at most, in s of the source: first volts, then amperes."""
-        return 2.0 * (nplc / self._line_frequency_Hz + CONVERSION_S)
-
     def zero_and_off(self) -> "Future[Exchange]":
         """Go to 0 V and switch the output off, before all that waits; read back that it is off.
 
@@ -243,26 +240,16 @@ class Keithley2400:
             lambda transport: self._scpi.write(transport, OFF), SAFE, name="0 V, unconfirmed"
         )
 
+    def longest_reading_s(self, nplc: float) -> float:
+        """Return what a reading takes at most, in s of the source: first volts, then amperes."""
+        return self._readings.longest_s(nplc)
+
     def read(self) -> "Future[Reading]":
         """Measure voltage and current once, both from the same sample.
 
         The Future fails with InstrumentError when the output is off: there would be no answer.
         """
-        if self.hold.wanted:
-            return HeldReading(
-                self._scpi, self.link, self.hold, self._clock, self._shortest_s()
-            ).answer
-
-        def job(transport: Transport) -> Reading:
-            if not self.output_on:
-                raise InstrumentError(f"{self.link.name}: {OUTPUT_IS_OFF}")
-            line, exchange = self._scpi.ask(transport, ":READ?", self._reading_s())
-            reading = parse_reading(line)
-            t, sure = self._clock.date(reading.instrument_time, exchange, self._shortest_s())
-            self._clock.look_now_and_then(transport)
-            return replace(reading, t=t, uncertainty_s=sure)
-
-        return self.link.submit(job, name="a reading", topic="bias")
+        return self._readings.take(lambda: self.output_on)
 
     # Sequences
 
@@ -372,14 +359,6 @@ class Keithley2400:
         if word is not None:  # again, so that a refusal is told
             self._port.set(transport, word)
         self._settings.after_reset(transport)
-
-    def _reading_s(self) -> float:
-        """Return the wall seconds of one READ?, at most: with autozero all is done three times."""
-        return 3.0 * self.longest_reading_s(self._settings.nplc) / self._speed
-
-    def _shortest_s(self) -> float:
-        """Return the seconds of the two conversions of a reading, at least."""
-        return 2.0 * self._settings.nplc / self._line_frequency_Hz
 
     def _went_off(self) -> None:
         self.output_on = False

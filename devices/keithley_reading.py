@@ -10,6 +10,7 @@ recent reading, also of an operation that was aborted).
 """
 
 import contextlib
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -21,8 +22,10 @@ from stmtem_control.transport import Transport
 from .keithley_answers import Reading, parse_reading
 from .keithley_clock import SourceClock
 from .keithley_hold import MARGIN_S, BiasHold
+from .keithley_settings import SourceSettings
 from .scpi import Scpi
 
+CONVERSION_S = 2.5e-3  # of one, beside its integration time, at most
 TAKE = ":SENS:DATA?"
 TRIES = 8  # each waits twice as long beyond the planned time as the one before
 OUTPUT_IS_OFF = "the output is off, so there is nothing to measure; set a level first (0 V will do)"
@@ -151,3 +154,67 @@ class HeldReading:
             )
         self._hold.wait_longer()
         self._take_later()
+
+
+class Readings:
+    """How a source is read, held or not, and how long that takes.
+
+    Parameters
+    ----------
+    scpi, link, hold, clock, settings
+        Of the driver.
+    speed : float
+        Instrument seconds in a wall second.
+    line_frequency_Hz : float
+        50 or 60; NPLC counts its periods.
+    """
+
+    def __init__(
+        self,
+        scpi: Scpi,
+        link: Link,
+        hold: BiasHold,
+        clock: SourceClock,
+        settings: SourceSettings,
+        *,
+        speed: float,
+        line_frequency_Hz: float,
+    ) -> None:
+        self._scpi = scpi
+        self._link = link
+        self._hold = hold
+        self._clock = clock
+        self._settings = settings
+        self._speed, self._line_frequency_Hz = speed, line_frequency_Hz
+
+    def longest_s(self, nplc: float) -> float:
+        """Return what a reading takes at most, in s of the source: first volts, then amperes."""
+        return 2.0 * (nplc / self._line_frequency_Hz + CONVERSION_S)
+
+    def take(self, output_on: Callable[[], bool]) -> "Future[Reading]":
+        """Measure voltage and current once, both from the same sample.
+
+        The Future fails with InstrumentError when the output, asked for in the worker, is off.
+        """
+        if self._hold.wanted:
+            shortest_s = self._shortest_s()
+            return HeldReading(self._scpi, self._link, self._hold, self._clock, shortest_s).answer
+
+        def job(transport: Transport) -> Reading:
+            if not output_on():
+                raise InstrumentError(f"{self._link.name}: {OUTPUT_IS_OFF}")
+            line, exchange = self._scpi.ask(transport, ":READ?", self._most_wall_s())
+            reading = parse_reading(line)
+            t, sure = self._clock.date(reading.instrument_time, exchange, self._shortest_s())
+            self._clock.look_now_and_then(transport)
+            return replace(reading, t=t, uncertainty_s=sure)
+
+        return self._link.submit(job, name="a reading", topic="bias")
+
+    def _most_wall_s(self) -> float:
+        """Return the wall seconds of one READ?, at most: with autozero all is done three times."""
+        return 3.0 * self.longest_s(self._settings.nplc) / self._speed
+
+    def _shortest_s(self) -> float:
+        """Return the seconds of the two conversions of a reading, at least."""
+        return 2.0 * self._settings.nplc / self._line_frequency_Hz

@@ -47,3 +47,27 @@ def state_of_source(bias: Any) -> str:
     if bias.unsafe is not None:
         parts.append(f"NOT SAFE: {bias.unsafe}")
     return ", ".join(parts)
+
+
+def state_of_camera(camera: Any, running: str) -> str:
+    """Return rate and exposure of a frame camera, what it does, and what it has of the run.
+
+    Parameters
+    ----------
+    camera : FrameCamera
+        The camera.
+    running : str
+        What it does if frames are being taken.
+    """
+    written, dropped = camera.frames_written.get(), camera.dropped.get()
+    parts = [
+        f"{camera.frame_rate_Hz.get():g} Hz",
+        si(camera.exposure_s.get(), "s"),
+        running if camera.running else "idle",
+        f"{written} frames on disk",
+    ]
+    if dropped:
+        parts.append(f"{dropped} LOST")
+    if camera.unsafe is not None:
+        parts.append(camera.unsafe)
+    return ", ".join(parts)

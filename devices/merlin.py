@@ -20,7 +20,8 @@ from stmtem_control.link import NORMAL, SAFE, Link
 from stmtem_control.tcp import TcpTransport
 from stmtem_control.transport import Transport, excerpt
 
-from .merlin_stream import PREFIX_BYTES, FrameStream, body_length
+from .merlin_headers import PREFIX_BYTES, body_length
+from .merlin_stream import FrameStream
 from .merlin_trigger import INTERNAL, MerlinTrigger
 
 log = logging.getLogger(__name__)

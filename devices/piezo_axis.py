@@ -67,6 +67,7 @@ class PiezoAxis(LiveState, Device):
         self.number = 0
         self._max_steps = 0
         self._stop_was_success = True
+        self._commands = self._setting = 0
 
     def attach(
         self,
@@ -131,6 +132,16 @@ class PiezoAxis(LiveState, Device):
         return self._motion is not None
 
     @property
+    def commands(self) -> tuple[int, bool]:
+        """How many motions were commanded so far, and whether one is under way.
+
+        An offset is under way until what is known here says where it went: the output is there
+        before that.
+        """
+        with self._lock:
+            return self._commands, self._motion is not None or self._setting > 0
+
+    @property
     def heading(self) -> int:
         """1 or -1 while steps are on their way up (z: to the fibre) or down, 0 at rest."""
         motion = self._motion
@@ -190,6 +201,7 @@ class PiezoAxis(LiveState, Device):
             duration = self._clock.wall_seconds(abs(steps) / self.frequency_Hz.get())
             status = Status(self.coarse, timeout=duration + LATE_S + SET_S)
             motion = self._motion = _Motion(here, steps, status)
+            self._commands += 1
             future = self._controller.step(self.number, steps)
         future.add_done_callback(lambda ended: self._started(motion, ended, duration))
         return status
@@ -260,12 +272,22 @@ class PiezoAxis(LiveState, Device):
         if self.mode.get() not in ("off", "stp+", "stp-"):
             raise InterlockError(f"{self.name}: no fine offset in mode {self.mode.get()!r}")
         volts, sent = float(value), self._clock.now()
+        with self._lock:
+            self._commands += 1
+            self._setting += 1
 
         def publish(_: object) -> None:
             exchange = Exchange(sent, self._clock.now())
             self._offset_is(volts, exchange.t, exchange.uncertainty_s)
 
-        return self._follow(self.fine, self._controller.seta(self.number, volts), publish)
+        def ended(_: object) -> None:
+            with self._lock:
+                self._setting -= 1
+
+        future = self._controller.seta(self.number, volts)
+        status = self._follow(self.fine, future, publish)
+        future.add_done_callback(ended)  # after it was published
+        return status
 
     def _set_frequency(self, value: Any) -> Status:
         hertz = round(float(value))

@@ -9,6 +9,7 @@ stamps of both must agree with it, or a trigger was lost on the way.
 import contextlib
 import math
 import statistics
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +17,8 @@ from itertools import pairwise
 from stmtem_control.clock_model import LARGEST_DRIFT, Z95, ClockModel, StampedExchange, fit_clock
 from stmtem_control.errors import InstrumentError, StmTemError
 from stmtem_control.exchanges import Exchange
+from stmtem_control.recording.edges import BY_TRIGGER
+from stmtem_control.timeline import Timeline
 
 from .frame_samples import Sample
 from .keithley_sequence import SequenceRun
@@ -98,6 +101,41 @@ def tie(
     model = _model(samples, run, stamps, late, behind, started)
     times = tuple(model.station_time(stamp + behind) for stamp in stamps)
     return Tie(model, frames, times)
+
+
+def record_edges(timeline: Timeline, run: SequenceRun, tied: Tie, first_number: int) -> None:
+    """Put the levels of a sequence into the timeline, at the edges that its frames tell.
+
+    Parameters
+    ----------
+    timeline : Timeline
+        Where what was planned, or is known from the source's coarser clock, gives way.
+    run, tied : SequenceRun, Tie
+        What came of the sequence, and what its frames tell.
+    first_number : int
+        Number in the run of the first frame of the acquisition.
+    """
+    # A later entry for a time is the one that holds.
+    first, last = run.started.sent, max(run.started.answered, tied.times[-1][0])
+    edges = [t for t, _ in tied.times]
+    levels = [point.level_V for point in run.points]
+    for t in timeline.entries("bias_set_V")[0]:
+        if first <= t <= last:
+            place = bisect_right(edges, t)
+            timeline.record("bias_set_V", t, levels[place - 1] if place else 0.0)
+    for (t, sure), level, frame in zip(tied.times, levels, tied.frames, strict=True):
+        timeline.record("bias_set_V", t, level, sure)
+        timeline.record(BY_TRIGGER, t, first_number + frame if frame >= 0 else -1)
+
+
+def mark_levels(
+    timeline: Timeline, marks: Sequence[tuple[int, str, int]], edges: Sequence[float]
+) -> None:
+    """Note phases and cycles from the levels on that were reached, at these times (station s)."""
+    for index, phase, cycle in marks:
+        if index < len(edges):
+            timeline.record("phase", edges[index], phase)
+            timeline.record("cycle", edges[index], cycle)
 
 
 def _agreeing(bounds: list[StampedExchange], late: Sequence[float]) -> list[StampedExchange]:

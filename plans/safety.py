@@ -181,7 +181,8 @@ def _finish(whole: WholeStation, failure: Exception | None) -> Plan:
     except GeneratorExit:
         whole.stop()
         raise
-    except RunEngineControlException as problem:
+    except (RunEngineControlException, FailedStatus) as problem:
+        # Aborted again, or what this very stop cut short has failed: not what ended the plan.
         whole.stop()
         failure = failure or problem
     if failure is not None:

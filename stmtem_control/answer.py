@@ -27,6 +27,12 @@ class Answer(Future[T]):
         Returns, for the job's name, the text for a message and where that was.
     name : str
         Of the job.
+
+    Attributes
+    ----------
+    on_wait : callable, optional
+        Called with its patience, in wall seconds or None, by a thread that is about to wait while
+        nobody follows with a callback; it may do the job.
     """
 
     def __init__(self, what: Callable[[str], tuple[str, str]], name: str) -> None:
@@ -39,6 +45,7 @@ class Answer(Future[T]):
         self._value: Any = None
         self._error: BaseException | None = None
         self._then: list[Callable[[Future[T]], object]] = []
+        self.on_wait: Callable[[float | None], object] | None = None
 
     def cancel(self) -> bool:
         """Return False: it runs."""
@@ -99,20 +106,28 @@ class Answer(Future[T]):
         state = "running" if not self._ended else "failed" if self._error else "done"
         return f"<answer to {self._what(self._name)[0]}: {state}>"
 
+    def too_long(self, timeout: float) -> TransportTimeout:
+        """Return the error of who waited for `timeout` wall seconds in vain."""
+        what, where = self._what(self._name)
+        return TransportTimeout(f"{what} did not end within {timeout:g} s{where}")
+
     def _wait(self, timeout: float | None) -> None:
+        # Callbacks may need what the waiting thread holds: they are the worker's.
+        if not self._ended and self.on_wait is not None and not self._then:
+            self.on_wait(timeout)
         if self._ended:
             return
         if self._gate.acquire(timeout=-1.0 if timeout is None else max(0.0, timeout)):
             self._gate.release()
         elif not self._ended:
-            what, where = self._what(self._name)
-            raise TransportTimeout(f"{what} did not end within {timeout:g} s{where}")
+            raise self.too_long(timeout or 0.0)
 
     def _end(self, value: Any, error: BaseException | None) -> None:
         with self._lock:
             if self._ended:
                 raise InvalidStateError(f"{self!r} has ended already")
             self._value, self._error, self._ended = value, error, True
+            self.on_wait = None
         self._gate.release()
         for fn in self._then:
             self._call(fn)

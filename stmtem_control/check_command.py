@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,13 @@ def add_check_command(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from .config import load_station
     from .estimate import check_protocol
+    from .named_station import named_station
     from .protocol import read_protocol
 
     if options.plot is not None and Path(options.plot).suffix.lower() not in FORMATS:
         raise ConfigError(f"--plot {options.plot}: give a file that ends in {', '.join(FORMATS)}")
-    station = load_station(options.station, data=options.out).with_bench(
+    station = named_station(os.environ, options.station, options.out).with_bench(
         seed=options.seed, speed=options.speed, preset=options.preset, size=options.size
     )
     protocol = read_protocol(Path(options.protocol))

@@ -18,7 +18,7 @@ from .command_options import (
     given,
 )
 from .dose_command import add_dose_command
-from .end_signals import on_end_signals
+from .end_signals import ToldInterrupt, is_ctrl_c, on_end_signals
 from .errors import StmTemError
 from .protocol_commands import add_protocol_commands
 from .queue_commands import add_queue_commands
@@ -136,8 +136,10 @@ def make_parser() -> argparse.ArgumentParser:
     catalog.set_defaults(run=_catalog)
 
     session = commands.add_parser("session", help="open IPython at a station")
-    add_station(session)
-    add_out(session, RUN_FOLDERS)
+    session.add_argument(
+        "--station", help="a station's name or file (default: $STMTEM_STATION, else sim)"
+    )
+    add_out(session, f"{RUN_FOLDERS} (default: $STMTEM_DATA, else the station's)")
     session.add_argument(
         "-c", dest="code", metavar="CODE", help="run this code instead of asking for input"
     )
@@ -162,12 +164,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StmTemError as error:
         print(f"stmtem {options.command}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"stmtem {options.command}: interrupted", file=sys.stderr)
+    except ToldInterrupt:
         return 1
     except BrokenPipeError:
         # Whoever read our output has gone; nothing more can be said to them.
         sys.stdout = None
+        return 1
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # Python 3.11 makes a RuntimeError of a Ctrl-C that comes while a class is made.
+        if not is_ctrl_c(error):
+            raise
+        if not isinstance(error.__cause__, ToldInterrupt):
+            print(f"stmtem {options.command}: interrupted", file=sys.stderr)
         return 1
 
 

@@ -1,27 +1,34 @@
 """``stmtem session``: IPython at a station."""
 
+import contextlib
 import os
 import sys
 
 from bluesky.utils import FailedStatus
 
-from .config import load_station
+from .end_signals import ctrl_c_told
 from .errors import StmTemError
+from .named_station import named_station
 from .outcome import one_line
 from .prompt import Prompt
 
 
-def open_console(station: str, out: str | None = None, code: str | None = None) -> int:
+def open_console(
+    station: str | None = None, out: str | None = None, code: str | None = None
+) -> int:
     """Open IPython with a station's names; everything is closed when it ends.
 
-    With `code`, run that instead of asking for input.
+    Station and data folder that are not given are those that the environment names.  With `code`,
+    run that instead of asking for input.
 
     Raises
     ------
     StmTemError
         The station could not be opened.
     """
-    with Prompt(load_station(station, data=out)) as prompt:
+    with contextlib.ExitStack() as opened:
+        with ctrl_c_told("stmtem session: interrupted; what was opened is closed again"):
+            prompt = opened.enter_context(Prompt(named_station(os.environ, station, out)))
         if code is not None:
             try:
                 exec(compile(code, "<stmtem session -c>", "exec"), prompt.names)

@@ -1,6 +1,7 @@
 """SIGTERM and SIGHUP, the two ways in which somebody else ends a program; and Ctrl-C."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -24,6 +25,58 @@ def on_end_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
     finally:
         for number, before in old.items():
             signal.signal(number, before)
+
+
+class ToldInterrupt(KeyboardInterrupt):
+    """A Ctrl-C which the person at the terminal has been told of."""
+
+
+@contextlib.contextmanager
+def ctrl_c_told(line: str) -> Iterator[None]:
+    """Say a line at the first Ctrl-C in the block, at once, and leave the block.
+
+    For what opens things: to close them takes a moment, in which nothing else would be seen, and
+    which more presses must not cut short (:data:`INSISTENCE` of them do).  Outside the main thread
+    nothing is done.
+
+    Raises
+    ------
+    ToldInterrupt
+        Ctrl-C was pressed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    presses = 0
+
+    def press(_number: int, _frame: object) -> None:
+        nonlocal presses
+        presses += 1
+        if presses == 1:
+            # Not print: the press may have come within one.
+            with contextlib.suppress(OSError):
+                os.write(2, f"{line}\n".encode())
+        if presses in (1, INSISTENCE):
+            raise ToldInterrupt
+
+    old = signal.signal(signal.SIGINT, press)
+    try:
+        yield
+        if presses:  # something on the way has swallowed it
+            raise ToldInterrupt
+    finally:
+        signal.signal(signal.SIGINT, old)
+
+
+def is_ctrl_c(error: BaseException | None) -> bool:
+    """Tell whether Ctrl-C is behind an error: one within an import may come out as another."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextlib.contextmanager

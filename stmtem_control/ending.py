@@ -20,6 +20,8 @@ from .outcome import one_line
 if TYPE_CHECKING:
     from stmtem_control.devices import SafeState
 
+    from .run_engine import StationRunEngine
+
 log = logging.getLogger(__name__)
 
 END_S = 10.0  # wall seconds that ending a plan may take before the session goes on without it
@@ -39,10 +41,12 @@ class PlanEnding:
 
     Attributes
     ----------
-    RE : RunEngine
+    RE : StationRunEngine
         To be set before anything is run; it takes :meth:`interrupts` as a context manager.
     reason : str
         Why the plan that runs, or ran last, was ended from outside; "" if it was not.
+    pausing : str
+        Who has asked by :meth:`pause_now` that the plan which runs, or ran last, pauses; or "".
     told : str
         Why the last plan at the prompt ended early, whoever ended it; "" if it did not.
     to_the_end : bool
@@ -55,10 +59,10 @@ class PlanEnding:
         is set, the first Ctrl-C pauses, and one during the pause ends.
     """
 
-    RE: RunEngine
+    RE: "StationRunEngine"
 
     def __init__(self, safe_state: "SafeState") -> None:
-        self.reason = self.told = ""
+        self.reason = self.told = self.pausing = ""
         self.to_the_end = self.leave_paused = False
         self.at_pause: Callable[[], bool] | None = None
         self._presses = 0
@@ -70,7 +74,7 @@ class PlanEnding:
 
     def begin(self) -> None:
         """Forget why the last plan was ended: another one begins."""
-        self.reason = self.told = self._refused = ""
+        self.reason = self.told = self.pausing = self._refused = ""
 
     def refused(self) -> str:
         """Return why a plan that is about to begin, or to go on, must not; "" if it may."""
@@ -164,6 +168,7 @@ class PlanEnding:
 
     def pause_now(self, why: str) -> None:
         """Pause the plan, and make safe directly if the RunEngine does not answer; at once."""
+        self.pausing = why
         threading.Thread(
             target=self._see_to_it, args=(self.pause, why), name="pausing", daemon=True
         ).start()

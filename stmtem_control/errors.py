@@ -84,6 +84,10 @@ class AlignmentError(StmTemError, RuntimeError):
     """Two clocks could not be brought together; the message says why."""
 
 
+class NoPlanError(StmTemError, TypeError):
+    """What was given to the RunEngine is no plan."""
+
+
 class InterlockError(StmTemError, PermissionError):
     """The station refused or ended an action to protect the sample."""
 

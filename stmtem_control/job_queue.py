@@ -1,6 +1,11 @@
-"""Jobs of a link's worker: which one is next, and which ones a stop drops."""
+"""Jobs of a link: which one is next, which ones a stop drops, and who holds the line.
+
+Whoever does a job, or only looks at the connection, holds the line meanwhile: the link's worker,
+or a thread that waits for that very job.
+"""
 
 import heapq
+import math
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -8,12 +13,13 @@ from itertools import count
 from typing import Any
 
 from .answer import Answer
-from .errors import IdentityError, InterlockError, TransportError
+from .errors import IdentityError, InterlockError, TransportError, TransportTimeout
 from .transport import Transport
 
 SAFE = 0  # priority of stop, abort and whatever makes the station safe
 NORMAL = 1
 LOOK = 2  # priority of what may wait, such as looking whether a motion has ended
+LAST_LOOK_S = 0.5  # how often a worker that ends looks whether the line is free
 
 
 class DroppedError(InterlockError):
@@ -32,6 +38,8 @@ class Job:
         "blind",
         "drops",
         "future",
+        "leave_at",
+        "patience_s",
         "priority",
         "run",
         "said_to",
@@ -56,12 +64,23 @@ class Job:
         self.drops = drops
         self.blind = blind
         self.said_to: Transport | None = None  # where the blind words have been written
+        self.patience_s: float | None = None  # of the thread that does it because it waits for it
+        self.leave_at = math.inf  # monotonic time at which that ends
         self.future: Answer[Any] = Answer(what, name)
 
     @property
     def name(self) -> str:
         """What a message calls it, with the instrument."""
         return self._what(self._name)[0]
+
+    def leave_after(self, patience_s: float | None) -> None:
+        """Say how long the thread that does it waits for an answer, in wall seconds."""
+        self.patience_s = patience_s
+        self.leave_at = math.inf if patience_s is None else time.monotonic() + patience_s
+
+    def too_long(self) -> TransportTimeout:
+        """Return what to raise when that time is over."""
+        return self.future.too_long(self.patience_s or 0.0)
 
 
 class JobQueue:
@@ -75,6 +94,7 @@ class JobQueue:
         self._wake = threading.Lock()  # shut while the worker may wait; opened once for each wait
         self._wake.acquire()
         self._waits = False  # the worker does, and nobody has opened yet
+        self._line: object | None = None  # for what the line is held
         self._ready: list[tuple[int, int, Job]] = []
         self._later: list[tuple[float, int, Job]] = []
         self._numbers = count()
@@ -104,14 +124,56 @@ class JobQueue:
                     heapq.heappush(self._later, (time.monotonic() + delay_s, number, job))
                 else:
                     heapq.heappush(self._ready, (job.priority, number, job))
-                self._open()
+                # Who leaves the line wakes the worker for what is ready.
+                if self._line is None or delay_s > 0.0:
+                    self._open()
         for old in dropped:
             old.future.set_exception(DroppedError(f"{old.name} was dropped, a stop came first"))
         if failure is not None:
             job.future.set_exception(again(failure))
 
+    def put_and_claim(self, job: Job) -> bool:
+        """Take the line for a new job that nothing is ahead of, and return True.
+
+        It is held for the job's Future, not for the job: then the worker would hold it.
+        """
+        with self._lock:
+            if self._line is not None or self._ready or self._closed or self._refusal:
+                return False
+            self._line = job.future
+            return True
+
+    def claim(self, job: Job) -> bool:
+        """Take the line for the Future of a job that is the next, and return True."""
+        with self._lock:
+            if self._line is not None or not self._ready or self._ready[0][2] is not job:
+                return False
+            heapq.heappop(self._ready)
+            self._line = job.future
+            return True
+
+    def take_line(self, purpose: object) -> bool:
+        """Take the line, if it is free, for something that is no job; return whether it was."""
+        with self._lock:
+            if self._line is None:
+                self._line = purpose
+            return self._line is purpose
+
+    def leave(self, purpose: object) -> bool:
+        """Give the line back; return False if it was not held for that."""
+        with self._lock:
+            if self._line is not purpose:
+                return False
+            self._line = None
+            if self._ready or self._closed is not None:
+                self._open()
+            return True
+
     def next(self, patience_s: float) -> Job | None:
-        """Return the job whose turn it is; None when none came in time, or there will be none."""
+        """Return the job whose turn it is, with the line; None when there was none in time.
+
+        None as well when there will be none any more.
+        """
         end: float | None = None
         while True:
             with self._lock:
@@ -121,19 +183,26 @@ class JobQueue:
                 while self._later and self._later[0][0] <= now:
                     _, number, job = heapq.heappop(self._later)
                     heapq.heappush(self._ready, (job.priority, number, job))
-                if self._ready:
-                    return heapq.heappop(self._ready)[2]
+                if self._ready and self._line is None:
+                    self._line = job = heapq.heappop(self._ready)[2]
+                    return job
                 end = now + patience_s if end is None else end
                 if now >= end:
+                    self._take_back()
                     return None
                 until = min(end, self._later[0][0]) if self._later else end
                 self._waits = True
-            # Not a condition: that makes a lock for each wait, and is all Python.
-            if not self._wake.acquire(timeout=until - now):
-                with self._lock:
-                    if not self._waits:  # it was opened just now
-                        self._wake.acquire()
-                    self._waits = False
+            self._pause(until - now)
+
+    def wait_for_line(self, purpose: object) -> None:
+        """Take the line for good, as soon as it is free; for the worker, when it ends."""
+        while not self.take_line(purpose):
+            with self._lock:
+                if self._line is not None:
+                    self._waits = True
+            self._pause(LAST_LOOK_S)
+            with self._lock:
+                self._take_back()
 
     def stops(self) -> list[Job]:
         """Return, in their order, the jobs that wait and can speak without an answer."""
@@ -168,6 +237,20 @@ class JobQueue:
             taken = self._take(lambda job: True)
             self._open()
         _fail(taken, error)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait until the queue is opened, but so long at most."""
+        # Not a condition: that makes a lock for each wait, and is all Python.
+        if not self._wake.acquire(timeout=seconds):
+            with self._lock:
+                if not self._waits:  # it was opened just now
+                    self._wake.acquire()
+                self._waits = False
+
+    def _take_back(self) -> None:
+        """Free a line that a person's Ctrl-C kept from being given back; with the lock held."""
+        if isinstance(self._line, Answer) and self._line.done():
+            self._line = None
 
     def _open(self) -> None:
         """Let the worker go on if it waits; with the lock held."""

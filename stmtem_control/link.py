@@ -1,25 +1,21 @@
-"""One worker thread for each instrument; what makes it safe comes first.
+"""One thing at a time for each instrument; what makes it safe comes first.
 
 Replies carry no address: two threads on one connection get each other's answers.  So everything
-that talks to an instrument is a job of its link's worker, and a stop overtakes what is waiting.
+that talks to an instrument is a job of its link, done by the link's worker thread, or by a thread
+that waits for it while the line is free; and a stop overtakes what is waiting.
 """
 
 import logging
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar, cast
 
-from .errors import (
-    IdentityError,
-    InstrumentError,
-    ProtocolError,
-    StmTemError,
-    TransportError,
-    TransportTimeout,
-)
-from .job_queue import LOOK, NORMAL, SAFE, DroppedError, Job, JobQueue, again
-from .transport import BufferedTransport, Transport, excerpt
+from .connection import Connection
+from .errors import TransportError
+from .job_queue import LOOK, NORMAL, SAFE, DroppedError, Job, JobQueue
+from .transport import Transport
 
 __all__ = ["LOOK", "NORMAL", "SAFE", "DroppedError", "Link"]
 
@@ -27,19 +23,16 @@ log = logging.getLogger("stmtem_control.link")
 
 T = TypeVar("T")
 IDLE_S = 1.0  # how often the worker looks at a connection on which nothing is asked
-
-
-class _SettingsLost(TransportError):  # noqa: N818 - told as a TransportError
-    """The driver cannot put the instrument's settings right; another connection is no help."""
+PATIENT_S = 1.0  # who waits less does not do a job itself: it could not leave it in time
 
 
 class Link:
-    """A thread that owns the connection to one instrument.
+    """The connection to one instrument, a queue of jobs for it, and a thread that does them.
 
     Parameters
     ----------
     open_transport : callable
-        Opens the connection; called in the worker when the link is made and by :meth:`reopen`.
+        Opens the connection; called in the worker, before the first job and by :meth:`reopen`.
     name : str
         The instrument's name in the station file; it begins every error message.
     address : str
@@ -66,6 +59,12 @@ class Link:
     not SAFE, the link calls ``restore``: it reads back what was set, and puts it right, or raises
     InstrumentError; the link is then broken for that reason.  Whoever sets up everything anew
     opens the link with ``restore=False``.
+
+    To hand a job to another thread and its result back wakes two threads, which on an idle machine
+    takes as long as the exchange.  So a thread that waits for its job does it itself, where it is
+    the next one and the connection is in order.  What makes safe, what opens or mends a
+    connection, and what somebody follows with a callback, is always done by the worker, which
+    goes on when whoever asked has gone.
     """
 
     def __init__(
@@ -75,15 +74,8 @@ class Link:
         self.resync: Callable[[Transport], None] | None = None
         self.identify: Callable[[Transport], None] | None = None
         self.restore: Callable[[Transport], None] | None = None
-        self._address = address
-        self._open_transport = open_transport
         self._queue = JobQueue()
-        # What follows belongs to the worker.
-        self._out_of_step = False
-        self._transport: Transport | None = None
-        self._unknown = False  # opened again, and who is there is not known
-        self._unsettled = False  # the instrument may have lost its settings
-        self._current: Job | None = None
+        self._connection = Connection(open_transport, self._queue, self, name, address)
         self._thread = threading.Thread(target=self._work, name=f"link {name}", daemon=True)
         self._thread.start()
 
@@ -103,7 +95,8 @@ class Link:
         Parameters
         ----------
         run : callable
-            Called with the transport, in the worker.  It keeps its own deadlines.
+            Called with the transport, in the worker or in a thread that waits for the Future.
+            It keeps its own deadlines.
         priority : int
             0 for stop, abort and safe state; these overtake all that waits.
         name : str
@@ -127,6 +120,8 @@ class Link:
         opened again; waiting for it too long raises TransportTimeout.
         """
         job = Job(name or "a command", run, priority, topic, drops, blind, self._what)
+        if priority != SAFE and delay_s <= 0.0:
+            job.future.on_wait = partial(self._do_while_waiting, job, self._queue.claim)
         self._queue.put(job, delay_s)
         return job.future
 
@@ -143,11 +138,19 @@ class Link:
         Raises
         ------
         TransportTimeout
-            The job did not end within `timeout` wall seconds; it is not taken back.
+            The job did not end within `timeout` wall seconds.  One that waits is not taken back;
+            one that this thread does is given up, 0.2 s later at most, while it waits for an
+            answer.
         TransportError
             The link is broken or closed.
         """
-        return self.submit(run, priority, name=name).result(timeout)
+        if priority == SAFE:
+            return self.submit(run, priority, name=name).result(timeout)
+        job = Job(name or "a command", run, priority, "", (), None, self._what)
+        self._do_while_waiting(job, self._queue.put_and_claim, timeout)
+        if not job.future.done():
+            self._queue.put(job)
+        return cast("T", job.future.result(timeout))
 
     @property
     def alive(self) -> bool:
@@ -189,7 +192,7 @@ class Link:
 
         def look(_: Transport) -> None:
             if not restore:
-                self._unsettled = False
+                self._connection.unsettled = False
 
         self.call(look, NORMAL if restore else SAFE, timeout, name="opening")
 
@@ -201,8 +204,8 @@ class Link:
 
         def mend(transport: Transport) -> None:
             if restore:
-                self._settle(transport)
-            self._unsettled = False
+                self._connection.settle(transport)
+            self._connection.unsettled = False
             self._queue.accept()
 
         # As a SAFE job it finds a connection on which the driver knows who is there.
@@ -228,9 +231,23 @@ class Link:
         self.close()
 
     def _what(self, name: str) -> tuple[str, str]:
-        transport = self._transport
-        where = transport.address if transport is not None else self._address
+        where = self._connection.address
         return f"{self.name}: {name}", f"; no answer from {where}" if where else ""
+
+    def _do_while_waiting(
+        self, job: Job, claim: Callable[[Job], bool], patience_s: float | None
+    ) -> None:
+        """Do a job in the thread that waits for it, if nothing speaks against it."""
+        if not self._connection.in_order or (patience_s is not None and patience_s < PATIENT_S):
+            return
+        # A person's Ctrl-C may come between any two lines.
+        try:
+            if claim(job):
+                job.leave_after(patience_s)
+                self._connection.do(job)
+        finally:
+            if self._queue.leave(job.future) and not job.future.done():
+                job.future.set_exception(DroppedError(f"{job.name} was interrupted"))
 
     # The rest runs in the worker.
 
@@ -238,182 +255,21 @@ class Link:
         try:
             while not self._queue.closed:
                 if (job := self._queue.next(IDLE_S)) is not None:
-                    self._current = job
                     self._do(job)
-                    self._current = job = None  # its result may be large
-                elif not self._queue.closed:
-                    self._glance()
+                    job = None  # its result may be large
+                elif not self._queue.closed and self._queue.take_line(self):
+                    try:
+                        self._connection.glance()
+                    finally:
+                        self._queue.leave(self)
         finally:
-            self._hang_up()
+            self._queue.wait_for_line(self)
+            self._connection.hang_up()
 
     def _do(self, job: Job) -> None:
         try:
-            result = self._attempt(job)
-        except (TransportTimeout, ProtocolError) as error:
-            self._out_of_step = True
-            if isinstance(self._transport, BufferedTransport):
-                self._transport.give_up_early()
-            log.info("%s: %s", self.name, error)
-            job.future.set_exception(error)
-            if job.priority == SAFE and isinstance(error, TransportTimeout):
-                self._end_alike(error)
-        except TransportError as error:
-            self._break(error)
-            job.future.set_exception(again(error))
-        except BaseException as error:
-            if not isinstance(error, StmTemError):
-                self._out_of_step = True  # who knows where in an exchange it happened
-            job.future.set_exception(error)
-        else:
-            job.future.set_result(result)
-
-    def _end_alike(self, error: TransportTimeout) -> None:
-        """End the stops whose words went out too while this one waited in vain for an answer.
-
-        Each would wait for as long as this one, to learn the same.
-        """
-        transport = self._transport
-        if isinstance(transport, BufferedTransport) and transport.silences > 1:
-            for stop in self._queue.take_stops(lambda other: other.said_to is transport):
-                stop.future.set_exception(TransportTimeout(*error.args))
-
-    def _attempt(self, job: Job) -> Any:
-        """Run a job; one that makes safe gets a second try when the wire let it down."""
-        fresh = self._transport is None or self._unknown
-        try:
-            return self._run(job)
-        except (TransportTimeout, IdentityError, _SettingsLost):
-            raise
-        except ProtocolError as error:
-            if job.priority != SAFE or self._queue.closed:
-                raise
-            log.info("%s: once more: %s", self.name, error)
-            self._out_of_step = True
-        except TransportError as error:
-            if fresh or job.priority != SAFE or self._queue.closed:
-                raise
-            self._break(error)
-        return self._run(job)
-
-    def _run(self, job: Job) -> Any:
-        if self._unknown:
-            self._hang_up()
-        if self._transport is None:
-            transport = self._connect()
-            if self._queue.refusal is not None:
-                self._find_out_who(transport, job)
-        else:
-            transport = self._transport
-            if not self._out_of_step:
-                self._listen(transport)
-            if self._out_of_step:
-                self._say(job, transport)
-                self._get_back_in_step(transport)
-        if self._unsettled and job.priority != SAFE:
-            self._settle(transport)
-        return job.run(transport)
-
-    def _connect(self) -> Transport:
-        transport = self._transport = self._open_transport()
-        self._address = transport.address
-        self._out_of_step = False
-        if isinstance(transport, BufferedTransport):
-            transport.on_wait = self._give_way
-        return transport
-
-    def _find_out_who(self, transport: Transport, job: Job) -> None:
-        """On a connection that was opened again: make sure that it leads where it did."""
-        check = self.identify or self.resync
-        self._unknown = True
-        try:
-            if check is not None:
-                check(transport)
-        except (TransportTimeout, ProtocolError):
-            # It may be busy.  Nothing says that it is another one, and the sample cannot wait.
-            # The connection stays open until the next try, so that the words arrive.
-            self._say(job, transport)
-            raise
-        self._unknown = False
-        self._unsettled = True
-        log.info("%s: connected again", self.name)
-
-    def _listen(self, transport: Transport) -> None:
-        """Bytes that nobody asked for would be taken for the next answer."""
-        if isinstance(transport, BufferedTransport) and (stray := transport.unasked()):
-            log.warning("%s: %s came unasked", self.name, excerpt(stray))
-            self._out_of_step = True
-
-    def _glance(self) -> None:
-        """With nothing to do: notice that the connection was lost, before somebody needs it."""
-        if self._transport is not None and not self._unknown and not self._out_of_step:
-            try:
-                self._listen(self._transport)
-            except TransportError as error:
-                self._break(error)
-
-    def _get_back_in_step(self, transport: Transport) -> None:
-        try:
-            while self._out_of_step:
-                self._out_of_step = False  # a stop that is let through meanwhile sets it again
-                if self.resync is None:
-                    transport.drain(0.1)
-                else:
-                    self.resync(transport)
-        except BaseException:
-            self._out_of_step = True
-            raise
-        self._unsettled = True
-        log.info("%s: in step again", self.name)
-
-    def _settle(self, transport: Transport) -> None:
-        """Let the driver see that the instrument is set as it was, or break the link."""
-        if self.restore is not None:
-            try:
-                self.restore(transport)
-            except InstrumentError as error:
-                raise _SettingsLost(str(error)) from error
-        self._unsettled = False
-
-    def _say(self, job: Job, transport: Transport) -> None:
-        """Write the blind words of a job, once on each connection."""
-        if job.blind is not None and job.said_to is not transport:
-            job.said_to = transport
-            log.info("%s is sent without waiting for an answer", job.name)
-            job.blind(transport)
-
-    def _give_way(self) -> None:
-        """Let stops out while the current job waits for its answer; called by the transport.
-
-        Raises
-        ------
-        DroppedError
-            The stop makes the current job pointless: it does not wait any longer.
-        TransportError
-            The link is being closed.
-        """
-        transport, current = self._transport, self._current
-        if transport is None or current is None or self._unknown:
-            return
-        # A stop may be the one that waits: its first command was lost, the others are not sent.
-        stops = [job for job in (current, *self._queue.stops()) if job.blind is not None]
-        stops = [job for job in stops if job.said_to is not transport]
-        for stop in stops:
-            self._out_of_step = True  # the answer that is awaited may not come any more
-            self._say(stop, transport)
-        if any(current.topic in stop.drops for stop in stops):
-            raise DroppedError(f"{current.name} was cut short, a stop came first")
-        if self._queue.closed and current.priority != SAFE:
-            raise TransportError(f"{self.name}: the link is closed")
-
-    def _hang_up(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-        self._transport = None
-        self._unknown = False
-
-    def _break(self, error: TransportError) -> None:
-        log.warning("%s: %s", self.name, error)
-        self._hang_up()
-        # What makes safe stays in the queue: it will open the connection again.
-        told = isinstance(error, IdentityError | _SettingsLost)  # it says more than the first did
-        self._queue.refuse(error, instead=told)
+            self._connection.do(job)
+        except BaseException:  # who waits has been told; others wait too
+            log.exception("%s", job.name)
+        finally:
+            self._queue.leave(job)

@@ -2,10 +2,52 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import InterlockError, StmTemError
 from .job_queue import DroppedError
+
+#: What a stop document calls an end, and what an outcome calls it.
+STATUSES = {"success": "success", "abort": "aborted", "fail": "failed"}
+EXIT_STATUSES = {status: exit_status for exit_status, status in STATUSES.items()}
+
+
+class Verdict(NamedTuple):
+    """How a plan, or one of its runs, ended.
+
+    Attributes
+    ----------
+    status : str
+        "success", "aborted" or "failed".
+    reason : str
+        Why, in one line; "" if by itself.
+    error : BaseException or None
+        What ended it, if that was an error.
+    by_person : bool
+        A person wanted it to end: the contact is kept.
+    """
+
+    status: str
+    reason: str
+    error: BaseException | None = None
+    by_person: bool = False
+
+    def beside(self, stop: dict[str, Any]) -> "Verdict":
+        """Return how the plan ended in words that agree with the stop document of its last run.
+
+        That one was told when the run was closed, and cannot be taken back; a plan may fail later.
+        """
+        if not stop:
+            return self
+        status = STATUSES.get(str(stop.get("exit_status")), "failed")
+        reason = str(stop.get("reason") or "")
+        if (status, reason) == (self.status, self.reason) or status == self.status == "success":
+            return self
+        if status == "success":
+            return self._replace(reason=f"after the run was closed: {self.reason}")
+        if self.reason and self.reason not in reason:
+            reason = f"{reason}; then {self.reason}" if reason else self.reason
+        return self._replace(status=status, reason=reason)
 
 
 @dataclass(frozen=True)
@@ -80,4 +122,5 @@ def one_line(error: BaseException) -> str:
         if isinstance(problem, TimeoutError):
             name = getattr(getattr(status, "obj", None), "name", "a device")
             return f"{name}: did not finish in time; look at the instrument, then run again"
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

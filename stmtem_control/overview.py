@@ -113,7 +113,9 @@ def parameters(plan: Callable[..., Any]) -> Iterator[str]:
             keyword = True
             yield "*"
         default = parameter.default
-        yield name if default is inspect.Parameter.empty else f"{name}={default!r}"
+        # A class, or a function, by its name, as it is written.
+        text = getattr(default, "__name__", None) or repr(default)
+        yield name if default is inspect.Parameter.empty else f"{name}={text}"
 
 
 def signals(device: Any, *, settings: bool = False) -> Iterator[Any]:

@@ -42,6 +42,7 @@ RE(plan) runs a plan, bp and bps are Bluesky's; ? after a name explains it, Tab 
   last_run()     the newest run: .path, .frames (table), .images, .show()
   safe_state()   bias to 0 V, output off, beam blanked, probe stopped
   interlocks     what has tripped; interlocks.clear() when you know why
+  %tb            the whole traceback of an error that was told in one line
 A bias, and an open beam, last as long as the plan that set them.  Ctrl-C pauses a plan.
 """
 # What is meant for a person: one line, not the RunEngine's stack.
@@ -189,9 +190,12 @@ class Prompt:
 
 
 def teller(session: Session) -> Callable[..., None]:
-    """Return what tells an error that is meant for a person: one line, no stack."""
+    """Return what tells an error that is meant for a person: one line; ``%tb`` shows its stack."""
 
-    def tell(_shell: Any, kind: type, error: BaseException, *_: object, **__: object) -> None:
+    def tell(
+        _shell: Any, kind: type, error: BaseException, stack: Any = None, *_: object, **__: object
+    ) -> None:
+        sys.last_type, sys.last_value, sys.last_traceback = kind, error, stack
         idle, reason = session.RE.state == "idle", session.ending.told
         if isinstance(error, RunEngineInterrupted):
             ended = f"ended: {reason}" if reason else "the plan had just ended by itself"

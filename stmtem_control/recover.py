@@ -333,13 +333,14 @@ class _Recovery:
             if isinstance(json.loads(path.read_bytes()), dict):
                 return None
         if STOP not in documents.added and not path.exists():
-            return None  # the session does not write one for every run
+            return None  # the documents were closed: what came after that cannot be known
         rows = made.rows
         dose = rows[-1]["total_dose_e_per_A2"] if rows else 0.0
         self._report.mended.append(f"{OUTCOME}: written")
         return {
             "status": "recovered",
-            "reason": self._reason(),
+            # The same words as in the stop document.
+            "reason": (documents.first("stop") or {}).get("reason") or self._reason(),
             "safe": "unknown: whoever recorded was killed; see that bias and beam are off",
             "frames": len(rows),
             "dropped": sum(row["dropped_before"] or 0 for row in rows),

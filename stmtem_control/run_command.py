@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 from rich.console import Console
 
 from .bench_process import read_addresses
-from .config import Station, load_station
+from .config import Station
+from .end_signals import ctrl_c_told
 from .errors import LimitError
 from .estimate import Estimate, check_protocol
 from .estimate.report import show_estimate
 from .keyboard import Keyboard, echo_key, has_keyboard
 from .log_file import log_to
+from .named_station import named_station
 from .outcome import Outcome
 from .progress import LastingConsole
 from .protocol import Protocol, read_protocol
@@ -49,7 +52,7 @@ def run_file(options: argparse.Namespace) -> int:
     if console.is_dumb_terminal:  # nothing can be drawn anew on it
         console = LastingConsole(highlight=False, force_terminal=False)
     protocol = read_protocol(Path(options.protocol)).with_metadata(**_metadata(options))
-    station = load_station(options.station, data=options.out).with_bench(
+    station = named_station(os.environ, options.station, options.out).with_bench(
         seed=options.seed, speed=options.speed, preset=options.preset, size=options.size
     )
     estimate = check_protocol(protocol, station)
@@ -68,7 +71,10 @@ def run_file(options: argparse.Namespace) -> int:
     root = Path(station.station.data)
     check_writable(root)
     addresses = None if options.attach is None else read_addresses(Path(options.attach))
-    with log_to(root), Session(station, addresses=addresses) as session:
+    with contextlib.ExitStack() as opened:
+        with ctrl_c_told("stmtem run: interrupted; what was opened is closed again"):
+            opened.enter_context(log_to(root))
+            session = opened.enter_context(Session(station, addresses=addresses))
         console.print(f"station  {station.station.name}: {session.identities()}", soft_wrap=True)
         outcome = _run(session, protocol, estimate, console, keyboard=keyboard, yes=options.yes)
         if outcome.folder is None:

@@ -1,6 +1,7 @@
 """The commands that look at runs on disk: list them, show one, export one."""
 
 import argparse
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -76,12 +77,12 @@ def find_run(which: str | None, station: str) -> Path:
     ConfigError
         The station cannot be read.
     """
-    from .config import load_station
+    from .named_station import named_station
     from .run_folder import DOCUMENTS
 
     if which is not None and Path(which).is_dir():
         return Path(which)
-    root = Path(load_station(station).station.data)
+    root = Path(named_station(os.environ, station).station.data)
     found = sorted(path.parent for path in root.glob(f"*/{DOCUMENTS}"))
     if which is not None:
         found = [path for path in found if which in path.name]
@@ -95,10 +96,10 @@ def find_run(which: str | None, station: str) -> Path:
 
 
 def _runs(options: argparse.Namespace) -> int:
-    from .config import load_station
+    from .named_station import named_station
     from .run_folder import list_runs
 
-    root = Path(options.folder or load_station(options.station).station.data)
+    root = Path(options.folder or named_station(os.environ, options.station).station.data)
     runs, unreadable = list_runs(root)
     for problem in unreadable:
         print(f"stmtem runs: {problem}", file=sys.stderr)

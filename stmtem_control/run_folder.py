@@ -22,6 +22,7 @@ from .recording.bias_rows import BiasRows
 from .recording.columns import BIAS_COLUMNS, BIAS_SCHEMA_VERSION
 from .recording.csv_table import CsvTable
 from .recording.line_file import LineFile, is_held, replace_file
+from .recording.run_documents import first_and_stop
 
 FREE_BYTES = 200_000_000  # a run of some seconds at 512 x 512 and 25 frames a second
 
@@ -174,7 +175,10 @@ STATES = {
     "failed": "failed",
     "recovered": "recovered",
 }
-TAIL = 1 << 16  # bytes: longer than any stop document
+NO_OUTCOME = (
+    "its documents are closed, but how its plan ended was not written: the session died after it, "
+    "or the plan still goes on; see that bias and beam are off"
+)
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,8 @@ class RunSummary:
     status : str
         As the stop document has it; "not closed" without one.
     state : str
-        "done", "aborted", "failed", "recovered", "not closed", or "recording" while it is.
+        "done", "aborted", "failed", "recovered", "not closed", or "recording" while it is; "no
+        outcome" if its documents tell of a good end, and the session told of none.
     reason : str
         Why it did not end well; else empty.
     frames, readings : int
@@ -224,7 +229,10 @@ def summarise(folder: Path) -> RunSummary:
     """
     path = folder / DOCUMENTS
     try:
-        start, stop = _ends(path)
+        first, last = first_and_stop(path)
+        if first is None:
+            raise ValueError("the first document is no start")
+        start, stop = first, last or {}
         moment = datetime.fromtimestamp(start["time"], UTC)
         uid = str(start["uid"])
     except OSError as error:
@@ -240,8 +248,12 @@ def summarise(folder: Path) -> RunSummary:
         outcome = found if isinstance(found, dict) else {}
     status = str(stop.get("exit_status", "not closed"))
     state = STATES.get(str(outcome.get("status", status)), status)
+    reason = _reason(str(stop.get("reason", "")), str(outcome.get("reason", "")))
     if not stop:
         state = "recording" if _is_held(path) else "not closed"
+    elif not outcome and state == "done":
+        # Every run that a session has seen the end of has one.
+        state, reason = "no outcome", NO_OUTCOME
     return RunSummary(
         folder=folder,
         uid=uid,
@@ -249,7 +261,7 @@ def summarise(folder: Path) -> RunSummary:
         started=moment,
         status=status,
         state=state,
-        reason=_reason(str(stop.get("reason", "")), str(outcome.get("reason", ""))),
+        reason=reason,
         frames=count_rows(folder / "frames.csv"),
         readings=count_rows(folder / BIAS),
         start=start,
@@ -261,21 +273,6 @@ def summarise(folder: Path) -> RunSummary:
 def _reason(stop: str, outcome: str) -> str:
     """Return why a run did not end well: in the session's words, unless it was recovered since."""
     return stop if "recovered " in stop else outcome or " ".join(stop.split())
-
-
-def _ends(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the start and the stop document, {} if there is none yet, without reading all."""
-    with open(path, "rb") as file:
-        name, start = json.loads(file.readline())
-        if name != "start":
-            raise ValueError("the first document is no start")
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - TAIL))
-        tail = file.read()
-    # A line that was cut off by a kill is the last one, and tells nothing more.
-    last = tail[: tail.rfind(b"\n")].rpartition(b"\n")[2]
-    stop = json.loads(last)[1] if last.startswith(b'["stop"') else {}
-    return start, stop
 
 
 def _is_held(path: Path) -> bool:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import bluesky
-from bluesky.utils import FailedPause, RunEngineInterrupted
+from bluesky.utils import RunEngineInterrupted
 
 from stmtem_control.plans import covered
 
@@ -21,10 +21,11 @@ from .clock import StationClock
 from .config import Station, load_station
 from .during_task import PollingDuringTask
 from .end_signals import signals_held
-from .ending import BY_PERSON, END_S, PlanEnding
+from .ending import END_S, PlanEnding
 from .errors import InterlockError, StmTemError
+from .judge import TOLD_TO_END, Judge
+from .outcome import STATUSES, Verdict
 from .outcome import Outcome as Outcome
-from .outcome import before_drop
 from .outcome import one_line as one_line
 from .page_validation import pages_checked_by_columns
 from .publish import publish_documents
@@ -101,9 +102,9 @@ class Session:
         self.closed = False
         self.detectors: dict[str, Detector] = {}
         self._started = False
-        self._run_began = 0.0
         self._before: Path | None = None  # folder of the run before the plan that runs
-        self._stop: dict[str, Any] = {}  # the last stop document
+        self._stop: dict[str, Any] = {}  # of the last run, if it is closed
+        self._closed: Path | None = None  # folder of that run
         with contextlib.ExitStack() as opened:
             self.bench: BenchProcess | None = None
             if self.station.bench is not None and addresses is None:
@@ -138,9 +139,11 @@ class Session:
             self.catalog = opened.enter_context(CatalogFeed(self.station.catalog, self.root))
             opened.enter_context(pages_checked_by_columns())
             self.ending = PlanEnding(self.safe_state)
+            self._judge = Judge(self.ending, self.interlocks, self.dose)
             self.RE = self.ending.RE = StationRunEngine(
                 {},
                 resume_failed=self.ending.resume_failed,
+                judge=self._judge.run,
                 preprocessors=[self._cover],
                 context_managers=[self._kept, self.ending.interrupts],
                 during_task=PollingDuringTask(self.ending.run_engine_lives),
@@ -192,8 +195,11 @@ class Session:
         opened.callback(self.safe_state.make_safe, "the session is closed")
 
     def _run_opened(self, folder: Path, start: dict[str, Any]) -> None:
-        self._started = True
         self.wait_until_complete()
+        if self._started and self._stop and self._closed is not None:
+            # The plan's end will be told in the folder of its last run.
+            self._keep_earlier(self._closed)
+        self._started, self._stop = True, {}
         self.alignment.begin_run()
         self.timeline.start_run(self.clock.now())
         self.dose.begin_run(start)
@@ -203,8 +209,9 @@ class Session:
     def _run_closed(self, _name: str, stop: dict[str, Any]) -> None:
         self._stop = stop
         self.dose.end_run()
-        if self.run_folder.folder is not None:
-            self._completion.begin(self.run_folder.folder)
+        self._closed = self.run_folder.folder
+        if self._closed is not None:
+            self._completion.begin(self._closed)
 
     def _unix_time(self, run_time_s: float) -> float:
         return self.clock.wall_time(self.timeline.run_start + run_time_s)
@@ -260,14 +267,12 @@ class Session:
                     self._mend_links()
                     ending.go(plan)
                 except RunEngineInterrupted:
-                    paused = self.RE.state == "paused"
-                    why = "paused by the plan" if paused else "the RunEngine was told to end"
-                    ending.reason = ending.reason or why
-                    if paused:
+                    if self.RE.state == "paused":
+                        ending.reason = ending.reason or "paused by the plan"
                         ending.abort(ending.reason)
-                except (FailedPause, KeyboardInterrupt) as failure:
-                    error, ending.reason = failure, ending.reason or "Ctrl-C"
-                except Exception as failure:
+                    elif not self.RE.told_to_end:
+                        ending.reason = ending.reason or TOLD_TO_END
+                except (Exception, KeyboardInterrupt) as failure:
                     error = failure
                 outcome = self._outcome(error)
                 if outcome.folder is not None:
@@ -279,7 +284,7 @@ class Session:
     def _begin(self) -> None:
         """Note that a plan begins."""
         self._started, self._stop = False, {}
-        self._run_began = self.clock.now()
+        self._judge.began = self.clock.now()
         self._before = self.run_folder.folder
 
     @contextlib.contextmanager
@@ -304,40 +309,45 @@ class Session:
     def _outcome(self, error: BaseException | None) -> Outcome:
         # A plan that a trip made fail may end before the trip is told.
         self.interlocks.wait(END_S)
-        held = self.interlocks.trip
-        if held is not None and held.ends_run and held.t >= self._run_began:
-            error, self.ending.reason = InterlockError(held.text), ""
-        asked = self.ending.reason  # who asks from here on comes too late: the plan has ended
+        # Who asks from here on comes too late: the plan has ended.
+        verdict = self._judge.plan(error)
         # Files may have failed when they were closed, after the plan's last look.
-        error = before_drop(error) if error else self.camera.failure()
-        reason = asked or (one_line(error) if error else self.dose.limit)
+        failure = self.camera.failure() if verdict.error is None else None
+        if failure is not None:
+            verdict = verdict._replace(error=failure)
+            if verdict.status == "success":
+                verdict = Verdict("failed", one_line(failure), failure)
+        status, reason, error, by_person = verdict.beside(self._stop)
         # At its end, or when a person wanted it to end, the contact is kept.
-        retract = bool(reason) and asked not in BY_PERSON
+        retract = bool(reason) and not by_person
         report = self.safe_state.make_safe(reason or "the plan is done", retract=retract)
         self.wait_until_complete()
         report = self.watch.settled(report)
         folder = self.run_folder.folder
-        status = "aborted" if asked else ("failed" if error else "success")
-        if not reason and self._stop.get("exit_status") == "abort":
-            status = "aborted"
-            # A plan that closes its run itself leaves the person's words with the RunEngine alone.
-            said = self._stop.get("reason") or getattr(self.RE, "_reason", "")
-            reason = str(said or "RE.abort() or RE.halt(), by a person")
         if not self._started or folder is None or folder == self._before:
             return Outcome(None, status, reason, report.line(), error=error)
         if not report.ok:
             error = error or InterlockError(report.line())
+        return self._of_run(folder, Verdict(status, reason, error), report.line())
+
+    def _keep_earlier(self, folder: Path) -> None:
+        """Keep how a run ended after which its plan went on with another one."""
+        status, reason = STATUSES[self._stop["exit_status"]], self._stop.get("reason", "")
+        outcome = self._of_run(folder, Verdict(status, reason), "the plan went on with another run")
+        write_outcome(folder, outcome.as_dict())
+
+    def _of_run(self, folder: Path, verdict: Verdict, safe: str) -> Outcome:
         return Outcome(
             folder=folder,
-            status=status,
-            reason=reason,
-            safe=report.line(),
+            status=verdict.status,
+            reason=verdict.reason,
+            safe=safe,
             # A disk that was pulled out cannot be asked any more.
             frames=count_rows(folder / "frames.csv") or int(self.camera.frames_written.get()),
             dropped=int(self.camera.dropped.get()),
             readings=count_rows(folder / "bias.csv"),
             total_dose_e_per_A2=float(self.camera.total_dose.get()),
-            error=error,
+            error=verdict.error,
         )
 
     def trip(self, reason: object) -> None:

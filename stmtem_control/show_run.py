@@ -11,7 +11,12 @@ from rich.text import Text
 from .run_report import Range, RunReport, Stretch
 from .units import megabytes, seconds, si
 
-STYLES = {"done": "green", "recovered": "yellow", "recording": "cyan"}  # of states; others: red
+STYLES = {  # of states; others: red
+    "done": "green",
+    "recovered": "yellow",
+    "no outcome": "yellow",
+    "recording": "cyan",
+}
 TOLD = {"uid", "time", "versions", "station", "scan_id", "plan_type", "plan_name", "plan_args"}
 PLACES = 5  # of lost frames that are shown
 LEVELS = 3  # of the bias that are shown for a phase

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+LOOK_S = 0.002  # wall seconds between two looks whether the computer stands still
 STAY = {"AnyIO worker thread"}  # threads of libraries that keep a pool for the whole process
 
 
@@ -35,6 +36,28 @@ def _stays(thread: threading.Thread, names: set[str]) -> bool:
     # A client of a bench that several tests share: its thread may start a moment late.
     served = thread.name.replace("sim-tcp-", "sim-accept-")
     return thread.name in STAY or (served != thread.name and served in names)
+
+
+@pytest.fixture
+def stood_still_s() -> Iterator[Callable[[], float]]:
+    """A function that gives the longest time, in wall s, in which the computer did nothing of this.
+
+    For tests with a bench whose time goes on by itself: what a command took beyond its own time.
+    """
+    longest, end = 0.0, threading.Event()
+
+    def look() -> None:
+        nonlocal longest
+        last = time.monotonic()
+        while not end.wait(LOOK_S):
+            now = time.monotonic()
+            longest, last = max(longest, now - last - LOOK_S), now
+
+    thread = threading.Thread(target=look, name="stood still", daemon=True)
+    thread.start()
+    yield lambda: longest
+    end.set()
+    thread.join()
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ class Unbidden:
         offset_V, amplitude_V : float
             That were commanded, in V.
         bidden : bool
-            Whether anything has been commanded since the look was asked for.
+            Whether anything was under way when the look was asked for, or has been since.
         """
         slack = REST_SHARE * max(1.0, amplitude_V, abs(offset_V))
         at_rest = min(abs(output_V), abs(output_V - offset_V)) <= slack

@@ -192,17 +192,17 @@ class Watch:
         self._tell(self._room.see(time.monotonic(), free, captured, frame_bytes))
 
     def _look_at_axis(self, axis: "PiezoAxis", judgement: Unbidden) -> None:
-        before = (axis.moving, axis.coarse.get(), axis.fine.get())
+        before = axis.commands
 
         def judge(ended: "Future[float]") -> None:
             if ended.exception() is not None:
                 return
-            bidden = axis.moving or before != (axis.moving, axis.coarse.get(), axis.fine.get())
+            _, under_way = now = axis.commands
             finding = judgement.see(
                 ended.result(),
                 offset_V=float(axis.fine.get()),
                 amplitude_V=float(axis.amplitude_V.get()),
-                bidden=bool(bidden),
+                bidden=under_way or before != now,
             )
             self._tell(finding)
 

@@ -1,14 +1,12 @@
 """Reads the documents of a run from disk while they are being written, without touching them."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from stmtem_control.errors import RecordingError
-
-LAST_BYTES = 1 << 16  # a stop document is far shorter
+from stmtem_control.recording.run_documents import parse_document
 
 
 class Look(NamedTuple):
@@ -76,7 +74,7 @@ class DocumentTail:
             for line in file:
                 if not line.endswith(b"\n"):
                     return
-                document = _parsed(line)
+                document = parse_document(line)
                 if document is None:
                     raise RecordingError(
                         f"{self.path}: byte {self.place}: not a document; "
@@ -84,34 +82,3 @@ class DocumentTail:
                     )
                 self.place += len(line)
                 yield document
-
-
-def first_and_stop(path: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Return the start document, and the stop document if the run has ended.
-
-    Reads the first line and the end of the file, however long it is.
-
-    Raises
-    ------
-    OSError
-        The file cannot be read.
-    """
-    with open(path, "rb") as file:
-        line = file.readline()
-        first = _parsed(line) if line.endswith(b"\n") else None
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(0, end - LAST_BYTES))
-        *_, last, rest = (b"\n" + file.read()).split(b"\n")
-    stop = None if rest else _parsed(last)
-    return (
-        first[1] if first is not None and first[0] == "start" else None,
-        stop[1] if stop is not None and stop[0] == "stop" else None,
-    )
-
-
-def _parsed(line: bytes) -> tuple[str, dict[str, Any]] | None:
-    try:
-        name, doc = json.loads(line)
-    except (ValueError, TypeError):
-        return None
-    return (name, doc) if isinstance(name, str) and isinstance(doc, dict) else None

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stmtem_control.errors import RecordingError
+from stmtem_control.recording.run_documents import first_and_stop
 from stmtem_control.run_folder import DOCUMENTS
 
-from .document_tail import DocumentTail, Look, first_and_stop, look_at
+from .document_tail import DocumentTail, Look, look_at
 
 if TYPE_CHECKING:
     from .run_writer import RunWriter

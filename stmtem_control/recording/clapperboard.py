@@ -15,7 +15,6 @@ the source allows, and all are moved by what they have in common.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from stmtem_control.errors import AlignmentError
 from .blank_edges import BlankEdge, Blanker, LitTime
 from .error_laws import interval, kernel, smeared
 from .lit_levels import Levels, find_levels
+from .stamped_frames import DatedFrame, stamp_jitter
 
 Floats = NDArray[np.float64]
 
@@ -42,35 +42,6 @@ SCATTER = (0.0, 0.01, 0.02, 0.04, 0.08)
 DOUBT = (0.0, 1.0, 2.0, 3.0, 4.0)  # each is so much less likely beforehand (log)
 WIDE = 0.75  # periods to each side of the coarse maximum that are looked at closely
 POINTS = 800
-
-
-class DatedFrame(Protocol):
-    """What is needed of a frame; :class:`.facts.FrameFacts` has it."""
-
-    @property
-    def sequence(self) -> int:
-        """The camera's own number, from 1 at each start."""
-        ...
-
-    @property
-    def camera_time_s(self) -> float:
-        """Start of the exposure by the camera's own clock, Unix time."""
-        ...
-
-    @property
-    def exposure_s(self) -> float:
-        """Exposure in s."""
-        ...
-
-    @property
-    def period_s(self) -> float:
-        """Time to the next exposure in s."""
-        ...
-
-    @property
-    def mean_counts(self) -> float:
-        """Mean counts in a pixel."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -398,20 +369,6 @@ class _Matcher:
                 f"clapperboard: {np.count_nonzero(odd)} of {len(odd)} frames do not follow the "
                 "blanking; something else dims the picture, or these are other frames"
             )
-
-
-def stamp_jitter(frames: Sequence[DatedFrame]) -> float:
-    """Return the scatter (s, one standard deviation) of the camera's stamps about an even beat."""
-    numbers = np.array([frame.sequence for frame in frames])
-    stamps = np.array([frame.camera_time_s - frames[0].camera_time_s for frame in frames])
-    steps, times = np.diff(numbers), np.diff(stamps)
-    usable = steps > 0
-    if np.count_nonzero(usable) < 4:
-        return 0.0
-    steps, times = steps[usable], times[usable]
-    beat = float(np.median(times / steps))
-    spread = float(np.median(np.abs(times - steps * beat)))
-    return 1.4826 * spread / math.sqrt(2.0)
 
 
 def _too_few(number: int) -> AlignmentError:

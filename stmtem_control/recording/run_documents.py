@@ -1,10 +1,13 @@
 """The documents of a run as they are on disk, which may be torn, or lack some."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+LAST_BYTES = 1 << 16  # a stop document is far shorter
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,12 @@ def read_documents(path: Path) -> Documents:
     except FileNotFoundError:
         found.changed = True
         return found
+    from event_model import DocumentNames
+
     *whole, found.torn = data.split(b"\n")
     for line in whole:
-        document = _parsed(line)
-        if document is None:
+        document = parse_document(line)
+        if document is None or document[0] not in DocumentNames.__members__:
             found.broken.append(line)
         else:
             found.lines.append(document)
@@ -92,11 +97,33 @@ def read_documents(path: Path) -> Documents:
     return found
 
 
-def _parsed(line: bytes) -> tuple[str, dict[str, Any]] | None:
-    from event_model import DocumentNames
+def first_and_stop(path: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return the start document, and the stop document if the run has ended.
 
+    Reads the first line and the end of the file, however long it is.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    with open(path, "rb") as file:
+        line = file.readline()
+        first = parse_document(line) if line.endswith(b"\n") else None
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - LAST_BYTES))
+        *_, last, rest = (b"\n" + file.read()).split(b"\n")
+    stop = None if rest else parse_document(last)
+    return (
+        first[1] if first is not None and first[0] == "start" else None,
+        stop[1] if stop is not None and stop[0] == "stop" else None,
+    )
+
+
+def parse_document(line: bytes) -> tuple[str, dict[str, Any]] | None:
+    """Return name and document of a line of ``documents.jsonl``; None if it is none."""
     try:
         name, doc = json.loads(line)
-        return (name, doc) if isinstance(doc, dict) and name in DocumentNames.__members__ else None
     except (ValueError, TypeError):
         return None
+    return (name, doc) if isinstance(name, str) and isinstance(doc, dict) else None

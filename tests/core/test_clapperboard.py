@@ -13,8 +13,9 @@ from benchmarks.clapperboard import run_scene
 from benchmarks.clapperboard_scenes import Scene, Taken, take
 from stmtem_control.errors import AlignmentError
 from stmtem_control.recording.blank_edges import BlankEdge, Blanker
-from stmtem_control.recording.clapperboard import PatternFit, fit_pattern, stamp_jitter
+from stmtem_control.recording.clapperboard import PatternFit, fit_pattern
 from stmtem_control.recording.facts import FrameFacts
+from stmtem_control.recording.stamped_frames import stamp_jitter
 
 PERIOD_S = 0.04
 Change = Callable[[Taken, np.random.Generator], tuple[list[FrameFacts], list[BlankEdge]]]

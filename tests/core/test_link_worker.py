@@ -84,8 +84,8 @@ def raising(error: BaseException) -> Callable[[Transport], None]:
     return job
 
 
-def test_jobs_run_one_after_another_in_one_thread(link: Link) -> None:
-    names = {link.call(lambda _: threading.current_thread().name, timeout=W) for _ in range(3)}
+def test_jobs_that_make_safe_run_in_one_thread(link: Link) -> None:
+    names = {link.call(lambda _: threading.current_thread().name, SAFE, W) for _ in range(3)}
     assert names == {"link thing"}
 
 

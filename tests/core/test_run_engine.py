@@ -10,7 +10,7 @@ from bluesky import Msg
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 from ophyd.status import Status
 
-from stmtem_control.errors import InstrumentError
+from stmtem_control.errors import InstrumentError, NoPlanError
 from stmtem_control.link import DroppedError
 from stmtem_control.run_engine import StationRunEngine
 
@@ -92,3 +92,30 @@ def test_what_a_plan_itself_cuts_short_is_its_failure(engine: StationRunEngine) 
     mover.stop()
     with pytest.raises(FailedStatus):
         engine(moved(mover))
+
+
+def a_plan(_bias: object) -> Any:
+    """Do nothing."""
+    yield Msg("null")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((), "RE\\(\\) was given no plan"),
+        (("x",), "'x', which is no plan"),
+        ((a_plan,), "a_plan was not called; write RE\\(a_plan\\(...\\)\\)"),
+        ((5,), "5, which is no plan"),
+        (({"a": 1},), "which is no plan"),
+        (("long " * 100,), r" \.\.\., which is no plan"),
+    ],
+)
+def test_what_is_no_plan_is_refused_in_one_line(
+    engine: StationRunEngine, given: tuple[Any, ...], words: str
+) -> None:
+    with pytest.raises(NoPlanError, match=words) as caught:
+        engine(*given)
+    assert isinstance(caught.value, TypeError)
+    assert len(str(caught.value)) < 200
+    assert engine.state == "idle"
+    engine([Msg("null")])  # a list of messages is a plan

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from stmtem_control import station_lock
 from stmtem_control.config import Station
 from stmtem_control.errors import TransportError
 from stmtem_control.session import Session
@@ -29,3 +30,49 @@ def test_a_second_session_leaves_the_first_alone(
         Session(station, addresses=bench.addresses.as_dict())
     assert bench.source.output_on
     assert bench.source.level == 2.0
+
+
+def terminals(monkeypatch: pytest.MonkeyPatch, *identities: str) -> None:
+    """Have a name be of one terminal after the other, at each lock."""
+    left = list(identities)
+    monkeypatch.setattr(station_lock, "terminal_of", lambda _address: left.pop(0))
+
+
+def test_a_terminal_whose_number_was_given_out_again_waits_for_a_session_that_closes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminals(monkeypatch, "first", "second", "second")
+    first = StationLock(["/dev/pts/made up"])
+    monkeypatch.setattr(station_lock, "wait", lambda _seconds: first.release())
+    second = StationLock(["/dev/pts/made up"])
+    # It is held now, and by the second: that one is not waited for.
+    with pytest.raises(TransportError, match="in use by another session"):
+        StationLock(["/dev/pts/made up"])
+    second.release()
+
+
+def test_a_session_that_does_not_close_keeps_the_name_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody may just have changed the permissions of the terminal that both mean."""
+    terminals(monkeypatch, "first", "second")
+    first = StationLock(["/dev/pts/made up"])
+    monkeypatch.setattr(station_lock, "CLOSING_S", 0.0)
+    with pytest.raises(TransportError, match=rf"in use .*process {os.getpid()}\)"):
+        StationLock(["/dev/pts/made up"])
+    first.release()
+
+
+def test_a_terminal_is_known_by_more_than_its_name() -> None:
+    master, slave = os.openpty()
+    try:
+        path = os.ttyname(slave)
+        known = station_lock.terminal_of(path)
+        assert known == station_lock.terminal_of(path) != ""
+        os.write(slave, b"used")
+        assert os.read(master, 4) == b"used"
+        assert station_lock.terminal_of(path) == known
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert station_lock.terminal_of("/dev/ttyS0") == station_lock.terminal_of("GPIB0::24") == ""

@@ -344,3 +344,23 @@ def test_steps_that_were_stopped_are_noted_as_an_estimate(
     probe.stop()
     status.wait(W)
     assert timeline.entries("probe_z_steps")[1] == [0, 40]
+
+
+def test_an_offset_is_under_way_until_it_is_known_here(probe: PiezoProbe, console: Any) -> None:
+    """The output is there before: who looks at it meanwhile must not take it for unbidden."""
+    seen: list[tuple[float, tuple[int, bool]]] = []
+    real = console.answer
+
+    def answer(line: str) -> str:
+        if line.startswith("geta 3"):  # it was taken, and is read back
+            seen.append((float(probe.z.fine.get()), probe.z.commands))
+        return str(real(line))
+
+    before, _ = probe.z.commands
+    console.answer = answer
+    probe.z.fine.set(40.0).wait(W)
+    assert seen == [(0.0, (before + 1, True))]
+    probe.z.look().result(W)  # the worker has come to the end of the setting
+    assert probe.z.commands == (before + 1, False)
+    probe.z.coarse.set(2).wait(W)
+    assert probe.z.commands == (before + 2, False)

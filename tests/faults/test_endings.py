@@ -9,7 +9,7 @@ import pytest
 from benchmarks.fault_cases import MORE
 from benchmarks.fault_checks import check_files
 from benchmarks.fault_endings import Place, SubscriberError, end_at
-from benchmarks.fault_lab import Lab, quiet
+from benchmarks.fault_lab import AWAY_NM, Lab, quiet
 
 
 @pytest.fixture
@@ -92,3 +92,14 @@ def test_frames_whose_documents_a_subscriber_stopped_are_declared(lab: Lab, firs
     assert outcome.folder is not None
     assert outcome.frames > 0
     assert check_files(outcome.folder) == []
+
+
+def test_a_piezo_that_was_unplugged_under_an_offset_does_not_jump_into_the_fibre(lab: Lab) -> None:
+    """Who plugs it in again takes the offset away first; the harness stands for that person."""
+    lab.put_probe(contact=False)
+    lab.bench.inject("probe:disconnected")
+    lab.session.probe.z.fine.set(20.0).wait(5.0)
+    assert lab.bench.specimen.gap_nm == pytest.approx(AWAY_NM)
+    lab.mend()
+    assert not lab.bench.specimen.pierced
+    assert lab.bench.specimen.gap_nm == pytest.approx(AWAY_NM)

@@ -1,12 +1,14 @@
 """A fixed sample of the matrix of faults and endings; all of it with ``make faults``."""
 
 import random
+import threading
 from pathlib import Path
 
 import pytest
 
 from benchmarks import fault_cases, fault_matrix
 from benchmarks.fault_cases import Case, Verdict
+from benchmarks.fault_checks import HangError, watchdog
 
 SEED = 5
 SAMPLE = 96
@@ -43,3 +45,47 @@ def test_the_table_counts_all_cases(cases: list[Case]) -> None:
     verdicts = [Verdict(case, problems=["x"] * (i < 3)) for i, case in enumerate(cases)]
     last = fault_cases.table(verdicts).strip().splitlines()[-1]
     assert f"| {len(cases)} | 3 |" in last
+
+
+LATE, WRONG = "failed without a cause: no answer", "the probe was pressed through the oxide"
+
+
+@pytest.mark.parametrize(
+    ("found", "still_s", "runs"),
+    [
+        ([[LATE], []], 1.0, 2),
+        ([[LATE]] * 9, 1.0, fault_matrix.TRIES),
+        ([[LATE], []], 0.0, 1),
+        ([[WRONG], []], 1.0, 1),
+        ([[LATE, WRONG], []], 1.0, 1),
+        ([[]], 1.0, 1),
+    ],
+)
+def test_only_what_was_late_on_a_computer_that_stood_still_is_done_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    found: list[list[str]],
+    still_s: float,
+    runs: int,
+) -> None:
+    done: list[Verdict] = []
+
+    def once(_runner: object, case: Case) -> Verdict:
+        done.append(Verdict(case, problems=found[len(done)], stood_still_s=still_s))
+        return done[-1]
+
+    monkeypatch.setattr(fault_matrix.Runner, "_run_once", once)
+    verdict = fault_matrix.Runner(tmp_path).run(Case.parse("short/wait:1/by itself"))
+    assert len(done) == runs
+    assert verdict is done[-1]
+    assert [text.partition(" s: ")[2] for text in verdict.tried] == [
+        "; ".join(one.problems) for one in done[:-1]
+    ]
+
+
+def test_what_does_not_come_back_is_given_up(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(HangError, match=r"within 0\.05 s"), watchdog(0.05):
+        threading.Event().wait(20.0)
+    assert "test_what_does_not_come_back" in capfd.readouterr().err  # where it was
+    with watchdog(20.0):
+        pass

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stmtem_control.config import Station
 from stmtem_control.devices.clock_alignment import ClockAlignment
 from stmtem_control.errors import AlignmentError, LimitError
 from stmtem_control.plans import clapperboard, deposit, strip
@@ -26,6 +27,13 @@ pytestmark = pytest.mark.bench(
     camera_clock_drift=DRIFT,
     camera_loss=0.03,
 )
+
+
+@pytest.fixture
+def station(station: Station) -> Station:
+    """Let a busy computer lose more of its frames: how many may be lost is tested elsewhere."""
+    table = station.interlocks.model_copy(update={"lost_share": "off"})
+    return station.model_copy(update={"interlocks": table})
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

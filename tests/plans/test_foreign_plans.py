@@ -238,3 +238,18 @@ def test_a_set_that_a_stop_cut_short_does_not_keep_anything_from_being_made_safe
     assert (bias.stops, beam.stops) == (1, 0)
     with pytest.raises(StopIteration):
         run.send(None)
+
+
+def test_what_a_stop_cut_short_is_not_told_instead_of_what_ended_the_plan() -> None:
+    """The reading or the camera that it dropped fails while the stop is on its way."""
+
+    def plan() -> Any:
+        yield Msg("trigger", None)
+        raise BoomError("first")
+
+    whole = Whole()
+    run = covered(plan(), whole)
+    assert [next(run).command, next(run).command] == ["trigger", "stop"]
+    with pytest.raises(BoomError, match="first"):
+        run.throw(FailedStatus("of the reading"))
+    assert whole.stops == 1

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 import tifffile
 from bluesky import Msg
-from bluesky.preprocessors import msg_mutator
+from bluesky.preprocessors import msg_mutator, plan_mutator
 from bluesky.utils import RunEngineInterrupted
 
 from stmtem_control.clock import StationClock
@@ -53,13 +53,23 @@ def at_reading(session: Session, number: int, action: Callable[[], None]) -> Non
     session.RE.subscribe(look)
 
 
-def pause_at(session: Session, number: int, helpers: list[threading.Thread]) -> None:
-    def pause() -> None:
-        thread = threading.Thread(target=session.RE.request_pause, args=(False,))
-        helpers.append(thread)
-        thread.start()
+def paused(session: Session, plan: Any, after_s: float = 0.0) -> Any:
+    """Pause a plan `after_s` after the deposition began, or later on a busy computer, but in it."""
+    done: list[Msg] = []
 
-    at_reading(session, number, pause)
+    def pause(msg: Msg) -> Any:
+        times, levels, _ = session.timeline.entries("bias_set_V")
+        if done or levels[-1:] != [-5.0] or session.clock.now() - times[-1] <= after_s:
+            return None, None
+        done.append(msg)
+
+        def first() -> Any:
+            yield Msg("pause", None, defer=False)
+            return (yield msg)
+
+        return first(), None
+
+    return plan_mutator(plan, pause)
 
 
 def check(session: Session, bench: Bench, status: str) -> int:
@@ -137,47 +147,34 @@ def test_files_that_cannot_be_closed_are_in_the_outcome(contact: Session, bench:
     outcome = contact.run(cycles(contact))
     assert outcome.exit_code == 1
     assert outcome.status == "failed"
-    assert outcome.reason == "frames_0000.tif cannot be closed"
+    assert outcome.reason == "after the run was closed: frames_0000.tif cannot be closed"
     check(contact, bench, "success")
 
 
 @pytest.mark.parametrize(("end", "status"), [("abort", "abort"), ("stop", "success")])
-def test_ended_from_a_pause(
-    contact: Session, bench: Bench, helpers: list[threading.Thread], end: str, status: str
-) -> None:
-    pause_at(contact, 8, helpers)
+def test_ended_from_a_pause(contact: Session, bench: Bench, end: str, status: str) -> None:
     with pytest.raises(RunEngineInterrupted):
-        contact.RE(cycles(contact))
+        contact.RE(paused(contact, cycles(contact)))
     assert bench.safe() == dict.fromkeys(bench.safe(), True)
     getattr(contact.RE, end)()
     check(contact, bench, status)
 
 
-def test_halted_without_any_clean_up_by_the_plan(
-    contact: Session, bench: Bench, helpers: list[threading.Thread]
-) -> None:
-    pause_at(contact, 8, helpers)
+def test_halted_without_any_clean_up_by_the_plan(contact: Session, bench: Bench) -> None:
     with pytest.raises(RunEngineInterrupted):
-        contact.RE(cycles(contact))
+        contact.RE(paused(contact, cycles(contact)))
     contact.RE.halt()
     check(contact, bench, "abort")
 
 
-def test_pause_and_resume(contact: Session, bench: Bench, helpers: list[threading.Thread]) -> None:
-    """How exactly the time is kept is tested by hand below; here a busy computer may be late."""
+def test_pause_and_resume(contact: Session, bench: Bench) -> None:
+    """How exactly the time is kept is tested by hand below; here a busy computer may be late.
+
+    The pause comes between two messages of the deposition: however late these are, never after it.
+    """
     line = contact.timeline
-
-    def look(name: str, _doc: dict[str, Any]) -> None:
-        times, levels, _ = line.entries("bias_set_V")
-        deep = name == "event" and levels[-1:] == [-5.0] and not helpers
-        if deep and contact.clock.now() - times[-1] > 3.0:
-            thread = threading.Thread(target=contact.RE.request_pause, args=(False,))
-            helpers.append(thread)
-            thread.start()
-
-    contact.RE.subscribe(look)
     with pytest.raises(RunEngineInterrupted):
-        contact.RE(cycles(contact, deposit_s=6.0))
+        contact.RE(paused(contact, cycles(contact, deposit_s=6.0), 3.0))
     # In the pause nothing is done to the sample.
     assert bench.safe() == dict.fromkeys(bench.safe(), True)
     assert line.last("bias_set_V") == 0.0
@@ -316,7 +313,6 @@ def test_readings_go_on_after_a_pause(
 def test_a_device_that_cannot_go_on_ends_the_plan(
     contact: Session,
     bench: Bench,
-    helpers: list[threading.Thread],
     monkeypatch: pytest.MonkeyPatch,
     stuck: str,
 ) -> None:
@@ -325,9 +321,8 @@ def test_a_device_that_cannot_go_on_ends_the_plan(
     def refuse() -> None:
         raise TransportTimeout(f"{stuck}: no answer")
 
-    pause_at(contact, 8, helpers)
     with pytest.raises(RunEngineInterrupted):
-        contact.RE(cycles(contact))
+        contact.RE(paused(contact, cycles(contact)))
     monkeypatch.setattr(getattr(contact, stuck), "resume", refuse)
     with pytest.raises(TransportTimeout, match=f"^{stuck}: no answer$"):
         contact.RE.resume()
@@ -340,12 +335,9 @@ def test_a_device_that_cannot_go_on_ends_the_plan(
     assert outcome["reason"] == f"no way on after the pause: {stuck}: no answer"
 
 
-def test_a_second_run_after_an_abort(
-    contact: Session, bench: Bench, helpers: list[threading.Thread]
-) -> None:
-    pause_at(contact, 8, helpers)
+def test_a_second_run_after_an_abort(contact: Session, bench: Bench) -> None:
     with pytest.raises(RunEngineInterrupted):
-        contact.RE(cycles(contact))
+        contact.RE(paused(contact, cycles(contact)))
     contact.RE.abort()
     outcome = contact.run(cycles(contact))
     assert outcome.exit_code == 0, outcome.reason

@@ -11,8 +11,10 @@ from IPython.core.oinspect import getdoc
 
 from stmtem_control import plans
 from stmtem_control.errors import ConfigError, RecordingError
+from stmtem_control.overview import PlanList
 from stmtem_control.plans import deposit
 from stmtem_control.prompt import namespace
+from stmtem_control.public_plans import public_plans
 from stmtem_control.pytest_plugin import assert_safe
 from stmtem_control.session import Session
 from stmtem_control.simulators import Bench
@@ -156,3 +158,9 @@ def test_a_run_without_frames(names: dict[str, Any], session: Session) -> None:
     assert len(run.readings["current_A"]) == 2
     assert run.frames == {}
     assert repr(run.frames) == "<0 rows of >"
+
+
+def test_plans_are_listed_as_a_person_writes_them() -> None:
+    listed = " ".join(repr(PlanList(public_plans(parts=True))).split())
+    assert "covered(plan, whole, why=str)" in listed
+    assert "<" not in listed

@@ -8,7 +8,7 @@ from tests.end_to_end.terminal import Terminal
 
 def test_a_dumb_terminal(tmp_path: Path) -> None:
     """The names, a table, a scan, Ctrl-C, going on, and the end."""
-    terminal = Terminal(tmp_path)
+    terminal = Terminal(tmp_path, STMTEM_DATA=str(tmp_path / "elsewhere"))
     terminal.wait_for(r"In \[1\]")
     assert "devices  plans   print what there is" in terminal.said
     terminal.type("devices\r")
@@ -35,10 +35,14 @@ def test_a_dumb_terminal(tmp_path: Path) -> None:
     terminal.wait_for("paused: bias 0 V, output off")
     terminal.type("RE.abort()\r")
     terminal.wait_for(r"In \[\d+\]")
+    assert "Traceback" not in terminal.said
+    terminal.type("RE('a plan')\r")
+    terminal.wait_for("NoPlanError: RE was given 'a plan', which is no plan")
+    terminal.type("%tb\r")
+    terminal.wait_for("(?s)Traceback .*RE\\('a plan'\\).*NoPlanError")
     terminal.type("exit\r")
     assert terminal.close() == 0, terminal.said[-2000:]
-    assert "Traceback" not in terminal.said
-    (run,) = (tmp_path / "runs").glob("*_deposit_*")
+    (run,) = (tmp_path / "elsewhere").glob("*_deposit_*")
     assert json.loads((run / "outcome.json").read_text())["status"] == "aborted"
 
 

@@ -342,3 +342,69 @@ def test_one_call_adds_several_frames(
     assert sizes == [10 * (2 * 4096), 4096]  # the pages, then the link to them
     writer.close()
     assert numbers(tmp_path) == list(range(12))
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(st.tuples(st.integers(1, 7), st.integers(0, 99), st.booleans()), max_size=8),
+    st.sampled_from(["direct", "buffered"]),
+)
+def test_rows_change_while_pages_are_written(
+    steps: list[tuple[int, int, bool]], method: str
+) -> None:
+    """Any rows of pages that are counted; and an error there does not undo the pages."""
+    with tempfile.TemporaryDirectory() as name:
+        writer = make_writer(Path(name), method=method, frames_per_file=4)
+        settled: set[int] = set()
+        for count, place, fails in steps:
+            before = writer.count
+
+            def meanwhile(place: int = place, fails: bool = fails) -> None:
+                # What is counted is on disk, also now.
+                assert numbers(Path(name)) == list(range(writer.count))
+                if writer.count:
+                    first = place % writer.count
+                    stop = min(writer.count, first + 3)
+                    writer.amend_rows(first, [row(i, settled=True) for i in range(first, stop)])
+                    settled.update(range(first, stop))
+                if fails:
+                    raise RecordingError("meanwhile")
+
+            if fails:
+                with pytest.raises(RecordingError, match=r"^meanwhile$"):
+                    writer.write(frames(before, before + count), meanwhile)
+                assert writer.count == before + min(count, 4 - before % 4)  # those of one call
+            else:
+                writer.write(frames(before, before + count), meanwhile)
+                assert writer.count == before + count
+        writer.close()
+        assert numbers(Path(name)) == list(range(writer.count))
+        found = list(read_rows(Path(name)))
+        assert [r["frame"] for r in found] == list(range(writer.count))
+        assert {r["frame"] for r in found if r.get("settled")} == settled
+
+
+def test_a_disk_that_refuses_while_rows_change(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = make(frames_per_file=100)
+    writer.write(frames(0, 3))
+    real = direct_io.write_all
+
+    def full(descriptor: int, buffers: Any, place: int) -> tuple[int, OSError | None]:
+        if len(buffers) == 1:  # a row
+            return real(descriptor, buffers, place)
+        half = buffers[: len(buffers) // 2]
+        return real(descriptor, half, place)[0], OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(direct_io, "write_all", full)
+    with pytest.raises(RecordingError, match=r"^frame 5 cannot be written .* No space left"):
+        writer.write(frames(3, 7), lambda: writer.amend(2, row(2, settled=True)))
+    monkeypatch.undo()
+    assert writer.count == 5
+    assert numbers(tmp_path) == list(range(5))
+    writer.write(frames(5, 6))
+    writer.close()
+    assert [r.get("settled", False) for r in read_rows(tmp_path)] == [False] * 2 + [True] + [
+        False
+    ] * 3

@@ -138,7 +138,13 @@ def test_states_are_those_of_the_outcome(run: Path, status: str, state: str) -> 
 def test_without_an_outcome_the_stop_document_tells(run: Path) -> None:
     path = run / "documents.jsonl"
     text = path.read_text("utf-8")
-    assert summarise(run).state == "done"
+    found = summarise(run)
+    # Not "done": whether bias and beam went off after it, nobody has told.
+    assert (found.status, found.state) == ("success", "no outcome")
+    assert "the session died after it" in found.reason
+    told = shown(run)
+    assert told.splitlines()[0].endswith("  no outcome")
+    assert "see that bias and beam are off" in " ".join(told.split())
     path.write_text(text.replace('"exit_status": "success"', '"exit_status": "abort"'), "utf-8")
     assert summarise(run).state == "aborted"
 

@@ -1,13 +1,15 @@
 """The ANC300 console driver, byte for byte."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stmtem_control.devices.anc300 import Anc300
-from stmtem_control.devices.anc300_console import parse_value, strip_telnet
+from stmtem_control.devices.anc300_console import Console, parse_value, strip_telnet
+from stmtem_control.devices.anc300_memory import SettingsMemory
 from stmtem_control.errors import (
     IdentityError,
     InstrumentError,
@@ -17,6 +19,7 @@ from stmtem_control.errors import (
     TransportTimeout,
 )
 from stmtem_control.link import Link
+from stmtem_control.transport import Transport
 
 Scripted = Callable[[Sequence[tuple[bytes, bytes]]], Link]
 ByTheManual = Callable[[str], tuple[Link, list[bytes]]]
@@ -307,6 +310,33 @@ def test_an_offset_that_was_not_taken_is_told(scripted: Scripted, found: str, ri
         return
     with pytest.raises(InstrumentError, match=f"reads back {found}: the message was damaged"):
         future.result(W)
+
+
+@pytest.mark.parametrize("now", ["40.000000", "60.000000", "20.000000"])
+def test_an_offset_that_reads_back_as_no_number_may_be_the_old_or_the_new(now: str) -> None:
+    """The answer was damaged: that says nothing of the offset, and must not break the next look."""
+
+    class Asked(Console):
+        """A console that answers, in turn, what it is to answer."""
+
+        def __init__(self) -> None:
+            super().__init__("probe", None, 1.0)
+            self.offsets = ["40.000000", "60.0p0000", now]
+
+        def request(self, transport: Transport, command: str) -> list[str]:
+            asks = command.startswith("geta")
+            return [f"voltage = {self.offsets.pop(0)} V"] if asks else []
+
+    wire: Any = None
+    memory = SettingsMemory(Asked())
+    memory.set(wire, "a", 3, "40.000000")
+    with pytest.raises(InstrumentError, match=r"reads back 60\.0p0000"):
+        memory.set(wire, "a", 3, "60.000000")
+    if now != "20.000000":
+        memory.restore(wire)
+        return
+    with pytest.raises(InstrumentError, match=r"was 40 or 60 V and is now 20\.000000 V"):
+        memory.restore(wire)
 
 
 @pytest.mark.parametrize("axis", [1, 2])
