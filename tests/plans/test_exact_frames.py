@@ -1,6 +1,5 @@
 """A camera that is told how many frames to take: so many are on disk, or known to be lost."""
 
-import threading
 from collections import Counter
 from typing import Any
 
@@ -15,7 +14,7 @@ from stmtem_control.session import Outcome, Session
 from stmtem_control.simulators import Bench
 
 from .test_biasing_plans import all_safe, check_agreement, rows
-from .test_interruptions import pause_at
+from .test_interruptions import paused
 
 TIMING: dict[str, Any] = {"frame_rate_Hz": 10.0, "exposure_s": 0.08}
 
@@ -52,13 +51,10 @@ def test_lost_frames_count(session: Session, bench: Bench, numbers: tuple[int, .
     assert (outcome.frames, outcome.dropped) == (15 - len(numbers), len(numbers))
 
 
-def test_a_pause_takes_no_frame_and_adds_none(
-    session: Session, bench: Bench, helpers: list[threading.Thread]
-) -> None:
+def test_a_pause_takes_no_frame_and_adds_none(session: Session, bench: Bench) -> None:
     bench.specimen.step(2, 41.0)
-    pause_at(session, 2, helpers)
     with pytest.raises(RunEngineInterrupted):
-        session.RE(deposited(session, duration_s=6.0))
+        session.RE(paused(session, deposited(session, duration_s=6.0)))
     assert session.RE.state == "paused"
     session.RE.resume()
     folder = session.run_folder.folder
