@@ -129,12 +129,16 @@ class PlanEnding:
             idle.wait(0.01)
 
     def resume_failed(self, error: BaseException) -> None:
-        """End a paused plan in which a device could not go on; others may have done so."""
+        """End a paused plan in which a device could not go on; others may be doing so.
+
+        Returns when the plan has ended, for then its documents are complete.
+        """
         pressed = isinstance(error, KeyboardInterrupt)
         why = "Ctrl-C" if pressed else f"no way on after the pause: {one_line(error)}"
         self.reason = self.reason or why
         self._safe_state.make_safe(self.reason, retract=False)
         self.abort(self.reason)
+        _wait_while(lambda: self.RE.state not in ("idle", "panicked"))
 
     def go(self, plan: Any) -> None:
         """Run a plan, through all its pauses as long as :attr:`at_pause` has it go on.

@@ -34,7 +34,8 @@ class StationRunEngine(RunEngine):
     *args, **kwargs
         Of Bluesky's.
     resume_failed : callable
-        Called with that error while the plan is still paused; it ends the plan.
+        Called with that error while the plan has not ended; it ends the plan, or waits until who
+        does so already is ready.
     judge : callable, optional
         Called with a stop document, and the error because of which the run is closed or None, just
         before the document is emitted; it returns how the run ended.
@@ -103,7 +104,8 @@ class StationRunEngine(RunEngine):
         except RunEngineInterrupted:
             raise
         except BaseException as error:
-            if self.state == "paused":
+            # Paused; or an interlock has tripped meanwhile and ends the plan in its own thread.
+            if self.state not in ("idle", "panicked"):
                 self._resume_failed(error)
             raise
 

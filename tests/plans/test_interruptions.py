@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -333,6 +334,30 @@ def test_a_device_that_cannot_go_on_ends_the_plan(
     outcome = json.loads((folder / "outcome.json").read_text())
     assert outcome["status"] == "aborted"
     assert outcome["reason"] == f"no way on after the pause: {stuck}: no answer"
+
+
+def test_a_device_that_cannot_go_on_while_another_thread_ends_the_plan(
+    contact: Session, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interlock trips while devices go on: who resumed is told when the run is closed."""
+
+    def refuse() -> None:
+        contact.trip("it was enough")
+        deadline = time.monotonic() + 5.0
+        while contact.RE.state != "aborting" and time.monotonic() < deadline:
+            threading.Event().wait(1e-3)
+        raise TransportTimeout("bias: no answer")
+
+    with pytest.raises(RunEngineInterrupted):
+        contact.RE(paused(contact, cycles(contact)))
+    monkeypatch.setattr(contact.bias, "resume", refuse)
+    with pytest.raises(TransportTimeout, match=r"^bias: no answer$"):
+        contact.RE.resume()
+    assert contact.RE.state == "idle"
+    check(contact, bench, "abort")
+    folder = contact.run_folder.folder
+    assert folder is not None
+    assert json.loads((folder / "outcome.json").read_text())["reason"] == "it was enough"
 
 
 def test_a_second_run_after_an_abort(contact: Session, bench: Bench) -> None:
