@@ -13,7 +13,7 @@ import numpy as np
 
 from stmtem_control.clock_model import ClockModel
 from stmtem_control.devices.merlin import control_message
-from stmtem_control.devices.merlin_headers import FrameHeader, parse_frame_header
+from stmtem_control.devices.merlin_stream import FrameHeader, parse_frame_header
 from stmtem_control.recording.aligned_clock import align_clock
 from stmtem_control.recording.blank_edges import BlankEdge, coded_pattern
 from stmtem_control.recording.clapperboard import PatternFit, fit_pattern

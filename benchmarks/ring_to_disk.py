@@ -86,10 +86,10 @@ def record(side: int, rate_Hz: float, seconds: float, root: str, load: bool) -> 
 def produce(end: socket.socket, side: int, rate_Hz: float, seconds: float, folder: Path) -> None:
     """Be the recorder: put frames into the ring, have them written, and tell of it."""
     from stmtem_control.clock import StationClock
+    from stmtem_control.devices.frame_reader import ReceivedFrame
     from stmtem_control.devices.frame_recorder import FrameRecorder
     from stmtem_control.devices.frame_times import Acquisition
-    from stmtem_control.devices.merlin_headers import FrameHeader
-    from stmtem_control.devices.received_frame import ReceivedFrame
+    from stmtem_control.devices.merlin_stream import FrameHeader
     from stmtem_control.devices.recorder_protocol import Line
     from stmtem_control.exchanges import Exchange
     from stmtem_control.recording.page_writer import padded_bytes
@@ -159,7 +159,7 @@ def produce(end: socket.socket, side: int, rate_Hz: float, seconds: float, folde
         ring.image(slot)[0, :2] = i % 65536, i // 65536
         ring.filled(slot, i + 1)
         ended.put(monotonic)
-        recorder.receive([ReceivedFrame(acquisition, header, slot, arrival, monotonic, 0, 10.0)])
+        recorder.receive(ReceivedFrame(acquisition, header, slot, arrival, monotonic, 0, 10.0))
     recorder.reading_ended(None, False)
     recorder.finish(1)
     if not finished.wait(W):

@@ -15,7 +15,7 @@ from stmtem_control.errors import InterlockError
 
 from .live_state import LiveState
 from .merlin import DEPTH_OF_COUNTER, IDLE, Merlin
-from .merlin_headers import DEPTHS
+from .merlin_stream import DEPTHS
 from .merlin_trigger import INTERNAL, MerlinTrigger
 from .signals import done, follow, reading, setting
 

@@ -8,7 +8,7 @@ from stmtem_control.clock_model import ClockModel
 from stmtem_control.recording.facts import FrameFacts
 from stmtem_control.timeline import Timeline
 
-from .received_frame import ReceivedFrame
+from .frame_reader import ReceivedFrame
 
 
 class FrameDating:

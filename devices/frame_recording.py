@@ -25,7 +25,6 @@ from .frame_samples import Sample
 from .recorder_client import PROCESS, RecorderClient
 from .recorder_protocol import ROWS, Message, error_of
 from .remote_stream import RemoteStream
-from .told_rows import ToldRows
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +66,8 @@ class FrameRecording:
         process: bool | None = None,
     ) -> None:
         self.name = name
-        self.captured = self.dropped = self.frames_per_file = 0
+        self.captured = self.dropped = 0
+        self.frames_per_file = 0
         self.folder: Path | None = None
         self._clock = clock
         self._timeline = timeline
@@ -76,13 +76,18 @@ class FrameRecording:
         self._on_counts = on_counts
         self._ring_bytes = ring_bytes
         self._process = PROCESS if process is None else process
-        self._told = ToldRows()
+        self._lock = threading.Lock()
+        self._error: Exception | None = None
+        self._reported: Exception | None = None
         self._client: RecorderClient | None = None
         self._ring: dict[str, Any] | None = None
         self._look_back_s = 0.0
         self._dose_rate = 0.0
         self._site_dose = SiteDose()
         self._run = 0
+        self._rows: list[Columns] = []
+        self._count = 0  # rows that were told
+        self._taken = 0
         self._running = False
         self._open = False  # whether there are files to close
         self._writer: RecorderClient | None = None  # that has written frames of this run
@@ -182,13 +187,15 @@ class FrameRecording:
         self, folder: Path, dose_rate_e_per_A2_s: float, site_dose: SiteDose | None = None
     ) -> None:
         """Go on to another run, in another folder; counts begin anew, and no clock is known."""
-        self.folder = folder
-        self._writer = self._model = None
-        self._dose_rate = dose_rate_e_per_A2_s
-        self._site_dose = site_dose or SiteDose()
-        self._run += 1
-        self.captured = self.dropped = 0
-        self._told = ToldRows()
+        with self._lock:
+            self.folder = folder
+            self._writer = self._model = None
+            self._dose_rate = dose_rate_e_per_A2_s
+            self._site_dose = site_dose or SiteDose()
+            self._run += 1
+            self.captured = self.dropped = self._count = self._taken = 0
+            self._rows = []
+            self._error = self._reported = None
         if self._client is not None and not self._client.dead:
             self._tell_run()
         elif self._client is not None:
@@ -225,24 +232,34 @@ class FrameRecording:
         reply = client.request("record", ANSWER_S, **settings)
         self._open, self._writer = True, client
         self.frames_per_file = reply["frames_per_file"]
-        self._told.forgive()
+        with self._lock:
+            self._error = self._reported = None
 
     def take(self) -> tuple[int, list[Columns]]:
         """Return the number of the first row that was not yet taken, and all rows from there."""
-        return self._told.take()
+        with self._lock:
+            first, rows = self._taken, self._rows
+            self._rows, self._taken = [], self._count
+            return first, rows
 
     @property
     def count(self) -> int:
         """How many rows of this run there are, taken or not."""
-        return self._told.count
+        with self._lock:
+            return self._count
 
     def fail(self, error: Exception) -> None:
         """Note an error that ends the recording, to be told by who asks next."""
-        self._told.fail(error)
+        with self._lock:
+            self._error = self._error or error
 
     def unreported(self) -> Exception | None:
         """Return what ended the recording, if nobody was told yet: an error is told once."""
-        return self._told.unreported()
+        with self._lock:
+            if self._error is None or self._error is self._reported:
+                return None
+            self._reported = self._error
+            return self._error
 
     # Acquisitions
 
@@ -381,7 +398,9 @@ class FrameRecording:
             self.captured, self.dropped = message["captured"], message["dropped"]
             if say == ROWS:
                 columns = with_nan(message["columns"])
-                self._told.add(columns)
+                with self._lock:
+                    self._rows.append(columns)
+                    self._count += len(columns["frame"])
                 self._on_rows(self, columns)
             self._on_counts(self)
 

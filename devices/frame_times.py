@@ -5,7 +5,7 @@ import math
 from stmtem_control.clock_model import LARGEST_DRIFT
 from stmtem_control.exchanges import Exchange
 
-from .merlin_headers import FrameHeader
+from .merlin_stream import FrameHeader
 
 
 class Acquisition:

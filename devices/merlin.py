@@ -20,8 +20,7 @@ from stmtem_control.link import NORMAL, SAFE, Link
 from stmtem_control.tcp import TcpTransport
 from stmtem_control.transport import Transport, excerpt
 
-from .merlin_headers import PREFIX_BYTES, body_length
-from .merlin_stream import FrameStream
+from .merlin_stream import PREFIX_BYTES, FrameStream, body_length
 from .merlin_trigger import INTERNAL, MerlinTrigger
 
 log = logging.getLogger(__name__)

@@ -82,7 +82,7 @@ class Recorder:
             clock=clock,
             ask_status=self._ask_status,
             make_room=self._frames.make_room,
-            on_frames=self._frames.receive,
+            on_frame=self._frames.receive,
             on_lost=self._frames.lost,
             on_twice=self._frames.came_twice,
             on_come=lambda t: self._line.post({"say": "come", "t": t}),

@@ -117,36 +117,6 @@ class TcpTransport(BufferedTransport):
             raise self._gone()
         return n
 
-    @property
-    def gathers(self) -> bool:
-        """Whether :meth:`read_gathered` can be used."""
-        return bool(self._flags) and hasattr(self._socket, "recvmsg_into")
-
-    @property
-    def holds(self) -> bool:
-        """Whether bytes that were given back come next."""
-        return bool(self._buffer)
-
-    def read_gathered(self, views: list[memoryview]) -> int:
-        """Fill one view after the other with what is there, and return how many bytes that are.
-
-        It never waits.  What was given back must have been read before.
-
-        Raises
-        ------
-        TransportError
-            The connection is broken or closed.
-        """
-        try:
-            n = self._socket.recvmsg_into(views, 0, socket.MSG_DONTWAIT)[0]
-        except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and is_wait_over(error):
-                return 0
-            raise self._broken("receiving failed", error) from error
-        if n == 0:
-            raise self._gone()
-        return n
-
     def give_back(self, data: "bytes | bytearray") -> None:
         """Have these bytes read next: they were read too early."""
         self._buffer[:0] = data

@@ -4,7 +4,7 @@ The layout is that of :mod:`.page_layout`.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,6 @@ from .direct_io import OpenFile, address, aligned_memory
 from .page_chain import UNFINISHED
 from .page_layout import ALIGNMENT, HEADER_BYTES, Page, PageLayout, padded, place_page
 
-Written = tuple[int, OSError | None]  # bytes, and why that is not all
 _ZEROS = bytes(ALIGNMENT)
 
 
@@ -116,12 +115,7 @@ class PageFile:
                 self._file = OpenFile(unfinished, direct=direct, new=True)
         return self._file
 
-    def append(
-        self,
-        stored: Sequence[tuple[memoryview, int]],
-        rows: Sequence[bytes],
-        around: Callable[[Callable[[], Written]], Written] | None = None,
-    ) -> int:
+    def append(self, stored: Sequence[tuple[memoryview, int]], rows: Sequence[bytes]) -> int:
         """Add pages; return the bytes written.
 
         Parameters
@@ -130,9 +124,6 @@ class PageFile:
             The pixels of each page as they are stored, and the bits of one.
         rows : sequence of bytes
             The row of each page.
-        around : callable, optional
-            Is given the one call that waits for the disk, and returns what that returns; rows
-            of pages that are there may be replaced meanwhile.
 
         Raises
         ------
@@ -141,7 +132,7 @@ class PageFile:
             them, and is closed.
         """
         try:
-            return self._append(self.open(), stored, rows, around)
+            return self._append(self.open(), stored, rows)
         except OSError:
             file = self._file
             if file is not None and not self.pages:
@@ -151,11 +142,7 @@ class PageFile:
             raise
 
     def _append(
-        self,
-        file: OpenFile,
-        stored: Sequence[tuple[memoryview, int]],
-        rows: Sequence[bytes],
-        around: Callable[[Callable[[], Written]], Written] | None,
+        self, file: OpenFile, stored: Sequence[tuple[memoryview, int]], rows: Sequence[bytes]
     ) -> int:
         pages = self._places(stored)
         if self.pages and len({page.bits for page in (self.pages[-1], *pages)}) > 1:
@@ -179,10 +166,7 @@ class PageFile:
                 rest = data.nbytes % ALIGNMENT
                 tail = [memoryview(_ZEROS)[rest:]] if rest else []
                 buffers += [data, *tail, memoryview(directory)]
-        if around is None:
-            written, error = file.append(buffers, place)
-        else:
-            written, error = around(lambda: file.append(buffers, place))
+        written, error = file.append(buffers, place)
         whole = sum(page.end <= place + written for page in pages)
         self._take(file, pages[:whole], directories[:whole], whole=error is None)
         if error is not None:

@@ -7,7 +7,7 @@ Several frames that wait go out in one call, from where they lie in memory.  The
 import errno
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,10 +19,9 @@ from stmtem_control.errors import RecordingError
 
 from .compressed_pages import Codec, image_bytes
 from .direct_io import direct_works, sync_file
-from .disk_thread import DiskThread
 from .frame_files import TEMPLATE
 from .page_chain import read_chain
-from .page_file import AlignedBlocks, PageFile, Written
+from .page_file import AlignedBlocks, PageFile
 from .page_layout import (
     ALIGNMENT,
     DEFLATE,
@@ -143,15 +142,10 @@ class PageWriter:
         self._blocks = AlignedBlocks(self._batch, room) if self.direct else None
         self._files: dict[int, PageFile] = {}
         self._closed = False
-        self._disk = DiskThread()
         self._unsynced: dict[Path, None] = {}  # files, in order
         self._lock = threading.Lock()  # for them
 
-    def write(
-        self,
-        frames: Sequence[tuple[NDArray[Any], bytes]],
-        meanwhile: Callable[[], None] | None = None,
-    ) -> None:
+    def write(self, frames: Sequence[tuple[NDArray[Any], bytes]]) -> None:
         """Write frames with their rows; when it returns, they are on disk and counted.
 
         Parameters
@@ -160,10 +154,6 @@ class PageWriter:
             The image as declared; it is written from where it lies if its memory begins at a
             multiple of :data:`ALIGNMENT`, and copied once otherwise.  The row is JSON in ASCII,
             at most :data:`ROW_BYTES` long.
-        meanwhile : callable, optional
-            Called while the disk writes, once for each call of the system.  It may replace rows of
-            frames that are counted; what it raises is raised when the frames of that call are
-            counted.
 
         Raises
         ------
@@ -190,14 +180,10 @@ class PageWriter:
         while done < len(frames):
             room = self.frames_per_file - self.count % self.frames_per_file
             batch = frames[done : done + min(self._batch, room)]
-            self._write_batch(batch, meanwhile)
+            self._write_batch(batch)
             done += len(batch)
 
-    def _write_batch(
-        self,
-        frames: Sequence[tuple[NDArray[Any], bytes]],
-        meanwhile: Callable[[], None] | None,
-    ) -> None:
+    def _write_batch(self, frames: Sequence[tuple[NDArray[Any], bytes]]) -> None:
         number = self.count // self.frames_per_file
         file = self._file(number)
         images = [
@@ -209,17 +195,9 @@ class PageWriter:
         else:
             bits = 8 * self.dtype.itemsize
             stored = [(image_bytes(image), bits) for image in images]
-        problem: Exception | None = None
-
-        def around(write: Callable[[], Written]) -> Written:
-            nonlocal problem
-            assert meanwhile is not None
-            written, problem = self._disk.during(write, meanwhile)
-            return written
-
         try:
             try:
-                file.append(stored, [row for _, row in frames], meanwhile and around)
+                file.append(stored, [row for _, row in frames])
             finally:
                 self.count = number * self.frames_per_file + len(file.pages)
                 if file.pages:
@@ -228,8 +206,6 @@ class PageWriter:
                 file.close()
         except OSError as error:
             raise refusal(self.directory, self.count, error) from error
-        if problem is not None:
-            raise problem
 
     def _file(self, number: int) -> PageFile:
         """Return the file with that number, remembered or new."""
@@ -337,7 +313,6 @@ class PageWriter:
             The disk refuses; the frames that are counted are there all the same.
         """
         self._closed = True
-        self._disk.close()
         if self._codec is not None:
             self._codec.close()
         try:

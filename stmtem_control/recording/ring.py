@@ -12,8 +12,7 @@ import struct
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -150,16 +149,12 @@ class FrameRing:
 
     def take(self) -> int | None:
         """Return a free slot to fill, the one that was freed first; None if the ring is full."""
-        slots = self.take_some(1)
-        return slots[0] if slots else None
-
-    def take_some(self, count: int) -> list[int]:
-        """Return so many free slots to fill, those that were freed first; all if there are less."""
         with self._lock:
-            slots = [self._free.popleft() for _ in range(min(count, len(self._free)))]
-        for slot in slots:
-            self._counts[slot] += 1
-        return slots
+            if not self._free:
+                return None
+            slot = self._free.popleft()
+        self._counts[slot] += 1
+        return slot
 
     def image(self, slot: int) -> NDArray[Any]:
         """Return a slot's pixels, top row first; page-aligned, with the slot's room behind them."""
@@ -170,36 +165,6 @@ class FrameRing:
             flat: NDArray[Any] = np.frombuffer(self._map, self.dtype, n, offset=place)
             image = self._images[slot] = flat.reshape(self.shape)
         return image
-
-    def images(self, slots: Sequence[int]) -> NDArray[Any] | None:
-        """Return the pixels of slots that lie side by side, as one array; None if they do not."""
-        if not slots or any(b != a + 1 for a, b in pairwise(slots)):
-            return None
-        item = self.dtype.itemsize
-        return np.ndarray(
-            (len(slots), *self.shape),
-            self.dtype,
-            self._map,
-            self._head_bytes + slots[0] * self.slot_bytes,
-            (self.slot_bytes, self.shape[1] * item, item),
-        )
-
-    def fill(self, slots: Sequence[int], pixels: NDArray[Any]) -> None:
-        """Copy images, bottom row first, into slots that were taken.
-
-        Parameters
-        ----------
-        slots : sequence of int
-            As :meth:`take_some` gave them.
-        pixels : array, shape (n, rows, columns)
-            In any byte order.
-        """
-        together = self.images(slots)
-        if together is not None:
-            np.copyto(together, pixels[:, ::-1])
-            return
-        for slot, image in zip(slots, pixels, strict=True):
-            np.copyto(self.image(slot), image[::-1])
 
     def filled(self, slot: int, number: int) -> None:
         """Say that a slot holds a whole frame, the newest, which others may look at."""

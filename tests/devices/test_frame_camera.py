@@ -306,7 +306,7 @@ def test_silence_is_an_error_of_the_next_collect(
     monkeypatch: pytest.MonkeyPatch,
     until: Callable[[int], None],
 ) -> None:
-    monkeypatch.setattr("stmtem_control.devices.stream_silence.SILENCE_S", 0.05)
+    monkeypatch.setattr("stmtem_control.devices.frame_reader.SILENCE_S", 0.05)
     camera.configure(frame_rate_Hz=100.0, exposure_s=0.005)
     camera.directory = tmp_path
     camera.kickoff().wait(W)

@@ -205,9 +205,9 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
     go, write = threading.Event(), PageWriter.write
 
-    def slowly(self: PageWriter, frames: Any, meanwhile: Any = None) -> None:
+    def slowly(self: PageWriter, frames: Any) -> None:
         assert go.wait(2.0 * W)
-        write(self, frames, meanwhile)
+        write(self, frames)
 
     monkeypatch.setattr(PageWriter, "write", slowly)
     yield go
@@ -273,8 +273,8 @@ def test_a_full_disk_ends_the_run_and_what_was_written_is_declared(
 
     write = PageWriter.write
 
-    def full(self: PageWriter, frames: Any, meanwhile: Any = None) -> None:
-        write(self, frames[: 5 - self.count], meanwhile)
+    def full(self: PageWriter, frames: Any) -> None:
+        write(self, frames[: 5 - self.count])
         if self.count == 5:
             raise RecordingError(f"frame 5 cannot be written to {tmp_path}: No space left")
 

@@ -19,8 +19,7 @@ from stmtem_control.clock_model import LARGEST_DRIFT
 from stmtem_control.devices import FrameCamera
 from stmtem_control.devices.frame_times import Acquisition
 from stmtem_control.devices.merlin import Merlin
-from stmtem_control.devices.merlin_headers import FrameHeader
-from stmtem_control.devices.merlin_stream import FrameStream
+from stmtem_control.devices.merlin_stream import FrameHeader, FrameStream
 from stmtem_control.errors import InstrumentError, InterlockError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.link import Link
@@ -53,7 +52,7 @@ def written_by(camera: FrameCamera) -> Callable[[int], None]:
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait a little only for frames that, by the clock of a test, should still come."""
-    monkeypatch.setattr("stmtem_control.devices.stream_silence.LATE_S", 0.1)
+    monkeypatch.setattr("stmtem_control.devices.frame_reader.LATE_S", 0.1)
 
 
 @pytest.fixture
@@ -390,7 +389,7 @@ def test_a_slow_last_frame_is_waited_for(
 def test_a_camera_that_stays_busy_is_not_waited_for_without_end(
     camera: FrameCamera, merlin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stmtem_control.devices.stream_silence.SILENCE_S", 0.1)
+    monkeypatch.setattr("stmtem_control.devices.frame_reader.SILENCE_S", 0.1)
     camera.directory = tmp_path
     busy(merlin, monkeypatch, 10**6, lambda: None)
     camera.kickoff().wait(W)

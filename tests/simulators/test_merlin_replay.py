@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from stmtem_control.devices.merlin import Merlin
-from stmtem_control.devices.merlin_headers import FrameHeader, parse_frame_header
-from stmtem_control.devices.merlin_stream import FrameStream
+from stmtem_control.devices.merlin_stream import FrameHeader, FrameStream, parse_frame_header
 from stmtem_control.errors import InstrumentError
 from stmtem_control.link import Link
 from stmtem_control.simulators import merlin_replay

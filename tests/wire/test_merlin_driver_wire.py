@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stmtem_control.devices.merlin import Merlin, control_message, parse_control
-from stmtem_control.devices.merlin_headers import body_length, parse_frame_header
-from stmtem_control.devices.merlin_stream import FrameStream
+from stmtem_control.devices.merlin_stream import FrameStream, body_length, parse_frame_header
 from stmtem_control.errors import (
     IdentityError,
     InstrumentError,
