@@ -79,8 +79,8 @@ class SourceClock:
     def look(self, transport: Transport, times: int = 1) -> None:
         """Ask the timer for its time."""
         for _ in range(times):
-            answer, exchange = self._scpi.ask(transport, ":SYST:TIME?")
-            self._take(exchange, float(answer))
+            stamp, exchange = self._scpi.timed_number(transport, ":SYST:TIME?")
+            self._take(exchange, stamp)
         self._looked_at = time.monotonic()
 
     def look_now_and_then(self, transport: Transport) -> None:

@@ -102,13 +102,18 @@ class Scpi:
 
     def number(self, transport: Transport, command: str) -> float:
         """Send a question whose answer is a number."""
-        answer = self.query(transport, command)
+        return self.timed_number(transport, command)[0]
+
+    def timed_number(self, transport: Transport, command: str) -> tuple[float, Exchange]:
+        """Send a question whose answer is a number; return that, and when."""
+        answer, exchange = self.ask(transport, command)
         try:
-            return float(answer)
+            number = float(answer)
         except ValueError:
-            raise ProtocolError(
-                f"{self.name}: {command} was answered {answer!r}, not a number"
-            ) from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise ProtocolError(f"{self.name}: {command} was answered {answer!r}, not a number")
+        return number, exchange
 
     def set(
         self, transport: Transport, command: str, taken: "Callable[[str], bool] | None" = None

@@ -119,8 +119,10 @@ def one_line(error: BaseException) -> str:
     for status in error.args:
         # A Status tells in many words what it is of, and in few what failed.
         problem = status.exception() if hasattr(status, "exception") else None
+        name = getattr(getattr(status, "obj", None), "name", "a device")
         if isinstance(problem, TimeoutError):
-            name = getattr(getattr(status, "obj", None), "name", "a device")
             return f"{name}: did not finish in time; look at the instrument, then run again"
+        if problem is not None:
+            return f"{name}: {one_line(problem)}"
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

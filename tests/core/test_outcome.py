@@ -32,6 +32,10 @@ def test_a_status_that_timed_out_names_its_device() -> None:
     assert told == "camera: did not finish in time; look at the instrument, then run again"
 
 
+def test_a_status_that_failed_in_other_words_names_its_device() -> None:
+    assert one_line(failed(ValueError("what\n is it"))) == "camera: ValueError: what is it"
+
+
 def test_other_errors_are_told_in_one_line() -> None:
     assert one_line(ValueError("a\n  b")) == "ValueError: a b"
 

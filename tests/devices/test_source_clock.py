@@ -7,6 +7,7 @@ import pytest
 from stmtem_control.devices import keithley_clock
 from stmtem_control.devices.keithley_clock import SourceClock
 from stmtem_control.devices.scpi import Scpi
+from stmtem_control.errors import ProtocolError
 from stmtem_control.exchanges import Exchange
 from stmtem_control.transport import BufferedTransport
 
@@ -91,6 +92,20 @@ def test_the_middle_lies_in_the_interval(at_end: bool, rate: float, tick_s: floa
         assert clock.model.drift == pytest.approx(1.0 / rate - 1.0, abs=3e-3)
     assert inside == 240
     assert sorted(widths)[216] < 2.1e-3  # nine in ten, though one in five came 5 ms late
+
+
+@pytest.mark.parametrize("answer", [b"+1.0X0000E+00\n", b"\n", b"nan\n", b"+1E999\n"])
+def test_a_damaged_answer_of_the_timer_is_no_time(
+    answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timer = TimerOnly(1)
+    clock = SourceClock(Scpi("source", 1.0, lambda: timer.t))
+    clock.start(timer)
+    before = clock.model
+    monkeypatch.setattr(timer, "_send", lambda _: setattr(timer, "_answers", answer))
+    with pytest.raises(ProtocolError, match=r"source: :SYST:TIME\? was answered .*, not a number"):
+        clock.look(timer)
+    assert clock.model == before
 
 
 def test_a_reading_alone_is_dated_by_its_exchange() -> None:
