@@ -112,7 +112,9 @@ class Connection:
         else:
             job.future.set_result(result)
         finally:
-            self._current = None
+            # Of a thread that was slow to give the line back, the worker may have taken it.
+            if self._current is job:
+                self._current = None
 
     def glance(self) -> None:
         """With nothing to do: notice that the connection was lost, before somebody needs it."""
